@@ -1,0 +1,34 @@
+"""Label-free segmentation of cryo-electron tomograms: step 1 of PickET on any GPU or CPU.
+
+`run_s1` takes a configuration (a YAML file, a mapping or an `S1Config`) from tomograms to files;
+`segment` takes one volume in memory to labels.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from picket_gpu.config import S1Config, load_config
+    from picket_gpu.errors import PicketError
+    from picket_gpu.pipeline import SegmentationResult, run_s1
+    from picket_gpu.segmentation import segment
+
+__version__ = version("picket-gpu")
+__all__ = ["PicketError", "S1Config", "SegmentationResult", "load_config", "run_s1", "segment"]
+
+_HOME = {
+    "PicketError": "errors",
+    "S1Config": "config",
+    "SegmentationResult": "pipeline",
+    "load_config": "config",
+    "run_s1": "pipeline",
+    "segment": "segmentation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: `import picket_gpu` and --help stay fast.
+    if name in _HOME:
+        return getattr(import_module(f"picket_gpu.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,67 @@
+"""The command line: options to configuration to run_s1."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from picket_gpu import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run S1 as told on the command line.
+
+    Returns:
+        Exit code: 0, or 2 for a fault of the input, 1 for one of the system, 130 if interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog="picket-gpu",
+        description="Segment cryo-electron tomograms without labels or templates (PickET step 1).",
+    )
+    parser.add_argument("config", type=Path, help="YAML file with S1 parameters")
+    parser.add_argument("--device", choices=("auto", "gpu", "cpu"), help="where to compute")
+    parser.add_argument("--output-dir", type=Path, help="instead of the file's output_dir")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing segmentations")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    options = parser.parse_args(arguments)
+
+    # After parsing, so that --help and --version answer at once.
+    from picket_gpu.errors import PicketError
+
+    try:
+        _run(options)
+    except PicketError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (OSError, MemoryError) as error:
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    from picket_gpu.backend import select_backend
+    from picket_gpu.config import load_config
+    from picket_gpu.pipeline import run_s1
+    from picket_gpu.plan import describe_plan, plan_run
+
+    overrides = {"device": options.device, "output_dir": options.output_dir}
+    config = load_config(options.config).model_copy(
+        update={key: value for key, value in overrides.items() if value is not None}
+    )
+    if not options.dry_run:
+        run_s1(config, overwrite=options.overwrite, quiet=options.quiet)
+        return
+    backend = select_backend(config.device)
+    plans = plan_run(config, backend, options.overwrite)
+    if not options.quiet:
+        print(f"Device: {backend.reason}")
+        print("\n".join(describe_plan(config, plans)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

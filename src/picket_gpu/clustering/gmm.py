@@ -1,0 +1,165 @@
+"""A Gaussian mixture with two full covariances.
+
+With two components the E-step is one quadratic form, the log-odds of component 1, and the M-step one
+weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. Component 1 is always the
+lighter one, so that this difference does not cancel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from picket_gpu.backend import Array, Backend, Scratch
+from picket_gpu.clustering.kmeans import KMeans
+from picket_gpu.console import SILENT, Reporter
+from picket_gpu.streams import Coordinates, whitened
+from picket_gpu.whitening import Whitening
+
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A fitted mixture.
+
+    Attributes:
+        whitening: its coordinates z are those of the fit.
+        log_odds: (k + 1, k + 1) float64; (z, 1)' log_odds (z, 1) are a window's log-odds of
+            component 1.
+        log_likelihood: mean over windows at the last E-step, in reported features, less the dropped
+            directions.
+        iterations: EM iterations.
+        converged: whether the mean log-likelihood changed by less than 1e-3 in the last one. False
+            also where a component emptied, which ends the fit.
+    """
+
+    whitening: Whitening
+    log_odds: np.ndarray
+    log_likelihood: float
+    iterations: int
+    converged: bool
+
+    def decision(self, backend: Backend) -> Callable[[Array, Scratch], Array]:
+        """A function from (x, 1), (raw + 1, windows), to log-odds (windows,)."""
+        matrix = backend.upload(self.whitening.matrix.T.astype(np.float32))
+        log_odds = backend.upload(self.log_odds.astype(np.float32))
+
+        def decide(x: Array, scratch: Scratch) -> Array:
+            z = whitened(backend, x, matrix, scratch)
+            return _quadratic_form(backend, z, log_odds, scratch)[0]
+
+        return decide
+
+
+def fit_gmm(
+    coordinates: Coordinates,
+    whitening: Whitening,
+    start: KMeans,
+    reporter: Reporter = SILENT,
+) -> GaussianMixture:
+    """Expectation maximisation from the clusters of ``start``.
+
+    Args:
+        coordinates: of all windows used for fitting.
+        whitening: that of the coordinates.
+        start: its labels are the first responsibilities.
+        reporter: is told of each iteration.
+    """
+    part = _cluster_moments(coordinates, whitening.plane(start.centres))
+    log_odds, base = _maximise(part, whitening)
+    previous = -np.inf
+    for iteration in range(1, MAX_ITERATIONS + 1):
+        part, softplus = _expect(coordinates, log_odds)
+        likelihood = base + softplus / coordinates.count + whitening.log_jacobian
+        reporter.status(f"mixture iteration {iteration}, log-likelihood {likelihood:.4f}")
+        if part[-1, -1] < 1:
+            return GaussianMixture(whitening, log_odds, likelihood, iteration, converged=False)
+        log_odds, base = _maximise(part, whitening)
+        if abs(likelihood - previous) < TOLERANCE:
+            return GaussianMixture(whitening, log_odds, likelihood, iteration, converged=True)
+        previous = likelihood
+    return GaussianMixture(whitening, log_odds, previous, MAX_ITERATIONS, converged=False)
+
+
+def _cluster_moments(coordinates: Coordinates, plane: np.ndarray) -> np.ndarray:
+    """Sum of (z, 1)(z, 1)' over the windows where plane . (z, 1) > 0."""
+    backend, xp = coordinates.backend, coordinates.backend.xp
+    side = backend.upload(plane.astype(np.float32))
+
+    def moments(z: Array, scratch: Scratch) -> Array:
+        chosen = ((z @ side) > 0).astype(z.dtype)
+        inside = xp.multiply(z, chosen[:, None], out=scratch.array("product", z.shape))
+        return (inside.T @ inside).astype(xp.float64)
+
+    return backend.download(sum(coordinates.map(moments)))
+
+
+def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
+    """Sum over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of
+    softplus(log-odds) = log(p / p0), p the density and p0 component 0's share of it."""
+    backend, xp = coordinates.backend, coordinates.backend.xp
+    form = backend.upload(log_odds.astype(np.float32))
+
+    def expect(z: Array, scratch: Scratch) -> tuple[Array, Array]:
+        odds, product = _quadratic_form(backend, z, form, scratch)
+        decay = xp.exp(-xp.abs(odds))
+        responsibility = xp.where(odds > 0, 1, decay) / (1 + decay)
+        softplus = xp.maximum(odds, 0) + xp.log1p(decay)
+        # The root on both sides lets BLAS use the product's symmetry.
+        weighted = xp.multiply(z, xp.sqrt(responsibility)[:, None], out=product)
+        return (weighted.T @ weighted).astype(xp.float64), softplus.sum(dtype=xp.float64)
+
+    moments, softplus = xp.zeros(log_odds.shape), xp.zeros(())
+    for tile_moments, tile_softplus in coordinates.map(expect):
+        moments += tile_moments
+        softplus = softplus + tile_softplus
+    return backend.download(moments), float(softplus)
+
+
+def _quadratic_form(
+    backend: Backend, z: Array, form: Array, scratch: Scratch
+) -> tuple[Array, Array]:
+    """(z, 1)' form (z, 1) of each window, and the array of ``scratch`` that holds z form."""
+    product = backend.xp.matmul(z, form, out=scratch.array("product", z.shape))
+    return backend.xp.einsum("ij,ij->i", product, z), product
+
+
+def _maximise(part: np.ndarray, whitening: Whitening) -> tuple[np.ndarray, float]:
+    """Log-odds of the lighter component, and the mean log weighted density of the heavier one.
+
+    Args:
+        part: sum of r (z, 1)(z, 1)' for one of the components.
+    """
+    total = whitening.total
+    light, heavy = sorted((part, total - part), key=lambda moments: float(moments[-1, -1]))
+    precision1, constant1 = _component(light, total[-1, -1], whitening.ridge)
+    precision0, constant0 = _component(heavy, total[-1, -1], whitening.ridge)
+    log_odds = 0.5 * (precision0 - precision1)
+    log_odds[-1, -1] += constant1 - constant0
+    return log_odds, constant0 - 0.5 * float((precision0 * total).sum()) / float(total[-1, -1])
+
+
+def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np.ndarray, float]:
+    """A component's log weighted density in z, constant - 0.5 (z, 1)' precision (z, 1).
+
+    Args:
+        moments: sum of r (z, 1)(z, 1)'.
+        count: number of windows.
+        ridge: (k,) added to the covariance's diagonal.
+    """
+    weight = moments[-1, -1]
+    mean = moments[:-1, -1] / weight
+    covariance = moments[:-1, :-1] / weight - np.outer(mean, mean)
+    # In units of the ridge no eigenvalue of the sum is below 1, whatever rounding did.
+    root = np.sqrt(ridge)
+    variance, basis = np.linalg.eigh(covariance / np.outer(root, root))
+    variance = np.maximum(variance, 0) + 1
+    factor = basis / np.sqrt(variance) / root[:, None]
+    factor = np.vstack([factor, -mean @ factor])
+    log_determinant = float(np.log(variance).sum() + np.log(ridge).sum())
+    constant = float(np.log(weight / count)) - 0.5 * (
+        log_determinant + len(ridge) * float(np.log(2 * np.pi))
+    )
+    return factor @ factor.T, constant

@@ -1,0 +1,166 @@
+"""The S1 parameter file: its schema, and loading it.
+
+Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu adds are optional.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from picket_gpu.backend import Device
+from picket_gpu.clustering import Method
+from picket_gpu.errors import PicketError, first_fault
+from picket_gpu.features import FeatureParams, FFTs, Gabor, Intensities
+
+FileKind: TypeAlias = Literal["hdf5", "mrc"]
+
+
+class TomogramInput(BaseModel):
+    """One tomogram and the z-slices to fit on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    tomogram: Path = Field(description="MRC file; relative paths start at the working directory")
+    lower_z_slice_limit: int | None = Field(
+        None,
+        alias="lower_z-slice_limit",
+        ge=0,
+        strict=True,
+        description="first z-slice used for fitting, in voxels from 0; default the first",
+    )
+    upper_z_slice_limit: int | None = Field(
+        None,
+        alias="upper_z-slice_limit",
+        ge=0,
+        strict=True,
+        description="z-slice after the last used for fitting, in voxels from 0; default the end",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        lower, upper = self.lower_z_slice_limit, self.upper_z_slice_limit
+        if lower is not None and upper is not None and lower >= upper:
+            raise ValueError(
+                f"lower_z-slice_limit {lower} must be below upper_z-slice_limit {upper}"
+            )
+        return self
+
+
+class S1Config(BaseModel):
+    """Everything that one run of S1 is told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset_name: str = Field(
+        min_length=1, strict=True, description="names the directory of the outputs"
+    )
+    inputs: list[TomogramInput] = Field(min_length=1, description="the tomograms")
+    neighborhood_size: int = Field(
+        5, strict=True, description="window side in voxels, odd, at least 3"
+    )
+    max_num_neighborhoods_for_fitting: int | None = Field(
+        None, ge=2, strict=True, description="windows used for fitting, at most; default all"
+    )
+    feature_extraction_params: list[FeatureParams] = Field(
+        [FFTs(), Gabor(), Intensities()], min_length=1, description="the feature modes"
+    )
+    clustering_methods: list[Method] = Field(
+        ["kmeans", "gmm"], min_length=1, description="the clustering methods"
+    )
+    output_dir: Path = Field(description="outputs go to output_dir/dataset_name/")
+
+    # What picket_gpu adds.
+    seed: int = Field(0, ge=0, lt=2**63, strict=True, description="of sampling and of k-means++")
+    device: Device = Field("auto", description="gpu, cpu, or auto: the GPU where there is one")
+    memory_budget: ByteSize | None = Field(
+        None, description="memory for arrays, in bytes or as text such as 12 GiB"
+    )
+    blur_sigma: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] = Field(
+        2.0, description="Gaussian blur before everything else, standard deviation in voxels"
+    )
+    save: list[FileKind] = Field(
+        ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
+    )
+
+    @field_validator("dataset_name")
+    @classmethod
+    def _one_directory(cls, name: str) -> str:
+        if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise ValueError("must be a plain directory name, without slashes")
+        return name
+
+    @field_validator("neighborhood_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size < 3 or size % 2 == 0:
+            raise ValueError("must be odd, 3 or more")
+        return size
+
+    @field_validator("feature_extraction_params", "clustering_methods", "save")
+    @classmethod
+    def _each_once(cls, entries: list[Any]) -> list[Any]:
+        names = [getattr(entry, "mode", entry) for entry in entries]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} appears twice, and would be written to the same files")
+        return entries
+
+    @property
+    def directory(self) -> Path:
+        """Where the outputs go."""
+        return self.output_dir / self.dataset_name
+
+
+def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
+    """A validated configuration from a YAML file, a mapping, or one that is valid already.
+
+    Raises:
+        PicketError: the file cannot be read, is not YAML, or breaks the schema.
+    """
+    if isinstance(source, S1Config):
+        return source
+    where = "" if isinstance(source, Mapping) else f"{source}: "
+    content = source if isinstance(source, Mapping) else _read_yaml(Path(source))
+    try:
+        return S1Config.model_validate(content)
+    except ValidationError as error:
+        raise PicketError(where + first_fault(error, S1Config)) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise PicketError(f"{path}: no such file; name a YAML file with S1 parameters") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PicketError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise PicketError(f"{path}: is not valid YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise PicketError(f"{path}: must hold keys and values, such as dataset_name: my_dataset")
+    return content
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which lets the last of two equal keys win, but refusing those."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} appears twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,75 @@
+"""What a run tells its user: lines that stay, and a status that comes and goes."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+class Reporter:
+    """Tells nobody. What a function without a console gets."""
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+
+    def status(self, text: str) -> None:
+        """What is being done right now."""
+
+    def advance(self) -> None:
+        """One more segmentation is done."""
+
+
+SILENT = Reporter()
+
+
+class ConsoleReporter(Reporter):
+    """Lines on standard output; on a terminal also a progress bar with the status.
+
+    Without a terminal (a Slurm log) there are lines only.
+    """
+
+    def __init__(self) -> None:
+        width = None if sys.stdout.isatty() else 140  # a log wraps nothing
+        self._console = Console(width=width, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+
+    def line(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def status(self, text: str) -> None:
+        if self._progress:
+            self._progress.update(self._progress.task_ids[0], status=text)
+
+    def advance(self) -> None:
+        if self._progress:
+            self._progress.advance(self._progress.task_ids[0])
+
+    @contextmanager
+    def bar(self, total: int) -> Iterator[None]:
+        """Show a progress bar of ``total`` segmentations inside the context, on a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("Segmentations"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
+        )
+        with Progress(*columns, console=self._console, transient=True) as self._progress:
+            self._progress.add_task("", total=total, status="")
+            yield
+        self._progress = None
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table that stays."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in header:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table, markup=False)

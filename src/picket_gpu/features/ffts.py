@@ -1,0 +1,78 @@
+"""Magnitudes of a window's 3-D DFT."""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from picket_gpu.backend import Array, Scratch
+from picket_gpu.features.base import Extractor, FeatureMode
+
+
+class FFTs(FeatureMode):
+    """``mode: ffts``."""
+
+    mode: Literal["ffts"] = "ffts"
+    n_fft_subsets: int = Field(
+        64, ge=1, strict=True, description="windows are processed in this many subsets or more"
+    )
+    raw_kind: ClassVar[str] = "magnitudes"
+
+    def num_features(self, side: int) -> int:
+        return side**3
+
+    def batch_limit(self, count: int) -> int:
+        return -(-count // self.n_fft_subsets)
+
+    def extractor(self, xp: Any, side: int, offset: float) -> Extractor:
+        across, along, zero = (xp.asarray(m.astype(np.float32)) for m in dft_matrices(side))
+        pairs, half = len(across) // 2, side // 2
+
+        def magnitudes(windows: Array, scratch: Scratch) -> Array:
+            n = windows.shape[1]
+            lines = scratch.array("lines", (side**2, side * n))
+            xp.matmul(across, windows[:-1].reshape(side**2, side * n), out=lines)
+            spectrum = scratch.array("spectrum", (pairs, 2 * side, n))
+            xp.matmul(along, lines[:-1].reshape(pairs, 2 * side, n), out=spectrum)
+            central = zero @ lines[-1].reshape(side, n)
+            central[0] += side**3 * offset
+            xp.multiply(spectrum, spectrum, out=spectrum)
+            xp.multiply(central, central, out=central)
+            out = scratch.array("magnitudes", (pairs * side + half + 2, n))
+            squares = out[: pairs * side].reshape(pairs, side, n)
+            xp.add(spectrum[:, :side], spectrum[:, side:], out=squares)
+            out[pairs * side : -1] = central[: half + 1]
+            out[pairs * side + 1 : -1] += central[half + 1 :]
+            xp.sqrt(out[:-1], out=out[:-1])
+            out[-1] = 1
+            return out
+
+        return magnitudes
+
+    def reported_from_raw(self, covariance: np.ndarray, side: int) -> np.ndarray:
+        return np.eye(len(covariance))
+
+
+def dft_matrices(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The 3-D DFT of a window as two products of real matrices, each conjugate pair once.
+
+    The DFT of real input has equal magnitudes at k and -k. Keeping one of each pair times sqrt(2)
+    leaves all distances between windows as they are, with (side**3 + 1) / 2 features for side**3.
+
+    Returns:
+        across: (side**2, side**2), the DFT over z and y. Rows are real and imaginary part of one
+            frequency after the other, of each conjugate pair one; zero frequency, which is real, last.
+        along: (2 side, 2 side), the DFT over x of a complex line, real parts above imaginary ones.
+        zero: (side, side), the DFT over x of the real line at zero frequency: real parts of 0 to
+            side // 2, imaginary parts of 1 to side // 2.
+    """
+    phase = 2 * np.pi / side * np.outer(np.arange(side), np.arange(side))
+    full = np.kron(np.exp(-1j * phase), np.exp(-1j * phase))
+    ky, kx = np.indices((side, side)).reshape(2, -1)
+    pairs = full[np.arange(side**2) < (-ky % side) * side + -kx % side] * np.sqrt(2)
+    across = np.vstack([np.stack([pairs.real, pairs.imag], axis=1).reshape(-1, side**2), full[0].real])
+    cosine, sine = np.cos(phase), np.sin(phase)
+    along = np.block([[cosine, sine], [-sine, cosine]])
+    positive = slice(1, side // 2 + 1)
+    zero = np.vstack([cosine[:1], np.sqrt(2) * cosine[positive], np.sqrt(2) * sine[positive]])
+    return across, along, zero

@@ -1,0 +1,110 @@
+"""The files of a segmentation: HDF5 for the next step of the method, MRC for viewers.
+
+A file is written under a temporary name beside its place and renamed when it is whole.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import mrcfile
+import numpy as np
+
+from picket_gpu.config import S1Config
+from picket_gpu.labels import FOREGROUND, UNLABELLED, core
+from picket_gpu.segmentation import Segmentation
+from picket_gpu.tomogram import TomogramHeader
+
+GROUP, DATASET = "segmentations", "semantic_segmentation"
+
+
+def attributes(
+    config: S1Config, index: int, header: TomogramHeader, result: Segmentation, timestamp: str
+) -> dict[str, Any]:
+    """Attributes of the HDF5 group, in the layout that the next step of the method (S2) reads."""
+    entry = config.inputs[index]
+    features, labels = result.timings["features"], result.timings["labels"]
+    clustering = result.timings["clustering"] + labels
+    return {
+        "dataset_name": config.dataset_name,
+        "tomogram_path": str(entry.tomogram),
+        "tomogram_shape": header.shape,
+        "voxel_size": header.voxel_size,
+        "neighborhood_size": config.neighborhood_size,
+        "z_lb_for_clusterer_fitting": entry.lower_z_slice_limit,
+        "z_ub_for_clusterer_fitting": entry.upper_z_slice_limit,
+        "max_num_neighborhoods_for_fitting": config.max_num_neighborhoods_for_fitting,
+        "fex_mode": result.mode.mode,
+        "fex_n_fft_subsets": getattr(result.mode, "n_fft_subsets", None),
+        "fex_num_neighborhoods_subsets": getattr(result.mode, "num_neighborhoods_subsets", None),
+        "fex_num_sinusoids": getattr(result.mode, "num_sinusoids", None),
+        "fex_num_parallel_filters": getattr(result.mode, "num_parallel_filters", None),
+        "fex_num_output_features": getattr(result.mode, "num_output_features", None),
+        "clustering_method": result.method,
+        "time_taken_for_fex": features,
+        "time_taken_for_clustering": clustering,
+        "time_taken_for_s1": features + clustering,
+        "timestamp_s1": timestamp,
+        # S2 fills these in.
+        "z_lb_for_particle_extraction": None,
+        "z_ub_for_particle_extraction": None,
+        "particle_cluster_id": None,
+        "pex_mode": None,
+        "pex_min_distance": None,
+        "time_taken_for_s2": None,
+        "timestamp_s2": None,
+    }
+
+
+def write_hdf5(path: Path, labels: np.ndarray, attributes: Mapping[str, Any]) -> None:
+    """Write labels and attributes to ``path``; None becomes the text "None".
+
+    Args:
+        labels: int8, (z, y, x); -1 where there is no label.
+    """
+    chunks = tuple(min(n, side) for n, side in zip(labels.shape, (16, 256, 256), strict=True))
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        group = file.create_group(GROUP)
+        group.create_dataset(
+            DATASET, data=labels, chunks=chunks, compression="gzip", compression_opts=1
+        )
+        for name, value in attributes.items():
+            group.attrs[name] = "None" if value is None else value
+
+
+def write_mrc(path: Path, labels: np.ndarray, header: TomogramHeader) -> None:
+    """Write label 1 as an int8 mask (MRC mode 0), 0 elsewhere, with the tomogram's geometry."""
+    with whole_file(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+        mrc.set_data((labels == FOREGROUND).astype(np.int8))
+        mrc.set_volume()
+        mrc.voxel_size = tuple(reversed(header.voxel_size))
+        mrc.nstart = header.nstart
+        mrc.header.origin = header.origin
+
+
+def read_labels(path: Path, side: int) -> np.ndarray:
+    """Labels from a file of either kind, int8, (z, y, x), -1 where there is no label.
+
+    Args:
+        side: window side; an MRC file does not tell which voxels have no label.
+    """
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            return np.asarray(file[GROUP][DATASET])
+    labels = np.full(mrcfile.read(path).shape, UNLABELLED, dtype=np.int8)
+    core(labels, side)[...] = core(mrcfile.read(path), side)
+    return labels
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

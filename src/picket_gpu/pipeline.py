@@ -1,0 +1,174 @@
+"""S1 from a configuration to files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.backend import Backend, select_backend
+from picket_gpu.clustering import Method
+from picket_gpu.config import S1Config, load_config
+from picket_gpu.console import ConsoleReporter, Reporter
+from picket_gpu.errors import PicketError
+from picket_gpu.labels import FOREGROUND, UNLABELLED
+from picket_gpu.output import attributes, read_labels, write_hdf5, write_mrc
+from picket_gpu.plan import TomogramPlan, plan_run
+from picket_gpu.preprocess import prepare
+from picket_gpu.segmentation import Segmentation, segment_prepared
+from picket_gpu.tomogram import read_voxels
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """One segmentation that a run has written.
+
+    Attributes:
+        path: its file, HDF5 where that was saved.
+        tomogram: the tomogram's path as in the configuration.
+        mode: feature mode.
+        method: clustering method.
+        timings: seconds for ``features``, ``clustering`` and ``labels``.
+        share: of the labelled voxels, how many have label 1.
+        iterations: of the clustering method.
+        converged: whether it met its stopping rule.
+        neighborhood_size: window side in voxels.
+    """
+
+    path: Path
+    tomogram: Path
+    mode: str
+    method: Method
+    timings: dict[str, float]
+    share: float
+    iterations: int
+    converged: bool
+    neighborhood_size: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int8 labels, (z, y, x), read from the file: a hundred tomograms do not fit in memory."""
+        return read_labels(self.path, self.neighborhood_size)
+
+
+def run_s1(
+    config: S1Config | Mapping[str, Any] | str | Path,
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> list[SegmentationResult]:
+    """Segment every tomogram of a configuration by every workflow, and write the files.
+
+    Args:
+        config: an `S1Config`, a mapping with its keys, or the path of a YAML file.
+        overwrite: replace segmentations that are there; otherwise they are an error.
+        quiet: print nothing.
+
+    Returns:
+        One result per segmentation, in the order of inputs, modes and methods.
+
+    Raises:
+        PicketError: the configuration or a tomogram is unusable. All that can be known without
+            reading every voxel is found before anything is written.
+    """
+    config = load_config(config)
+    backend = select_backend(config.device)
+    console = None if quiet else ConsoleReporter()
+    if console:
+        console.line(f"Device: {backend.reason}")
+    plans = plan_run(config, backend, overwrite)
+    _make_directory(config.directory)
+    if console is None:
+        return _run(config, backend, plans, Reporter())
+    workflows = len(config.feature_extraction_params) * len(config.clustering_methods)
+    with console.bar(len(plans) * workflows):
+        results = _run(config, backend, plans, console)
+    console.line(f"{len(results)} segmentations in {config.directory}")
+    console.table(*_summary(results))
+    return results
+
+
+def _run(
+    config: S1Config, backend: Backend, plans: list[TomogramPlan], reporter: Reporter
+) -> list[SegmentationResult]:
+    results = []
+    with backend.exclusive():
+        for plan in plans:
+            path = plan.header.path
+            reporter.line(f"[{plan.index + 1}/{len(plans)}] {path}")
+            reporter.status(f"{path.name}: reading, blurring")
+            volume = prepare(backend, read_voxels(path), config.blur_sigma, str(path))
+            for result in segment_prepared(
+                backend,
+                volume,
+                plan.windows,
+                config.feature_extraction_params,
+                config.clustering_methods,
+                plan.memory,
+                reporter,
+            ):
+                results.append(_save(config, plan, result))
+                reporter.line(_describe(results[-1]))
+                reporter.advance()
+    return results
+
+
+def _save(config: S1Config, plan: TomogramPlan, result: Segmentation) -> SegmentationResult:
+    """Write the files of one segmentation."""
+    timestamp = datetime.now(UTC).isoformat(timespec="seconds")
+    files = plan.files(result.mode.mode, result.method)
+    for kind, path in files.items():
+        if kind == "hdf5":
+            details = attributes(config, plan.index, plan.header, result, timestamp)
+            write_hdf5(path, result.labels, details)
+        else:
+            write_mrc(path, result.labels, plan.header)
+    ones = int(np.count_nonzero(result.labels == FOREGROUND))
+    labelled = int(np.count_nonzero(result.labels != UNLABELLED))
+    return SegmentationResult(
+        path=files.get("hdf5") or next(iter(files.values())),
+        tomogram=plan.header.path,
+        mode=result.mode.mode,
+        method=result.method,
+        timings=result.timings,
+        share=ones / labelled,
+        iterations=result.model.iterations,
+        converged=result.model.converged,
+        neighborhood_size=config.neighborhood_size,
+    )
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PicketError(
+            f"output_dir: {directory} cannot be made ({error.strerror}); choose another"
+        ) from None
+
+
+def _describe(result: SegmentationResult) -> str:
+    state = "" if result.converged else ", NOT CONVERGED"
+    return (
+        f"  {result.mode} {result.method}: {result.share:.1%} of voxels labelled 1, "
+        f"{result.iterations} iterations{state}, {sum(result.timings.values()):.1f} s"
+    )
+
+
+def _summary(results: list[SegmentationResult]) -> tuple[list[str], list[list[str]]]:
+    header = ["tomogram", "mode", "method", "label 1", "iterations", "seconds", "file"]
+    rows = [
+        [
+            r.tomogram.name,
+            r.mode,
+            r.method,
+            f"{r.share:.1%}",
+            f"{r.iterations}" + ("" if r.converged else " (not converged)"),
+            f"{sum(r.timings.values()):.1f}",
+            r.path.name,
+        ]
+        for r in results
+    ]
+    return header, rows

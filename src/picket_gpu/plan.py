@@ -1,0 +1,100 @@
+"""What a run would do, known before it does anything."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from picket_gpu.backend import MIB, Backend
+from picket_gpu.config import FileKind, S1Config
+from picket_gpu.errors import PicketError
+from picket_gpu.memory import MemoryPlan, plan_memory
+from picket_gpu.neighborhoods import WindowSet, fit_windows
+from picket_gpu.tomogram import TomogramHeader, read_header
+
+_SUFFIX: dict[FileKind, str] = {"hdf5": ".h5", "mrc": ".mrc"}
+
+
+@dataclass(frozen=True)
+class TomogramPlan:
+    """What is known of one tomogram's part of a run before it starts.
+
+    Attributes:
+        index: the tomogram's place in ``inputs``, from 0.
+        header: its geometry.
+        windows: those used for fitting.
+        memory: how the budget is spent.
+        directory: of the outputs.
+        kinds: of files.
+    """
+
+    index: int
+    header: TomogramHeader
+    windows: WindowSet
+    memory: MemoryPlan
+    directory: Path
+    kinds: list[FileKind]
+
+    def files(self, mode: str, method: str) -> dict[FileKind, Path]:
+        """Files of one workflow."""
+        stem = f"segmentation_{self.index}_{mode}_{method}"
+        return {kind: self.directory / (stem + _SUFFIX[kind]) for kind in self.kinds}
+
+
+def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[TomogramPlan]:
+    """Check everything that can be checked without reading every voxel.
+
+    Raises:
+        PicketError: a tomogram is unusable, its limits or the memory budget do not fit it, or
+            a file would be overwritten.
+    """
+    plans = [_plan_tomogram(config, backend, index) for index in range(len(config.inputs))]
+    if config.directory.exists() and not config.directory.is_dir():
+        raise PicketError(f"output_dir: {config.directory} is not a directory; choose another")
+    if not overwrite:
+        for path in planned_files(config, plans):
+            if path.exists():
+                raise PicketError(f"{path}: exists; use --overwrite, or another dataset_name")
+    return plans
+
+
+def planned_files(config: S1Config, plans: list[TomogramPlan]) -> Iterator[Path]:
+    """Every file that the run would write."""
+    for plan in plans:
+        for mode in config.feature_extraction_params:
+            for method in config.clustering_methods:
+                yield from plan.files(mode.mode, method).values()
+
+
+def describe_plan(config: S1Config, plans: list[TomogramPlan]) -> Iterator[str]:
+    """The plan in lines for people."""
+    for plan in plans:
+        header, windows = plan.header, plan.windows
+        z, y, x = header.shape
+        size = " x ".join(f"{a:g}" for a in header.voxel_size)
+        yield f"[{plan.index + 1}/{len(plans)}] {header.path}"
+        yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
+        yield f"  fitted on z-slices {windows.lower} to {windows.upper}, {windows.count} windows"
+        for mode in config.feature_extraction_params:
+            features = mode.num_features(windows.side)
+            yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
+        budget, kept = plan.memory.budget / MIB, plan.memory.cache_bytes / MIB
+        yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
+    yield "Files:"
+    for path in planned_files(config, plans):
+        yield f"  {path}"
+
+
+def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPlan:
+    entry = config.inputs[index]
+    header = read_header(entry.tomogram)
+    windows = fit_windows(
+        header.shape,
+        config.neighborhood_size,
+        entry.lower_z_slice_limit,
+        entry.upper_z_slice_limit,
+        config.max_num_neighborhoods_for_fitting,
+        config.seed,
+        name=str(entry.tomogram),
+    )
+    memory = plan_memory(backend, windows, len(config.clustering_methods), config.memory_budget)
+    return TomogramPlan(index, header, windows, memory, config.directory, config.save)

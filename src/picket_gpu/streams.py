@@ -1,0 +1,116 @@
+"""Streams over the tiles of a window set: of raw features, and of whitened coordinates."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from picket_gpu.backend import Array, Backend, Scratch
+from picket_gpu.features import Extractor
+from picket_gpu.neighborhoods import Tile, WindowSet
+
+Result = TypeVar("Result")
+
+
+class RawFeatures:
+    """Raw features x of a window set, computed tile by tile each time they are asked for."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        volume: Array,
+        windows: WindowSet,
+        extract: Extractor,
+        tile_windows: int,
+    ) -> None:
+        """
+        Args:
+            volume: prepared, (z, y, x) float32 on the device.
+            windows: which windows.
+            extract: from windows to raw features.
+            tile_windows: windows of a tile, at most.
+        """
+        self.backend = backend
+        self.count = windows.count
+        self.tile_windows = tile_windows
+        self.tiles = list(windows.tiles(tile_windows))
+        self._volume = volume
+        self._windows = windows
+        self._extract = extract
+
+    def compute(self, tile: Tile, scratch: Scratch) -> Array:
+        """(x, 1) of a tile's windows, (raw + 1, windows) float32, an array of ``scratch``."""
+        windows = self._windows.gather(self.backend.xp, self._volume, tile, scratch)
+        return self._extract(windows, scratch)
+
+    def map(self, function: Callable[[Array, Tile, Scratch], Result]) -> Iterator[Result]:
+        """``function(x, tile, scratch)`` for every tile in order; it must not keep x."""
+
+        def apply(tile: Tile, scratch: Scratch) -> Result:
+            return function(self.compute(tile, scratch), tile, scratch)
+
+        return self.backend.map(apply, self.tiles)
+
+    def moments(self) -> np.ndarray:
+        """Sum over windows of (x, 1)(x, 1)', (raw + 1, raw + 1) float64 in host memory.
+
+        float64: variances of 1e-9 must come out of features of size one.
+        """
+
+        def square(x: Array, _: Tile, scratch: Scratch) -> Array:
+            precise = scratch.array("precise", x.shape, "float64")
+            precise[...] = x
+            return precise @ precise.T
+
+        return self.backend.download(sum(self.map(square)))
+
+
+class Coordinates:
+    """Whitened coordinates z of a window set, computed from its raw features.
+
+    The first tiles are kept once computed, as far as ``cache_bytes`` go.
+    """
+
+    def __init__(self, features: RawFeatures, matrix: np.ndarray, cache_bytes: int = 0) -> None:
+        """
+        Args:
+            features: of the windows.
+            matrix: (k + 1, raw + 1), a `Whitening.matrix`.
+            cache_bytes: memory for tiles to keep.
+        """
+        self.backend = features.backend
+        self.count = features.count
+        self._features = features
+        self._matrix = self.backend.upload(matrix.T.astype(np.float32))
+        self._cached_tiles = cache_bytes // (features.tile_windows * len(matrix) * 4)
+        self._cache: dict[int, Array] = {}
+
+    def map(self, function: Callable[[Array, Scratch], Result]) -> Iterator[Result]:
+        """``function(z, scratch)`` for every tile in order.
+
+        z stands for (z, 1), (windows, k + 1) float32; ``function`` must neither change nor keep it.
+        """
+
+        def apply(number: int, scratch: Scratch) -> Result:
+            return function(self._coordinates(number, scratch), scratch)
+
+        return self.backend.map(apply, range(len(self._features.tiles)))
+
+    def _coordinates(self, number: int, scratch: Scratch) -> Array:
+        if number in self._cache:
+            return self._cache[number]
+        x = self._features.compute(self._features.tiles[number], scratch)
+        z = whitened(self.backend, x, self._matrix, scratch)
+        if number < self._cached_tiles:
+            self._cache[number] = z.copy()
+        return z
+
+
+def whitened(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:
+    """(z, 1) from (x, 1): (raw + 1, windows) and (raw + 1, k + 1) to (windows, k + 1) float32,
+    an array of ``scratch``.
+
+    Windows are rows here, where BLAS multiplies by small matrices fastest.
+    """
+    z = scratch.array("z", (x.shape[1], matrix.shape[1]))
+    return backend.xp.matmul(x.T, matrix, out=z)

@@ -1,0 +1,101 @@
+"""MRC file -> grey values and geometry. Nothing else in the package reads tomograms."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+
+from picket_gpu.errors import PicketError
+
+_READABLE_MODES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
+
+
+@dataclass(frozen=True)
+class TomogramHeader:
+    """What is known of a tomogram without its voxels.
+
+    Attributes:
+        path: the file, as the user named it.
+        shape: voxels, (z, y, x).
+        voxel_size: angstrom, (z, y, x); 0.0 where the header does not say.
+        origin: MRC origin, angstrom, (x, y, z) as in the header.
+        nstart: first column, row, section of the file, (x, y, z) as in the header.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    nstart: tuple[int, int, int]
+
+
+def read_header(path: Path) -> TomogramHeader:
+    """Geometry of the tomogram at ``path``, after checking that its voxels can be there.
+
+    Raises:
+        PicketError: the file is missing, is no 3-D MRC of a known mode, is shorter than its header
+            says, or holds one grey value only.
+    """
+    data, header = _open(path)
+    if _is_constant(data):
+        raise PicketError(f"{path}: every voxel has the value {data.flat[0]}; is it the right file?")
+    cell, counts = header.cella, (int(header.mx), int(header.my), int(header.mz))
+    x, y, z = (
+        float(length) / count if count > 0 else 0.0
+        for length, count in zip((cell.x, cell.y, cell.z), counts, strict=True)
+    )
+    # float32 in the header: 13.48 should not come out as 13.479999542.
+    voxel_size = tuple(float(np.format_float_positional(np.float32(a))) for a in (z, y, x))
+    return TomogramHeader(
+        path=path,
+        shape=data.shape,
+        voxel_size=voxel_size,  # type: ignore[arg-type]
+        origin=(float(header.origin.x), float(header.origin.y), float(header.origin.z)),
+        nstart=(int(header.nxstart), int(header.nystart), int(header.nzstart)),
+    )
+
+
+def read_voxels(path: Path) -> np.ndarray:
+    """Grey values of the tomogram at ``path``, (z, y, x) float32, whatever the mode of the file.
+
+    Raises:
+        PicketError: as `read_header`, and where a voxel is NaN or infinite.
+    """
+    data, _ = _open(path)
+    voxels = data.astype(np.float32)
+    if data.dtype.kind == "f" and not all(np.isfinite(section).all() for section in voxels):
+        raise PicketError(f"{path}: holds NaN or infinite voxels; replace them, by the mean say")
+    return voxels
+
+
+def _open(path: Path) -> tuple[np.ndarray, np.recarray]:
+    """Memory-mapped voxels and header."""
+    if not path.exists():
+        raise PicketError(f"{path}: no such file; check the tomogram's path")
+    if not path.is_file():
+        raise PicketError(f"{path}: is not a file; tomogram must name an MRC file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # header oddities that do not matter
+            with mrcfile.mmap(path, mode="r") as mrc:
+                data, header = mrc.data, mrc.header
+    except PermissionError:
+        raise PicketError(f"{path}: no permission to read it") from None
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise PicketError(f"{path}: not a whole MRC file ({reason}); copy it again?") from None
+    mode = int(header.mode)
+    if mode not in _READABLE_MODES:
+        known = ", ".join(f"{number} {name}" for number, name in _READABLE_MODES.items())
+        raise PicketError(f"{path}: MRC mode {mode} is not supported; use one of {known}")
+    if data.ndim != 3:
+        raise PicketError(f"{path}: has {data.ndim} dimensions; a tomogram has 3 (z, y, x)")
+    return data, header
+
+
+def _is_constant(data: np.ndarray) -> bool:
+    """Whether all voxels are equal; reads only as far as the first that differs."""
+    first = data[0, 0, 0]
+    return all(bool((section == first).all()) for section in data)
