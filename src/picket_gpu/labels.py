@@ -21,7 +21,8 @@ def label_volume(
 
     Args:
         features: of all windows of the volume.
-        decisions: functions from raw features (raw + 1, windows) to (windows,), positive for cluster 1.
+        decisions: functions from raw features (raw + 1, windows) to (windows,), positive for
+            cluster 1.
         shape: of the volume, (z, y, x).
         side: window side in voxels.
 

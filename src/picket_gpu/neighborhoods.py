@@ -64,8 +64,9 @@ class WindowSet:
             volume: the whole volume, (z, y, x) float32.
 
         Returns:
-            (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r holds voxel
-            (p, q, r) of each window; the last row is 1, so that affine maps are plain products.
+            (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r
+            holds voxel (p, q, r) of each window; the last row is 1, so that affine maps are plain
+            products.
         """
         section = volume[self.lower : self.upper]
         if isinstance(tile, range):
@@ -172,7 +173,7 @@ def _hash_int(x: int) -> int:
 
 
 def _boxes(grid: Shape, size: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Boxes of at most ``size`` windows that cover ``grid``: planes, else rows, else parts of rows."""
+    """Boxes of at most ``size`` windows that cover ``grid``: planes, or rows, or parts of rows."""
     z, y, x = grid
     step_x = min(x, size)
     step_y = max(1, min(y, size // x))
@@ -197,7 +198,9 @@ def _gather_box(
     windows = xp.lib.stride_tricks.sliding_window_view(volume, (side, side, side))[box]
     out = scratch.array("windows", (side**3 + 1, prod(windows.shape[:3])))
     # A strided copy, one run of the volume after the other.
-    out[:-1].reshape(side, side, side, *windows.shape[:3])[...] = windows.transpose(3, 4, 5, 0, 1, 2)
+    out[:-1].reshape(side, side, side, *windows.shape[:3])[...] = windows.transpose(
+        3, 4, 5, 0, 1, 2
+    )
     out[-1] = 1
     return out
 

@@ -40,7 +40,9 @@ def read_header(path: Path) -> TomogramHeader:
     """
     data, header = _open(path)
     if _is_constant(data):
-        raise PicketError(f"{path}: every voxel has the value {data.flat[0]}; is it the right file?")
+        raise PicketError(
+            f"{path}: every voxel has the value {data.flat[0]}; is it the right file?"
+        )
     cell, counts = header.cella, (int(header.mx), int(header.my), int(header.mz))
     x, y, z = (
         float(length) / count if count > 0 else 0.0

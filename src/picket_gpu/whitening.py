@@ -1,8 +1,8 @@
 """From raw features to coordinates in which float32 is enough.
 
-Raw features have variances up to 13 beside 1e-12, with a ridge of 1e-6: a float32 Cholesky factor of
-their covariance breaks down. In the eigenbasis of the total covariance, scaled to unit variance, the
-two clusters' moments are near one, and directions whose variance is far under the ridge, where
+Raw features have variances up to 13 beside 1e-12, with a ridge of 1e-6: a float32 Cholesky factor
+of their covariance breaks down. In the eigenbasis of the total covariance, scaled to unit variance,
+the two clusters' moments are near one, and directions whose variance is far under the ridge, where
 both components have the ridge's variance, can be left out.
 """
 
@@ -55,14 +55,15 @@ class Whitening:
 
     @property
     def log_jacobian(self) -> float:
-        """log |dz/d(reported)| over the kept directions: adds a log density in z to one in features."""
+        """log |dz/d(reported)| over the kept directions."""
         return -0.5 * float(np.log(self.scale).sum())
 
 
 def covariance_of(moments: np.ndarray) -> np.ndarray:
     """Covariance from the sum of (x, 1)(x, 1)', (raw + 1, raw + 1) -> (raw, raw) float64."""
     mean = moments[:-1, -1] / moments[-1, -1]
-    return moments[:-1, :-1] / moments[-1, -1] - np.outer(mean, mean)
+    covariance: np.ndarray = moments[:-1, :-1] / moments[-1, -1] - np.outer(mean, mean)
+    return covariance
 
 
 def whiten(moments: np.ndarray, reported_from_raw: np.ndarray, num_features: int) -> Whitening:

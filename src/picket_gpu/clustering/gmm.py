@@ -1,8 +1,8 @@
 """A Gaussian mixture with two full covariances.
 
-With two components the E-step is one quadratic form, the log-odds of component 1, and the M-step one
-weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. Component 1 is always the
-lighter one, so that this difference does not cancel.
+With two components the E-step is one quadratic form, the log-odds of component 1, and the M-step
+one weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. Component 1 is
+always the lighter one, so that this difference does not cancel.
 """
 
 from collections.abc import Callable

@@ -1,14 +1,15 @@
 """k-means with two clusters.
 
-Two centres divide space by a plane, so a clustering is one vector: label 1 where plane . (x, 1) > 0.
-An iteration needs the sum over one cluster; the other follows from the total. Nothing but raw
-features is needed: distances between reported features R x are those of x in the metric R'R.
+Two centres divide space by a plane, so a clustering is one vector: label 1 where
+plane . (x, 1) > 0. An iteration needs the sum over one cluster; the other follows from the total.
+Nothing but raw features is needed: distances between reported features R x are those of x in the
+metric R'R.
 
-Few windows lie near the plane, and only those change sides when it moves a little. So a pass over all
-windows also collects the nearest ones, the band; Lloyd's iterations then run on the band in
-memory, all other windows staying in their clusters, until it settles; and the next pass over
-all windows tells whether that was right. Every step lowers the k-means cost, so the end is a fixed point
-of Lloyd's algorithm, reached in a few passes instead of some thirty.
+Few windows lie near the plane, and only those change sides when it moves a little. So a pass over
+all windows also collects the nearest ones, the band; Lloyd's iterations then run on the band in
+memory, all other windows staying in their clusters, until it settles; and the next pass over all
+windows tells whether that was right. Every step lowers the k-means cost, so the end is a fixed
+point of Lloyd's algorithm, reached in a few passes instead of some thirty.
 """
 
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def fit_kmeans(
 
 
 def _plus_plus(x: np.ndarray, metric: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Two of the windows ``x``, (raw, windows), drawn by k-means++ (Arthur & Vassilvitskii 2007)."""
+    """Two of the windows ``x``, (raw, windows), by k-means++ (Arthur & Vassilvitskii 2007)."""
     first = x[:, rng.integers(x.shape[1])]
     away = x - first[:, None]
     distance = np.maximum(((metric @ away) * away).sum(axis=0), 0)

@@ -61,7 +61,7 @@ def dft_matrices(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Returns:
         across: (side**2, side**2), the DFT over z and y. Rows are real and imaginary part of one
-            frequency after the other, of each conjugate pair one; zero frequency, which is real, last.
+            frequency after the other, one of each conjugate pair; zero frequency, real, last.
         along: (2 side, 2 side), the DFT over x of a complex line, real parts above imaginary ones.
         zero: (side, side), the DFT over x of the real line at zero frequency: real parts of 0 to
             side // 2, imaginary parts of 1 to side // 2.
@@ -70,7 +70,9 @@ def dft_matrices(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     full = np.kron(np.exp(-1j * phase), np.exp(-1j * phase))
     ky, kx = np.indices((side, side)).reshape(2, -1)
     pairs = full[np.arange(side**2) < (-ky % side) * side + -kx % side] * np.sqrt(2)
-    across = np.vstack([np.stack([pairs.real, pairs.imag], axis=1).reshape(-1, side**2), full[0].real])
+    across = np.vstack(
+        [np.stack([pairs.real, pairs.imag], axis=1).reshape(-1, side**2), full[0].real]
+    )
     cosine, sine = np.cos(phase), np.sin(phase)
     along = np.block([[cosine, sine], [-sine, cosine]])
     positive = slice(1, side // 2 + 1)

@@ -74,4 +74,5 @@ def gabor_filters(side: int, num_sinusoids: int, index: np.ndarray) -> np.ndarra
     position = np.indices((side,) * 3).reshape(3, -1)
     half = side // 2
     envelope = np.exp(-((position - half) ** 2).sum(axis=0) / (4 * (half / 3) ** 2))
-    return np.cos(2 * np.pi * side / (side - 1) * (f @ position)) * envelope
+    filters: np.ndarray = np.cos(2 * np.pi * side / (side - 1) * (f @ position)) * envelope
+    return filters
