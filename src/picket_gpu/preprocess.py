@@ -39,12 +39,12 @@ def prepare(backend: Backend, voxels: Array, sigma: float, name: str = "volume")
     if sigma > 0:
         volume = backend.ndimage.gaussian_filter(volume, sigma, mode="reflect", truncate=TRUNCATE)
     low, high = float(volume.min()), float(volume.max())
-    if not high - low < float("inf"):  # also catches NaN
+    if not high - low <= float(xp.finfo(xp.float32).max):  # also false for NaN
         raise PicketError(f"{name}: holds NaN or infinite voxels, or values too large for float32")
     if not high > low:
         raise PicketError(f"{name}: is constant after the blur; there is nothing to segment")
     volume -= low
-    volume *= 1 / (high - low)
+    volume /= high - low
     offset = float(volume.mean(dtype=xp.float64))
     volume -= offset
     return Prepared(volume, offset)

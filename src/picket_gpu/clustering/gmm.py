@@ -1,8 +1,8 @@
 """A Gaussian mixture with two full covariances.
 
 With two components the E-step is one quadratic form, the log-odds of component 1, and the M-step
-one weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. Component 1 is
-always the lighter one, so that this difference does not cancel.
+one weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. Which component is
+called 1, and summed, is decided anew in each iteration, so that the difference does not cancel.
 """
 
 from collections.abc import Callable
@@ -68,19 +68,25 @@ def fit_gmm(
         reporter: is told of each iteration.
     """
     part = _cluster_moments(coordinates, whitening.plane(start.centres))
-    log_odds, base = _maximise(part, whitening)
-    previous = -np.inf
-    for iteration in range(1, MAX_ITERATIONS + 1):
-        part, softplus = _expect(coordinates, log_odds)
-        likelihood = base + softplus / coordinates.count + whitening.log_jacobian
-        reporter.status(f"mixture iteration {iteration}, log-likelihood {likelihood:.4f}")
-        if part[-1, -1] < 1:
-            return GaussianMixture(whitening, log_odds, likelihood, iteration, converged=False)
+    log_odds = np.zeros(part.shape)
+    log_odds[-1, -1] = -1  # all background, should a component be empty from the start
+    likelihood, iteration, converged = -np.inf, 0, False
+    while iteration < MAX_ITERATIONS and not converged and not _empty(part, coordinates.count):
         log_odds, base = _maximise(part, whitening)
-        if abs(likelihood - previous) < TOLERANCE:
-            return GaussianMixture(whitening, log_odds, likelihood, iteration, converged=True)
+        part, gain = _expect(coordinates, log_odds)
         previous = likelihood
-    return GaussianMixture(whitening, log_odds, previous, MAX_ITERATIONS, converged=False)
+        likelihood = base + gain / coordinates.count + whitening.log_jacobian
+        converged = abs(likelihood - previous) < TOLERANCE
+        iteration += 1
+        reporter.status(f"mixture iteration {iteration}, log-likelihood {likelihood:.4f}")
+    if not _empty(part, coordinates.count):
+        log_odds, _ = _maximise(part, whitening)
+    return GaussianMixture(whitening, log_odds, likelihood, iteration, converged)
+
+
+def _empty(part: np.ndarray, count: int) -> bool:
+    """Whether a component holds less than one window."""
+    return not 1 <= part[-1, -1] <= count - 1
 
 
 def _cluster_moments(coordinates: Coordinates, plane: np.ndarray) -> np.ndarray:
@@ -97,8 +103,12 @@ def _cluster_moments(coordinates: Coordinates, plane: np.ndarray) -> np.ndarray:
 
 
 def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Sum over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of
-    softplus(log-odds) = log(p / p0), p the density and p0 component 0's share of it."""
+    """Sums over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of log(p / p0),
+    p the density and p0 component 0's share of it.
+
+    log(p / p0) is r log-odds plus the entropy of r. The sum of the first part is taken from the
+    moments in float64: rounded log-odds can be as far off as the stopping rule is fine.
+    """
     backend, xp = coordinates.backend, coordinates.backend.xp
     form = backend.upload(log_odds.astype(np.float32))
 
@@ -106,16 +116,17 @@ def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray,
         odds, product = _quadratic_form(backend, z, form, scratch)
         decay = xp.exp(-xp.abs(odds))
         responsibility = xp.where(odds > 0, 1, decay) / (1 + decay)
-        softplus = xp.maximum(odds, 0) + xp.log1p(decay)
+        entropy = xp.log1p(decay) + xp.abs(odds) * decay / (1 + decay)
         # The root on both sides lets BLAS use the product's symmetry.
         weighted = xp.multiply(z, xp.sqrt(responsibility)[:, None], out=product)
-        return (weighted.T @ weighted).astype(xp.float64), softplus.sum(dtype=xp.float64)
+        return (weighted.T @ weighted).astype(xp.float64), entropy.sum(dtype=xp.float64)
 
-    moments, softplus = xp.zeros(log_odds.shape), xp.zeros(())
-    for tile_moments, tile_softplus in coordinates.map(expect):
+    moments, entropy = xp.zeros(log_odds.shape), xp.zeros(())
+    for tile_moments, tile_entropy in coordinates.map(expect):
         moments += tile_moments
-        softplus = softplus + tile_softplus
-    return backend.download(moments), float(softplus)
+        entropy = entropy + tile_entropy
+    moments = backend.download(moments)
+    return moments, float((log_odds * moments).sum()) + float(entropy)
 
 
 def _quadratic_form(
@@ -127,15 +138,20 @@ def _quadratic_form(
 
 
 def _maximise(part: np.ndarray, whitening: Whitening) -> tuple[np.ndarray, float]:
-    """Log-odds of the lighter component, and the mean log weighted density of the heavier one.
+    """Log-odds of component 1, and the mean log weighted density of component 0.
 
     Args:
-        part: sum of r (z, 1)(z, 1)' for one of the components.
+        part: sum of r (z, 1)(z, 1)' for one of the components, which need not remain component 1.
     """
     total = whitening.total
-    light, heavy = sorted((part, total - part), key=lambda moments: float(moments[-1, -1]))
-    precision1, constant1 = _component(light, total[-1, -1], whitening.ridge)
-    precision0, constant0 = _component(heavy, total[-1, -1], whitening.ridge)
+    one, zero = part, total - part
+    tiny = np.finfo(np.float64).tiny
+    ratio = np.maximum(np.diag(one), tiny) / np.maximum(np.diag(zero), tiny)
+    # Rounding of the summed one spoils the other most where it is largest beside it.
+    if ratio.max() > (1 / ratio).max():
+        one, zero = zero, one
+    precision1, constant1 = _component(one, total[-1, -1], whitening.ridge)
+    precision0, constant0 = _component(zero, total[-1, -1], whitening.ridge)
     log_odds = 0.5 * (precision0 - precision1)
     log_odds[-1, -1] += constant1 - constant0
     return log_odds, constant0 - 0.5 * float((precision0 * total).sum()) / float(total[-1, -1])

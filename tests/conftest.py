@@ -1,0 +1,34 @@
+"""Data and small volumes that several tests use."""
+
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from picket_gpu.backend import select_backend
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def backend():
+    return select_backend("cpu")
+
+
+@pytest.fixture(scope="session")
+def phantom():
+    """19 ellipsoids in noise, (32, 96, 96) float32, particles dark."""
+    return mrcfile.read(DATA / "phantom_a.mrc")
+
+
+@pytest.fixture(scope="session")
+def hiv():
+    """The demo tomogram, (101, 135, 135) int8."""
+    return mrcfile.read(DATA / "hiv_vlp_40A.mrc")
+
+
+@pytest.fixture
+def noise():
+    """A small volume without structure, (13, 14, 15) float32 in [0, 1)."""
+    return np.random.default_rng(1).random((13, 14, 15), dtype=np.float32)

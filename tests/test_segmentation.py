@@ -1,0 +1,228 @@
+"""The method as a whole: the reference's labels, oracles, and what must not change a label."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from benchmarks import sklearn_recipe
+from conftest import DATA
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+from test_clustering import symmetric_inverse
+
+from picket_gpu import PicketError, segment
+from picket_gpu.backend import select_backend
+from picket_gpu.features import FFTs, Gabor, Intensities
+from picket_gpu.memory import plan_memory
+from picket_gpu.neighborhoods import fit_windows
+from picket_gpu.preprocess import prepare
+from picket_gpu.segmentation import segment_prepared
+
+WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
+
+
+def six(volume, **limits):
+    """Labels of all six workflows."""
+    backend = select_backend("cpu")
+    windows = fit_windows(volume.shape, 5, **limits)
+    plan = plan_memory(backend, windows, 2)
+    modes = [FFTs(), Gabor(), Intensities()]
+    with backend.exclusive():
+        prepared = prepare(backend, volume, 2.0)
+        results = segment_prepared(backend, prepared, windows, modes, ["kmeans", "gmm"], plan)
+        return {(r.mode.mode, r.method): r.labels for r in results}
+
+
+@cache
+def golden_run(name):
+    """Our labels over the core and the reference's, by workflow."""
+    import mrcfile
+
+    labels = six(mrcfile.read(DATA / f"{name}.mrc"))
+    golden = np.load(DATA / "golden" / f"{name}.npz")
+    h = int(golden["half"])
+    shape = golden["shape"] - 2 * h
+    pairs = {}
+    for workflow, ours in labels.items():
+        bits = np.unpackbits(golden["_".join(workflow)])[: shape.prod()].reshape(shape)
+        pairs[workflow] = ours[h:-h, h:-h, h:-h], bits.astype(np.int8)
+    return pairs
+
+
+@pytest.mark.parametrize("name", ["hiv_vlp_40A", "phantom_a"])
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids="-".join)
+def test_labels_are_the_references(name, workflow):
+    ours, reference = golden_run(name)[workflow]
+    agreement = (ours == reference).mean()
+    dice = 2 * ((ours == 1) & (reference == 1)).sum() / ((ours == 1).sum() + reference.sum())
+    assert agreement >= (0.9985 if workflow[1] == "kmeans" else 0.999)
+    assert dice >= 0.997
+
+
+@pytest.fixture
+def small(phantom):
+    """A piece of the phantom, 24 x 30 x 36."""
+    return phantom[4:28, 20:50, 30:66]
+
+
+@pytest.mark.parametrize("mode", ["ffts", "gabor", "intensities"])
+def test_each_step_of_the_recipe_on_a_small_volume(small, mode):
+    """scikit-learn on the feature matrix, run to the same fixed point, the same mixture start."""
+    windows = sklearn_recipe.window_matrix(sklearn_recipe.normalised(small), 5)
+    features = sklearn_recipe.features_of(mode, windows, 5)
+    judge = KMeans(2, n_init=1, tol=0, random_state=0).fit(features)
+    start = judge.labels_
+    mixture = GaussianMixture(
+        2,
+        weights_init=[(start == k).mean() for k in (0, 1)],
+        means_init=judge.cluster_centers_,
+        precisions_init=[
+            symmetric_inverse(
+                np.cov(features[start == k].T, bias=True) + 1e-6 * np.eye(features.shape[1])
+            )
+            for k in (0, 1)
+        ],
+    ).fit(features)
+    for method, expected in (("kmeans", start), ("gmm", mixture.predict(features))):
+        labels = segment(small, features=mode, clustering=method, device="cpu")
+        ours = labels[2:-2, 2:-2, 2:-2].ravel()
+        agreement = (ours == expected).mean()
+        assert max(agreement, 1 - agreement) > 0.9995, method
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids="-".join)
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_border_background_and_type(small, workflow, side):
+    mode, method = workflow
+    labels = segment(small, features=mode, clustering=method, neighborhood_size=side, device="cpu")
+    h = side // 2
+    inside = np.zeros(small.shape, dtype=bool)
+    inside[h:-h, h:-h, h:-h] = True
+    assert labels.dtype == np.int8
+    assert labels.shape == small.shape
+    assert (labels[~inside] == -1).all()
+    assert set(np.unique(labels[inside])) == {0, 1}
+    assert (labels == 0).sum() >= (labels == 1).sum()
+
+
+def agree(a, b):
+    return (a == b).mean()
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids="-".join)
+def test_same_seed_same_labels_and_any_tile_size(small, workflow, monkeypatch):
+    mode, method = workflow
+    first = segment(small, features=mode, clustering=method, seed=3, device="cpu")
+    again = segment(small, features=mode, clustering=method, seed=3, device="cpu")
+    assert (first == again).all()
+    settings = {"ffts": {"n_fft_subsets": 7}, "gabor": {"num_neighborhoods_subsets": 311}}
+    features = {"mode": mode, **settings.get(mode, {})}
+    tiled = segment(small, features=features, clustering=method, seed=3, device="cpu")
+    assert agree(first, tiled) >= 0.9999
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert (segment(small, features=mode, clustering=method, seed=3, device="cpu") == first).all()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "gmm"])
+def test_other_seeds_end_at_the_same_kmeans(phantom, method):
+    labels = [segment(phantom, clustering=method, seed=s, device="cpu") for s in (0, 1, 2)]
+    assert agree(labels[0], labels[1]) >= 0.9999
+    assert agree(labels[0], labels[2]) >= 0.9999
+
+
+def test_more_memory_to_keep_features_in_changes_no_label(small):
+    lean = segment(small, features="ffts", memory_budget=150 * 2**20, device="cpu")
+    rich = segment(small, features="ffts", memory_budget=2**31, device="cpu")
+    assert (lean == rich).all()
+
+
+def test_z_limits_change_the_fit_and_not_where_labels_are(phantom):
+    everywhere = segment(phantom, device="cpu")
+    limited = segment(phantom, lower=10, upper=22, device="cpu")
+    assert ((limited == -1) == (everywhere == -1)).all()
+    assert 0.8 < agree(limited, everywhere) < 1
+
+
+def test_z_limits_fit_on_that_section_alone(phantom):
+    # What lies outside the limits must not matter to the fit, once blur and scaling are done.
+    backend = select_backend("cpu")
+    prepared = prepare(backend, phantom, 2.0)
+    spoilt = prepared.data.copy()
+    spoilt[:8] = 0.5
+    windows = fit_windows(phantom.shape, 5, 8, 32)
+    plan = plan_memory(backend, windows, 1)
+    labels = []
+    for data in (prepared.data, spoilt):
+        volume = prepared._replace(data=data)
+        (result,) = segment_prepared(backend, volume, windows, [Intensities()], ["gmm"], plan)
+        labels.append(result.labels)
+    assert (labels[0][10:] == labels[1][10:]).all()
+
+
+def test_a_cap_fits_on_that_many_windows(phantom):
+    backend = select_backend("cpu")
+    windows = fit_windows(phantom.shape, 5, cap=20_000)
+    plan = plan_memory(backend, windows, 1)
+    prepared = prepare(backend, phantom, 2.0)
+    (result,) = segment_prepared(backend, prepared, windows, [FFTs()], ["gmm"], plan)
+    assert result.num_windows == 20_000
+    everything = segment(phantom, features="ffts", device="cpu")
+    assert 0.98 < agree(result.labels, everything) < 1
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids="-".join)
+def test_brightness_and_contrast_do_not_matter(small, workflow):
+    mode, method = workflow
+    labels = segment(small, features=mode, clustering=method, device="cpu")
+    scaled = segment(small * 37.5 + 1000, features=mode, clustering=method, device="cpu")
+    assert agree(labels, scaled) >= 0.999  # 1000 leaves float32 four digits of the contrast
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids="-".join)
+def test_a_shifted_volume_has_shifted_labels(workflow):
+    # Periodic in x, far from the ends a shift of the volume is a shift of everything.
+    rng = np.random.default_rng(0)
+    volume = rng.standard_normal((12, 16, 40)).astype(np.float32)
+    volume[4:8, 5:11, 8:16] += 4
+    volume = np.tile(volume, (1, 1, 3))
+    mode, method = workflow
+    a, b = (
+        segment(v, features=mode, clustering=method, device="cpu")
+        for v in (volume, np.roll(volume, 7, axis=2))
+    )
+    assert agree(a[:, :, 20:90], b[:, :, 27:97]) > 0.995
+
+
+def test_dense_bright_particles_are_found():
+    rng = np.random.default_rng(5)
+    grid = np.indices((24, 40, 40))
+    truth = np.zeros((24, 40, 40), dtype=bool)
+    for centre in ((8, 10, 10), (14, 28, 12), (12, 20, 30)):
+        offsets = grid - np.array(centre)[:, None, None, None]
+        truth |= (offsets**2).sum(0) < 30
+    volume = rng.standard_normal(truth.shape) * 0.5 + 3 * truth
+    labels = segment(volume, features="intensities", clustering="kmeans", device="cpu") == 1
+    assert 2 * (labels & truth).sum() / (labels.sum() + truth.sum()) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"features": "fft"}, "features"),
+        ({"features": {"mode": "gabor", "sinusoids": 3}}, "unknown key"),
+        ({"clustering": "dbscan"}, "clustering: must be"),
+        ({"neighborhood_size": 4}, "neighborhood_size: must be odd"),
+        ({"memory_budget": 1000}, "memory_budget: .* it needs"),
+        ({"lower": 3, "upper": 5}, "too thin"),
+    ],
+)
+def test_bad_arguments_are_named(small, arguments, message):
+    with pytest.raises(PicketError, match=message):
+        segment(small, device="cpu", **arguments)
+
+
+def test_a_section_of_one_grey_value_is_refused():
+    volume = np.zeros((60, 12, 12), dtype=np.float32)
+    volume[5, 5, 5] = 1
+    with pytest.raises(PicketError, match="all alike"):
+        segment(volume, lower=40, upper=60, device="cpu")
