@@ -158,8 +158,13 @@ def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
 def test_a_file_that_fails_half_way_leaves_nothing(tmp_path):
     path = tmp_path / "a.h5"
     path.write_text("before")
-    with pytest.raises(OSError, match="disk full"), whole_file(path) as temporary:
-        temporary.write_text("half")
-        raise OSError("disk full")
+
+    def fail_half_way():
+        with whole_file(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail_half_way()
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
     assert path.read_text() == "before"

@@ -45,15 +45,14 @@ def read_header(path: Path) -> TomogramHeader:
         )
     cell, counts = header.cella, (int(header.mx), int(header.my), int(header.mz))
     x, y, z = (
-        float(length) / count if count > 0 else 0.0
+        # The header holds float32: 13.48 should not come out as 13.479999542.
+        float(f"{float(length) / count:.6g}") if count > 0 else 0.0
         for length, count in zip((cell.x, cell.y, cell.z), counts, strict=True)
     )
-    # float32 in the header: 13.48 should not come out as 13.479999542.
-    voxel_size = tuple(float(np.format_float_positional(np.float32(a))) for a in (z, y, x))
     return TomogramHeader(
         path=path,
         shape=data.shape,
-        voxel_size=voxel_size,  # type: ignore[arg-type]
+        voxel_size=(z, y, x),
         origin=(float(header.origin.x), float(header.origin.y), float(header.origin.z)),
         nstart=(int(header.nxstart), int(header.nystart), int(header.nzstart)),
     )

@@ -103,8 +103,8 @@ def _cluster_moments(coordinates: Coordinates, plane: np.ndarray) -> np.ndarray:
 
 
 def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Sums over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of log(p / p0),
-    p the density and p0 component 0's share of it.
+    """Sums over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of
+    log(p / p0), p the density and p0 component 0's share of it.
 
     log(p / p0) is r log-odds plus the entropy of r. The sum of the first part is taken from the
     moments in float64: rounded log-odds can be as far off as the stopping rule is fine.
