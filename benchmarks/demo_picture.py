@@ -46,7 +46,7 @@ def main() -> None:
             axis.imshow(found, cmap=overlay, alpha=0.55, origin="lower", interpolation="nearest")
     axes[0, 0].plot([8, 33], [8, 8], color="white", linewidth=3)  # 25 voxels of 4 nm
     axes[0, 0].text(20.5, 11, "100 nm", color="white", ha="center", fontsize=9)
-    note = "HIV-1 virus-like particles\n101 x 135 x 135 voxels\nof 4 nm, slice 50\n\nlabel 1 in orange"
+    note = "HIV-1 virus-like particles\n101 x 135 x 135 voxels\nof 4 nm\n\nlabel 1 in orange"
     axes[1, 0].text(0.02, 0.5, note, va="center", fontsize=10, transform=axes[1, 0].transAxes)
     (ROOT / "docs").mkdir(exist_ok=True)
     figure.savefig(ROOT / "docs" / "demo.png", dpi=110)

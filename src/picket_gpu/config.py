@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-import yaml
 from pydantic import (
     BaseModel,
     ByteSize,
@@ -22,6 +21,7 @@ from picket_gpu.backend import Device
 from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError, first_fault
 from picket_gpu.features import FeatureParams, FFTs, Gabor, Intensities
+from picket_gpu.yaml_file import read_yaml
 
 FileKind: TypeAlias = Literal["hdf5", "mrc"]
 
@@ -93,6 +93,13 @@ class S1Config(BaseModel):
         ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
     )
 
+    @field_validator("memory_budget", mode="before")
+    @classmethod
+    def _bytes_or_text(cls, budget: Any) -> Any:
+        if isinstance(budget, bool | float) or (isinstance(budget, int) and budget < 1):
+            raise ValueError("must be bytes or text such as 12 GiB")
+        return budget
+
     @field_validator("dataset_name")
     @classmethod
     def _one_directory(cls, name: str) -> str:
@@ -122,6 +129,16 @@ class S1Config(BaseModel):
         return self.output_dir / self.dataset_name
 
 
+# What each part of a parameter file is made of, by the name that leads to it.
+_MODELS = {
+    "": S1Config,
+    "inputs": TomogramInput,
+    "ffts": FFTs,
+    "gabor": Gabor,
+    "intensities": Intensities,
+}
+
+
 def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
     """A validated configuration from a YAML file, a mapping, or one that is valid already.
 
@@ -131,36 +148,8 @@ def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
     if isinstance(source, S1Config):
         return source
     where = "" if isinstance(source, Mapping) else f"{source}: "
-    content = source if isinstance(source, Mapping) else _read_yaml(Path(source))
+    content = source if isinstance(source, Mapping) else read_yaml(Path(source))
     try:
         return S1Config.model_validate(content)
     except ValidationError as error:
-        raise PicketError(where + first_fault(error, S1Config)) from None
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except FileNotFoundError:
-        raise PicketError(f"{path}: no such file; name a YAML file with S1 parameters") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PicketError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not valid YAML: {reason}") from None
-    if not isinstance(content, dict):
-        raise PicketError(f"{path}: must hold keys and values, such as dataset_name: my_dataset")
-    return content
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which lets the last of two equal keys win, but refusing those."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} appears twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+        raise PicketError(where + first_fault(error, _MODELS)) from None

@@ -1,12 +1,10 @@
 """What a run tells its user: lines that stay, and a status that comes and goes."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 
 class Reporter:
@@ -32,12 +30,11 @@ class ConsoleReporter(Reporter):
     """
 
     def __init__(self) -> None:
-        width = None if sys.stdout.isatty() else 140  # a log wraps nothing
-        self._console = Console(width=width, highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress: Progress | None = None
 
     def line(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def status(self, text: str) -> None:
         if self._progress:
@@ -65,11 +62,9 @@ class ConsoleReporter(Reporter):
             yield
         self._progress = None
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table that stays."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in header:
-            table.add_column(name, overflow="fold")
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """A table that stays, its header first; names are never cut."""
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            table.add_row(*row)
-        self._console.print(table, markup=False)
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.line("  ".join(cells).rstrip())

@@ -1,6 +1,8 @@
 """Faults that a user can mend, each in one line."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,32 +14,53 @@ class PicketError(Exception):
     """
 
 
-def first_fault(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+# pydantic's words, where a user of a YAML file would not know them.
+_WORDS = {
+    "missing": "is missing",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "path_type": "must be a path",
+    "model_type": "must be keys and values in braces",
+    "model_attributes_type": "must be keys and values in braces",
+    "dict_type": "must be keys and values in braces",
+    "list_type": "must be a list in brackets",
+    "byte_size": "must be bytes or text such as 12 GiB",
+    "byte_size_unit": "must be bytes or text such as 12 GiB",
+}
+
+
+def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
     """The first fault of a failed validation as ``key: what is wrong (got value)``.
 
     Args:
-        model: its keys are offered where an unknown one is misspelled.
+        models: the model classes that each part of the input is made of, by the last name on the
+            way to it; their keys are offered where an unknown one is misspelled.
     """
     faults = error.errors()
-    fault = faults[0]
-    key = ""
-    for part in fault["loc"]:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    if fault["type"] == "extra_forbidden":
-        message = "unknown key" + _suggestion(str(fault["loc"][-1]), fault["loc"][:-1], model)
-    elif fault["type"] == "missing":
-        message = "is missing"
+    fault: Mapping[str, Any] = faults[0]
+    place, kind, context = list(fault["loc"]), fault["type"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        around = [part for part in place[:-1] if isinstance(part, str)]
+        message = "unknown key" + _suggestion(str(place[-1]), models.get((["", *around])[-1]))
+    elif kind == "union_tag_not_found":
+        message = f"{context['discriminator']} is missing"
+    elif kind == "union_tag_invalid":
+        place.append(context["discriminator"].strip("'"))
+        message = f"must be one of {context['expected_tags']} (got {context['tag']!r})"
     else:
-        message = fault["msg"].removeprefix("Value error, ")
+        message = _WORDS.get(kind, fault["msg"].removeprefix("Value error, "))
         message = message[:1].lower() + message[1:]
-        if not isinstance(fault["input"], dict | list | BaseModel):
+        if kind != "missing" and not isinstance(fault["input"], dict | list | BaseModel):
             message += f" (got {fault['input']!r})"
+    key = ""
+    for part in place:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return " ".join(f"{key}: {message}{more}".removeprefix(": ").split())
 
 
-def _suggestion(key: str, place: tuple[int | str, ...], model: type[BaseModel] | None) -> str:
-    if place or model is None:
+def _suggestion(key: str, model: type[BaseModel] | None) -> str:
+    if model is None:
         return "; remove it"
     known = [field.alias or name for name, field in model.model_fields.items()]
     close = get_close_matches(key, known, n=1)

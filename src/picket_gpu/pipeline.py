@@ -12,7 +12,6 @@ from picket_gpu.backend import Backend, select_backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config, load_config
 from picket_gpu.console import ConsoleReporter, Reporter
-from picket_gpu.errors import PicketError
 from picket_gpu.labels import FOREGROUND, UNLABELLED
 from picket_gpu.output import attributes, read_labels, write_hdf5, write_mrc
 from picket_gpu.plan import TomogramPlan, plan_run
@@ -79,14 +78,13 @@ def run_s1(
     if console:
         console.line(f"Device: {backend.reason}")
     plans = plan_run(config, backend, overwrite)
-    _make_directory(config.directory)
     if console is None:
         return _run(config, backend, plans, Reporter())
     workflows = len(config.feature_extraction_params) * len(config.clustering_methods)
     with console.bar(len(plans) * workflows):
         results = _run(config, backend, plans, console)
     console.line(f"{len(results)} segmentations in {config.directory}")
-    console.table(*_summary(results))
+    console.table(_summary(results))
     return results
 
 
@@ -108,6 +106,7 @@ def _run(
                 config.clustering_methods,
                 plan.memory,
                 reporter,
+                name=str(path),
             ):
                 results.append(_save(config, plan, result))
                 reporter.line(_describe(results[-1]))
@@ -117,6 +116,7 @@ def _run(
 
 def _save(config: S1Config, plan: TomogramPlan, result: Segmentation) -> SegmentationResult:
     """Write the files of one segmentation."""
+    plan.directory.mkdir(parents=True, exist_ok=True)
     timestamp = datetime.now(UTC).isoformat(timespec="seconds")
     files = plan.files(result.mode.mode, result.method)
     for kind, path in files.items():
@@ -140,15 +140,6 @@ def _save(config: S1Config, plan: TomogramPlan, result: Segmentation) -> Segment
     )
 
 
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PicketError(
-            f"output_dir: {directory} cannot be made ({error.strerror}); choose another"
-        ) from None
-
-
 def _describe(result: SegmentationResult) -> str:
     state = "" if result.converged else ", NOT CONVERGED"
     return (
@@ -157,7 +148,7 @@ def _describe(result: SegmentationResult) -> str:
     )
 
 
-def _summary(results: list[SegmentationResult]) -> tuple[list[str], list[list[str]]]:
+def _summary(results: list[SegmentationResult]) -> list[list[str]]:
     header = ["tomogram", "mode", "method", "label 1", "iterations", "seconds", "file"]
     rows = [
         [
@@ -171,4 +162,4 @@ def _summary(results: list[SegmentationResult]) -> tuple[list[str], list[list[st
         ]
         for r in results
     ]
-    return header, rows
+    return [header, *rows]

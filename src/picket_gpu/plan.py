@@ -1,5 +1,6 @@
 """What a run would do, known before it does anything."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,7 @@ def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[Tomogr
             a file would be overwritten.
     """
     plans = [_plan_tomogram(config, backend, index) for index in range(len(config.inputs))]
-    if config.directory.exists() and not config.directory.is_dir():
-        raise PicketError(f"output_dir: {config.directory} is not a directory; choose another")
+    _check_directory(config.directory)
     if not overwrite:
         for path in planned_files(config, plans):
             if path.exists():
@@ -82,6 +82,15 @@ def describe_plan(config: S1Config, plans: list[TomogramPlan]) -> Iterator[str]:
     yield "Files:"
     for path in planned_files(config, plans):
         yield f"  {path}"
+
+
+def _check_directory(directory: Path) -> None:
+    """Whether files can be written to ``directory``, which need not exist yet."""
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise PicketError(f"output_dir: {directory} cannot be made, {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PicketError(f"output_dir: {directory}: no permission to write in {there}")
 
 
 def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPlan:

@@ -12,7 +12,7 @@ from picket_gpu.backend import Backend, Device, select_backend
 from picket_gpu.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError, first_fault
-from picket_gpu.features import FeatureMode, FeatureParams
+from picket_gpu.features import FeatureMode, FeatureParams, FFTs, Gabor, Intensities
 from picket_gpu.labels import label_volume
 from picket_gpu.memory import MemoryPlan, plan_memory
 from picket_gpu.neighborhoods import WindowSet, all_windows, fit_windows
@@ -106,6 +106,7 @@ def segment_prepared(
     methods: Sequence[Method],
     plan: MemoryPlan,
     reporter: Reporter = SILENT,
+    name: str = "volume",
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
 
@@ -114,6 +115,7 @@ def segment_prepared(
         windows: those used for fitting. Their seed is that of k-means++ too.
         plan: of memory.
         reporter: is told of each step.
+        name: what to call the volume in an error.
 
     Raises:
         PicketError: the windows used for fitting are all alike.
@@ -132,7 +134,7 @@ def segment_prepared(
             reporter.status(f"{mode.mode}: statistics of the features")
             moments[mode.raw_kind] = features.moments()
         total = moments[mode.raw_kind]
-        reported, whitening = _scale(mode, total, windows.side)
+        reported, whitening = _scale(mode, total, windows.side, name)
         reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
         seconds = {"features": clock.lap()}
 
@@ -158,11 +160,15 @@ def segment_prepared(
             yield Segmentation(mode, method, labels, models[method], windows.count, timings)
 
 
-def _scale(mode: FeatureMode, total: np.ndarray, side: int) -> tuple[np.ndarray, Whitening]:
+def _scale(
+    mode: FeatureMode, total: np.ndarray, side: int, name: str
+) -> tuple[np.ndarray, Whitening]:
     """Matrix from raw to reported features, and their whitening, from the raw moments."""
     covariance = covariance_of(total)
     if not np.trace(covariance) > ALIKE:
-        raise PicketError("the windows used for fitting are all alike; widen the z-slice limits")
+        raise PicketError(
+            f"{name}: the windows used for fitting are all alike; widen the z-slice limits"
+        )
     reported = mode.reported_from_raw(covariance, side)
     return reported, whiten(total, reported, mode.num_features(side))
 
@@ -174,7 +180,8 @@ def _feature_mode(features: str | dict[str, Any] | FeatureMode) -> FeatureMode:
     try:
         mode: FeatureMode = TypeAdapter(FeatureParams).validate_python(settings)
     except ValidationError as error:
-        raise PicketError(f"features: {first_fault(error)}") from None
+        models = {"ffts": FFTs, "gabor": Gabor, "intensities": Intensities}
+        raise PicketError(f"features: {first_fault(error, models)}") from None
     return mode
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import mrcfile
@@ -9,7 +10,7 @@ import numpy as np
 
 from picket_gpu.errors import PicketError
 
-_READABLE_MODES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
+_VOXEL_TYPES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 
 
 @dataclass(frozen=True)
@@ -80,20 +81,35 @@ def _open(path: Path) -> tuple[np.ndarray, np.recarray]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # header oddities that do not matter
-            with mrcfile.mmap(path, mode="r") as mrc:
+            with mrcfile.open(path, header_only=True) as mrc:
+                _check_header(path, mrc.header)
+            with mrcfile.mmap(path) as mrc:
                 data, header = mrc.data, mrc.header
     except PermissionError:
         raise PicketError(f"{path}: no permission to read it") from None
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: not a whole MRC file ({reason}); copy it again?") from None
-    mode = int(header.mode)
-    if mode not in _READABLE_MODES:
-        known = ", ".join(f"{number} {name}" for number, name in _READABLE_MODES.items())
-        raise PicketError(f"{path}: MRC mode {mode} is not supported; use one of {known}")
+        raise PicketError(f"{path}: is not an MRC file ({reason})") from None
     if data.ndim != 3:
         raise PicketError(f"{path}: has {data.ndim} dimensions; a tomogram has 3 (z, y, x)")
     return data, header
+
+
+def _check_header(path: Path, header: np.recarray) -> None:
+    """Whether the voxels that the header tells of can be there."""
+    mode = int(header.mode)
+    if mode not in _VOXEL_TYPES:
+        known = ", ".join(f"{number} {name}" for number, name in _VOXEL_TYPES.items())
+        raise PicketError(f"{path}: MRC mode {mode} is not supported; use one of {known}")
+    shape = tuple(int(n) for n in (header.nz, header.ny, header.nx))
+    if min(shape) < 1:
+        raise PicketError(f"{path}: its header tells of {shape} voxels (z, y, x); copy it again")
+    extended = max(0, int(header.nsymbt))
+    needed = 1024 + extended + prod(shape) * np.dtype(_VOXEL_TYPES[mode]).itemsize
+    if path.stat().st_size < needed:
+        raise PicketError(
+            f"{path}: not a whole MRC file, {path.stat().st_size} of {needed} bytes; copy it again"
+        )
 
 
 def _is_constant(data: np.ndarray) -> bool:
