@@ -60,6 +60,8 @@ LAYOUTS = {
     "as printed": DOCUMENTED,
     "with the margin of the code block": textwrap.indent(DOCUMENTED, "    "),
     "bracket after the key": DOCUMENTED.replace(":\n[", ": ["),
+    "comment between key and bracket": DOCUMENTED.replace(":\n[", ": #[List]#\n["),
+    "empty line between key and bracket": DOCUMENTED.replace(":\n[", ":\n\n["),
     "bracket indented": DOCUMENTED.replace(":\n[", ":\n  ["),
     "Windows line ends": DOCUMENTED.replace(":\n[", ": [").replace("\n", "\r\n"),
 }

@@ -61,7 +61,8 @@ class Backend:
         workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
         tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
             should stay in cache; a GPU wants many more windows at a time.
-        default_budget: memory for arrays, in bytes, as a function of the bytes of the volume.
+        default_budget: memory for arrays where the user does not say, in bytes, as a function of the
+            bytes of the volume and of those that are needed.
     """
 
     name: Literal["cpu", "gpu"]
@@ -70,7 +71,7 @@ class Backend:
     ndimage: Any
     workers: int
     tile_bytes: int
-    default_budget: Callable[[int], int]
+    default_budget: Callable[[int, int], int]
     _idle: list[Scratch] = field(default_factory=list, repr=False, compare=False)
 
     def upload(self, array: np.ndarray) -> Array:
@@ -151,7 +152,7 @@ def _cpu(why: str) -> Backend:
         ndimage=scipy.ndimage,
         workers=workers,
         tile_bytes=2 * MIB,
-        default_budget=lambda volume: 3 * volume + 256 * MIB,
+        default_budget=lambda volume, needed: needed + volume,
     )
 
 
@@ -177,5 +178,5 @@ def _gpu() -> Backend | str:
         ndimage=cupyx.scipy.ndimage,
         workers=1,
         tile_bytes=64 * MIB,
-        default_budget=lambda _: cupy.cuda.Device().mem_info[0] * 4 // 5,
+        default_budget=lambda *_: cupy.cuda.Device().mem_info[0] * 4 // 5,
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -26,12 +27,23 @@ from picket_gpu.yaml_file import read_yaml
 FileKind: TypeAlias = Literal["hdf5", "mrc"]
 
 
+def _not_empty(path: Any) -> Any:
+    if path == "":
+        raise ValueError("must not be empty")
+    return path
+
+
+NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_not_empty)]
+
+
 class TomogramInput(BaseModel):
     """One tomogram and the z-slices to fit on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    tomogram: Path = Field(description="MRC file; relative paths start at the working directory")
+    tomogram: NamedPath = Field(
+        description="MRC file; relative paths start at the working directory"
+    )
     lower_z_slice_limit: int | None = Field(
         None,
         alias="lower_z-slice_limit",
@@ -63,7 +75,10 @@ class S1Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset_name: str = Field(
-        min_length=1, strict=True, description="names the directory of the outputs"
+        min_length=1,
+        max_length=200,
+        strict=True,
+        description="names the directory of the outputs",
     )
     inputs: list[TomogramInput] = Field(min_length=1, description="the tomograms")
     neighborhood_size: int = Field(
@@ -78,7 +93,7 @@ class S1Config(BaseModel):
     clustering_methods: list[Method] = Field(
         ["kmeans", "gmm"], min_length=1, description="the clustering methods"
     )
-    output_dir: Path = Field(description="outputs go to output_dir/dataset_name/")
+    output_dir: NamedPath = Field(description="outputs go to output_dir/dataset_name/")
 
     # What picket_gpu adds.
     seed: int = Field(0, ge=0, lt=2**63, strict=True, description="of sampling and of k-means++")

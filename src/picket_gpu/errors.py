@@ -18,6 +18,7 @@ class PicketError(Exception):
 _WORDS = {
     "missing": "is missing",
     "too_short": "must not be empty",
+    "string_too_long": "is too long",
     "string_too_short": "must not be empty",
     "path_type": "must be a path",
     "model_type": "must be keys and values in braces",
@@ -39,13 +40,14 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
     faults = error.errors()
     fault: Mapping[str, Any] = faults[0]
     place, kind, context = list(fault["loc"]), fault["type"], fault.get("ctx", {})
+    discriminator = context.get("discriminator", "").strip("'")
     if kind == "extra_forbidden":
         around = [part for part in place[:-1] if isinstance(part, str)]
         message = "unknown key" + _suggestion(str(place[-1]), models.get((["", *around])[-1]))
     elif kind == "union_tag_not_found":
-        message = f"{context['discriminator']} is missing"
+        message = f"{discriminator} is missing"
     elif kind == "union_tag_invalid":
-        place.append(context["discriminator"].strip("'"))
+        place.append(discriminator)
         message = f"must be one of {context['expected_tags']} (got {context['tag']!r})"
     else:
         message = _WORDS.get(kind, fault["msg"].removeprefix("Value error, "))

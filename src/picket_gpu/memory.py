@@ -41,21 +41,21 @@ def plan_memory(
         PicketError: the budget is below what one small tile needs.
     """
     volume = FLOAT * prod(windows.volume_shape)
-    if budget is None:
-        budget = backend.default_budget(volume)
     # The prepared volume, and the largest of: its blur, or labels and a copy of one to write.
     volumes = volume + max(volume, (methods + 1) * volume // 4)
     voxels = windows.side**3 + 1
     # Windows, their DFT lines, spectra and magnitudes, a float64 copy, coordinates, a product.
     window_bytes = 8 * voxels * FLOAT
-    # 1/250 of the windows takes two arrays of half the volume each at side 5.
-    subset = min(windows.count, max(16_384, windows.count // 250))
+    # Two arrays of at least 8 MiB; at side 5, 1/250 of the windows makes them half a volume each.
+    subset = min(windows.count, max(8 * MIB // (voxels * FLOAT), windows.count // 250))
     subset_bytes = 3 * subset * voxels * FLOAT
     tile = max(1, backend.tile_bytes // (voxels * FLOAT))
     fixed = volumes + subset_bytes + backend.workers * tile * window_bytes
+    if budget is None:
+        budget = backend.default_budget(volume, fixed)
     if budget < fixed:
         raise PicketError(
-            f"memory_budget: {budget / MIB:.0f} MiB is too little for a volume of "
+            f"memory_budget: {budget / MIB:.3g} MiB is too little for a volume of "
             f"{' x '.join(map(str, windows.volume_shape))}; it needs {-(-fixed // MIB)} MiB"
         )
     return MemoryPlan(budget, tile, subset, budget - fixed)

@@ -79,6 +79,9 @@ def _open(path: Path) -> tuple[np.ndarray, np.recarray]:
     if not path.is_file():
         raise PicketError(f"{path}: is not a file; tomogram must name an MRC file")
     try:
+        with path.open("rb") as file:
+            if file.read(4).startswith((b"\x1f\x8b", b"BZh")):
+                raise PicketError(f"{path}: is compressed; decompress it first")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # header oddities that do not matter
             with mrcfile.open(path, header_only=True) as mrc:

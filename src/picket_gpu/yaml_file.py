@@ -1,16 +1,11 @@
 """Reading a YAML file of parameters."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from picket_gpu.errors import PicketError
-
-# A bracket in the line below its key, as PickET's documentation prints its lists. YAML wants it
-# indented further than the key, so it is moved up; line numbers stay.
-_BRACKET_BELOW = re.compile(r"^([ \t]*[\w-]+:)[ \t]*\n([ \t]*)\[", re.MULTILINE)
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
@@ -30,9 +25,11 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except UnicodeDecodeError:
         raise PicketError(f"{path}: is not a text file in UTF-8") from None
     try:
-        content = yaml.load(_BRACKET_BELOW.sub(r"\1 [\n\2", text), Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise PicketError(f"{path}: is not valid YAML: {_reason(error)}") from None
+    except RecursionError:
+        raise PicketError(f"{path}: is not valid YAML: brackets are nested too deep") from None
     if not isinstance(content, dict):
         raise PicketError(f"{path}: must hold keys and values, such as dataset_name: my_dataset")
     return content
@@ -45,6 +42,23 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def save_possible_simple_key(self) -> None:
+        # PickET's documentation prints a list's bracket in the line below its key, as far to the
+        # left. There YAML wants a key and nothing else.
+        super().save_possible_simple_key()
+        key = self.possible_simple_keys.get(self.flow_level)
+        if key and self.peek() in "[{":
+            key.required = False
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError:
+            raise yaml.constructor.ConstructorError(
+                problem=f"{str(node.value)[:40]} is no {node.tag.rpartition(':')[2]}",
+                problem_mark=node.start_mark,
+            ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
