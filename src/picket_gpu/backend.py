@@ -61,8 +61,8 @@ class Backend:
         workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
         tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
             should stay in cache; a GPU wants many more windows at a time.
-        default_budget: memory for arrays where the user does not say, in bytes, as a function of the
-            bytes of the volume and of those that are needed.
+        default_budget: memory for arrays where the user does not say, in bytes: a function of
+            the bytes of the volume and of those that are needed.
     """
 
     name: Literal["cpu", "gpu"]

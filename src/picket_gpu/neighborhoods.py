@@ -217,7 +217,7 @@ def _gather_scattered(
     inside = ((p * rows + q) * columns + r).reshape(-1, 1)
     out = scratch.array("windows", (side**3 + 1, len(index)))
     place = xp.add(corner, inside, out=scratch.array("places", (side**3, len(index)), "int64"))
-    xp.take(volume.reshape(-1), place, out=out[:-1], mode="clip")
+    xp.take(volume.reshape(-1), place, out=out[:-1])
     out[-1] = 1
     return out
 

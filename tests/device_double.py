@@ -1,0 +1,180 @@
+"""A device that is not there: arrays that behave like CuPy's where it hurts.
+
+They refuse to become NumPy arrays unasked, refuse to meet host arrays in an operation, and their
+namespace has only the names and keyword arguments of the installed cupy, which imports without a
+GPU. What passes here has no stray ``np.`` call, no hidden transfer and no keyword that CuPy lacks.
+"""
+
+import inspect
+import operator
+from typing import Any
+
+import cupy
+import cupyx.scipy.ndimage
+import numpy as np
+import scipy.ndimage
+
+from picket_gpu.backend import MIB, Backend
+
+FROM_HOST = {"asarray", "array", "ascontiguousarray"}  # take host arrays, as in CuPy
+
+
+class DeviceArray:
+    """A NumPy array behind a wall."""
+
+    __array_ufunc__ = None  # NumPy's ufuncs and operators keep off
+
+    def __init__(self, host: np.ndarray) -> None:
+        self._host = host
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("implicit conversion of a device array to NumPy")
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(cupy.ndarray, name):
+            raise AttributeError(f"cupy.ndarray has no attribute {name!r}")
+        value = getattr(self._host, name)
+        if callable(value):
+            return _guarded(value, getattr(cupy.ndarray, name))
+        return DeviceArray(value) if isinstance(value, np.ndarray) else value
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __iter__(self) -> Any:
+        raise TypeError("iteration over a device array is a transfer an element")
+
+    def __int__(self) -> int:
+        return int(self._host)
+
+    def __float__(self) -> float:
+        return float(self._host)
+
+    def __bool__(self) -> bool:
+        return bool(self._host)
+
+    def __getitem__(self, key: Any) -> "DeviceArray":
+        return _wrap(self._host[_unwrap(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._host[_unwrap(key)] = _unwrap(value)
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, DeviceArray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError("a host array meets a device array")
+    if isinstance(value, tuple | list):
+        return type(value)(_unwrap(item) for item in value)
+    return value
+
+
+def _wrap(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_wrap(item) for item in value)
+    return DeviceArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _guarded(function: Any, twin: Any, from_host: bool = False) -> Any:
+    """``function`` on device arrays, with the keywords of its CuPy ``twin`` only."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            known = inspect.signature(twin).parameters
+        except (TypeError, ValueError):  # ufuncs and methods without a signature
+            known = None
+        if known is not None and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            for name in kwargs:
+                if name not in known:
+                    raise TypeError(f"cupy's {function.__name__} has no argument {name!r}")
+        if not from_host:
+            args, kwargs = _unwrap(args), {name: _unwrap(v) for name, v in kwargs.items()}
+        else:
+            args = tuple(a._host if isinstance(a, DeviceArray) else a for a in args)
+        return _wrap(function(*args, **kwargs))
+
+    return call
+
+
+def _operator(name: str) -> Any:
+    function = getattr(operator, name, None) or getattr(operator, name.strip("_"))
+
+    def apply(self: DeviceArray, other: Any = None) -> Any:
+        arguments = (
+            (self._host,)
+            if name in ("__neg__", "__invert__")
+            else (
+                self._host,
+                _unwrap(other),
+            )
+        )
+        return _wrap(function(*arguments))
+
+    return apply
+
+
+def _reflected(name: str) -> Any:
+    function = getattr(operator, name)
+    return lambda self, other: _wrap(function(_unwrap(other), self._host))
+
+
+def _in_place(name: str) -> Any:
+    function = getattr(operator, name)
+
+    def apply(self: DeviceArray, other: Any) -> DeviceArray:
+        self._host = function(self._host, _unwrap(other))
+        return self
+
+    return apply
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "matmul", "xor", "and_", "or_",
+              "rshift", "lshift", "pow"):  # fmt: skip
+    _dunder = _name.strip("_")
+    setattr(DeviceArray, f"__{_dunder}__", _operator(f"__{_dunder}__"))
+    setattr(DeviceArray, f"__r{_dunder}__", _reflected(f"__{_dunder}__"))
+    setattr(DeviceArray, f"__i{_dunder}__", _in_place(f"__i{_dunder}__"))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "invert"):
+    setattr(DeviceArray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+class Namespace:
+    """The part of a NumPy-like module that its CuPy ``twin`` has too."""
+
+    def __init__(self, module: Any, twin: Any) -> None:
+        self._module, self._twin = module, twin
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(self._twin, name):
+            raise AttributeError(f"{self._twin.__name__} has no attribute {name!r}")
+        value, twin = getattr(self._module, name), getattr(self._twin, name)
+        if inspect.ismodule(value):
+            return Namespace(value, twin)
+        if isinstance(value, type) or not callable(value):
+            return value
+        return _guarded(value, twin, from_host=name in FROM_HOST)
+
+
+class DeviceNumpy(Namespace):
+    """The namespace of the double."""
+
+    def __init__(self) -> None:
+        super().__init__(np, cupy)
+
+    @staticmethod
+    def asnumpy(array: DeviceArray) -> np.ndarray:
+        return array._host.copy()
+
+
+def device_double() -> Backend:
+    """A backend on the double."""
+    return Backend(
+        name="gpu",
+        reason="a double",
+        xp=DeviceNumpy(),
+        ndimage=Namespace(scipy.ndimage, cupyx.scipy.ndimage),
+        workers=1,
+        tile_bytes=2 * MIB,
+        default_budget=lambda volume, needed: needed + volume,
+    )
