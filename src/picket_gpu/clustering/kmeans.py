@@ -163,5 +163,8 @@ def _pass(features: RawFeatures, model: KMeans, width: float) -> tuple[np.ndarra
         ones = x @ (margin > 0).astype(x.dtype)
         return ones.astype(xp.float64), x[:, xp.flatnonzero(xp.abs(margin) <= width)]
 
-    ones, band = zip(*features.map(collect), strict=True)
-    return backend.download(sum(ones)), xp.concatenate(band, axis=1)
+    ones, band = xp.zeros(len(model.plane)), []
+    for tile_ones, near in features.map(collect):
+        ones += tile_ones
+        band.append(near)
+    return backend.download(ones), xp.concatenate(band, axis=1)
