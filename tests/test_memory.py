@@ -57,6 +57,14 @@ def test_the_plan_adds_up(cap, side, budget):
         assert plan.budget == budget
 
 
+@pytest.mark.parametrize("shape", [(32, 96, 96), (200, 928, 960), (512, 1024, 1024)])
+@pytest.mark.parametrize("side", [3, 5, 9])
+def test_the_default_is_within_four_volumes_and_400_mb(shape, side):
+    # Of the 600 MB that are allowed, 200 are for Python and its packages.
+    plan = plan_memory(select_backend("cpu"), fit_windows(shape, side), 2)
+    assert plan.budget <= 4 * np.prod(shape) * 4 + 400e6
+
+
 def test_a_budget_below_the_volume_names_what_is_needed():
     windows = fit_windows((512, 512, 512), 5)
     with pytest.raises(PicketError, match=r"^memory_budget: 100 MiB .* it needs 1\d{3} MiB$"):

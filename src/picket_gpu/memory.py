@@ -46,8 +46,9 @@ def plan_memory(
     voxels = windows.side**3 + 1
     # Windows, their DFT lines, spectra and magnitudes, a float64 copy, coordinates, a product.
     window_bytes = 8 * voxels * FLOAT
-    # Two arrays of at least 8 MiB; at side 5, 1/250 of the windows makes them half a volume each.
-    subset = min(windows.count, max(8 * MIB // (voxels * FLOAT), windows.count // 250))
+    # 1/250 of the windows, in an array of 8 to 128 MiB.
+    least, most = (size // (voxels * FLOAT) for size in (8 * MIB, 128 * MIB))
+    subset = min(windows.count, max(least, min(windows.count // 250, most)))
     subset_bytes = 3 * subset * voxels * FLOAT
     tile = max(1, backend.tile_bytes // (voxels * FLOAT))
     fixed = volumes + subset_bytes + backend.workers * tile * window_bytes
