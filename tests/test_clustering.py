@@ -110,6 +110,13 @@ def test_kmeans_does_not_depend_on_the_subset_it_starts_on(backend):
     assert same(labels[0], labels[2]) > 0.9995
 
 
+def test_a_start_among_windows_that_are_all_alike(backend):
+    points = np.zeros((6000, 4))
+    points[[100, 2000, 2001, 4000, 5999]] = [1, -2, 3, 5]
+    _, _, labels, _, _ = fit(backend, points, subset=50)
+    assert same(labels, points.any(axis=1)) == 1
+
+
 def symmetric_inverse(matrix):
     inverse = np.linalg.inv(matrix)
     return (inverse + inverse.T) / 2

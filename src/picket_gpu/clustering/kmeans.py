@@ -77,7 +77,8 @@ def fit_kmeans(
     """
     backend, xp = features.backend, features.backend.xp
     few = xp.concatenate(list(subset.map(lambda x, *_: x.copy())), axis=1)
-    centres = _plus_plus(backend.download(few)[:-1], metric, np.random.default_rng(seed))
+    mean = total[:-1] / total[-1]
+    centres = _plus_plus(backend.download(few)[:-1], mean, metric, np.random.default_rng(seed))
     few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
     start = KMeans(centres, metric, 0, False)
     model, _ = _lloyd(backend, few, start, np.zeros_like(total), few_total, 0)
@@ -98,13 +99,15 @@ def fit_kmeans(
     return KMeans(model.centres, metric, model.iterations, converged=False)
 
 
-def _plus_plus(x: np.ndarray, metric: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _plus_plus(
+    x: np.ndarray, mean: np.ndarray, metric: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Two of the windows ``x``, (raw, windows), by k-means++ (Arthur & Vassilvitskii 2007)."""
     first = x[:, rng.integers(x.shape[1])]
     away = x - first[:, None]
     distance = np.maximum(((metric @ away) * away).sum(axis=0), 0)
-    if not distance.any():  # windows all alike here; elsewhere they are not
-        return np.stack([first, np.zeros_like(first)])
+    if not distance.any():  # all alike, unlike the mean over all windows
+        return np.stack([first, mean])
     second = x[:, rng.choice(x.shape[1], p=distance / distance.sum())]
     return np.stack([first, second]).astype(np.float64)
 
@@ -133,6 +136,8 @@ def _lloyd(
     while model.iterations < MAX_ITERATIONS:
         ones = settled + _sum_over(backend, x, label)
         zeros = total - ones
+        if min(ones[-1], zeros[-1]) < 1:
+            return model, changed
         centres = np.stack([zeros[:-1] / zeros[-1], ones[:-1] / ones[-1]])
         model = KMeans(centres, model.metric, model.iterations + 1, converged=False)
         before, label = label, _margin(backend, x, model) > 0
