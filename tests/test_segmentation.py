@@ -218,6 +218,7 @@ def test_dense_bright_particles_are_found():
         ({"features": "fft"}, "features"),
         ({"features": {"mode": "gabor", "sinusoids": 3}}, "unknown key"),
         ({"clustering": "dbscan"}, "clustering: must be"),
+        ({"max_num_neighborhoods_for_fitting": 0}, "max_num_neighborhoods_for_fitting: must"),
         ({"neighborhood_size": 4}, "neighborhood_size: must be odd"),
         ({"memory_budget": 1000}, "memory_budget: .* it needs"),
         ({"lower": 3, "upper": 5}, "too thin"),

@@ -1,4 +1,4 @@
-"""Label-free segmentation of cryo-electron tomograms: step 1 of PickET on any GPU or CPU.
+"""Label-free segmentation of cryo-electron tomograms: step 1 of PickET on GPU or CPU.
 
 `run_s1` takes a configuration (a YAML file, a mapping or an `S1Config`) from tomograms to files;
 `segment` takes one volume in memory to labels.

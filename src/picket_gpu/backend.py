@@ -102,7 +102,10 @@ class Backend:
         """
 
         def work(item: Item) -> Result:
-            scratch = self._idle.pop() if self._idle else Scratch(self.xp)
+            try:
+                scratch = self._idle.pop()
+            except IndexError:
+                scratch = Scratch(self.xp)
             try:
                 return function(item, scratch)
             finally:

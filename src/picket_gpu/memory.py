@@ -46,10 +46,10 @@ def plan_memory(
     voxels = windows.side**3 + 1
     # Windows, their DFT lines, spectra and magnitudes, a float64 copy, coordinates, a product.
     window_bytes = 8 * voxels * FLOAT
-    # 1/250 of the windows, in an array of 8 to 128 MiB.
-    least, most = (size // (voxels * FLOAT) for size in (8 * MIB, 128 * MIB))
-    subset = min(windows.count, max(least, min(windows.count // 250, most)))
-    subset_bytes = 3 * subset * voxels * FLOAT
+    # k-means keeps up to five arrays of this size: the subset, two bands and their pieces.
+    subset_array = max(8 * MIB, min(volume // 4, 128 * MIB))
+    subset = min(windows.count, subset_array // (voxels * FLOAT))
+    subset_bytes = 5 * subset * voxels * FLOAT
     tile = max(1, backend.tile_bytes // (voxels * FLOAT))
     fixed = volumes + subset_bytes + backend.workers * tile * window_bytes
     if budget is None:

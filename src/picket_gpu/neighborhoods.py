@@ -47,7 +47,7 @@ class WindowSet:
     @property
     def count(self) -> int:
         """Number of windows in the set."""
-        return min(self.cap, prod(self.grid)) if self.cap else prod(self.grid)
+        return prod(self.grid) if self.cap is None else min(self.cap, prod(self.grid))
 
     def tiles(self, size: int) -> Iterator[Tile]:
         """The windows in pieces of at most ``size``, in C order of the window grid."""

@@ -94,8 +94,9 @@ def read_labels(path: Path, side: int) -> np.ndarray:
     if path.suffix == ".h5":
         with h5py.File(path) as file:
             return np.asarray(file[GROUP][DATASET])
-    labels = np.full(mrcfile.read(path).shape, UNLABELLED, dtype=np.int8)
-    core(labels, side)[...] = core(mrcfile.read(path), side)
+    mask = mrcfile.read(path)
+    labels = np.full(mask.shape, UNLABELLED, dtype=np.int8)
+    core(labels, side)[...] = core(mask, side)
     return labels
 
 

@@ -35,9 +35,11 @@ def prepare(backend: Backend, voxels: Array, sigma: float, name: str = "volume")
     """
     xp = backend.xp
     # float32 first: ndimage blurs in the type of its input, which would quantise integers.
-    volume = backend.upload(voxels).astype(xp.float32)
+    volume = backend.upload(voxels).astype(xp.float32, copy=False)
     if sigma > 0:
         volume = backend.ndimage.gaussian_filter(volume, sigma, mode="reflect", truncate=TRUNCATE)
+    else:
+        volume = volume.copy()  # what follows works in place
     low, high = float(volume.min()), float(volume.max())
     if not high - low <= float(xp.finfo(xp.float32).max):  # also false for NaN
         raise PicketError(f"{name}: holds NaN or infinite voxels, or values too large for float32")

@@ -88,8 +88,10 @@ def segment(
         raise PicketError(f"neighborhood_size: must be odd, 3 or more (got {neighborhood_size})")
     if volume.ndim != 3:
         raise PicketError(f"volume: must have 3 dimensions, z, y, x (got {volume.ndim})")
-    backend = select_backend(device)
     cap = max_num_neighborhoods_for_fitting
+    if cap is not None and cap < 2:
+        raise PicketError(f"max_num_neighborhoods_for_fitting: must be 2 or more (got {cap})")
+    backend = select_backend(device)
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
     plan = plan_memory(backend, windows, 1, memory_budget)
     with backend.exclusive():
@@ -109,6 +111,8 @@ def segment_prepared(
     name: str = "volume",
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
+
+    To be consumed inside ``backend.exclusive()``.
 
     Args:
         volume: blurred and normalised, on the device.

@@ -23,6 +23,7 @@ from picket_gpu.neighborhoods import Tile
 from picket_gpu.streams import RawFeatures
 
 MAX_ITERATIONS = 300
+START_WINDOWS = 4096  # of which k-means++ draws two
 TOLERANCE = 1e-6  # share of labels that may still change in the last iteration
 
 
@@ -78,7 +79,8 @@ def fit_kmeans(
     backend, xp = features.backend, features.backend.xp
     few = xp.concatenate(list(subset.map(lambda x, *_: x.copy())), axis=1)
     mean = total[:-1] / total[-1]
-    centres = _plus_plus(backend.download(few)[:-1], mean, metric, np.random.default_rng(seed))
+    some = backend.download(few[:-1, :: -(-few.shape[1] // START_WINDOWS)])
+    centres = _plus_plus(some, mean, metric, np.random.default_rng(seed))
     few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
     start = KMeans(centres, metric, 0, False)
     model, _ = _lloyd(backend, few, start, np.zeros_like(total), few_total, 0)
