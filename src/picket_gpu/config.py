@@ -21,7 +21,7 @@ from pydantic import (
 from picket_gpu.backend import Device
 from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError, first_fault
-from picket_gpu.features import FeatureParams, FFTs, Gabor, Intensities
+from picket_gpu.features import MODES, FeatureParams, FFTs, Gabor, Intensities
 from picket_gpu.yaml_file import read_yaml
 
 FileKind: TypeAlias = Literal["hdf5", "mrc"]
@@ -145,13 +145,7 @@ class S1Config(BaseModel):
 
 
 # What each part of a parameter file is made of, by the name that leads to it.
-_MODELS = {
-    "": S1Config,
-    "inputs": TomogramInput,
-    "ffts": FFTs,
-    "gabor": Gabor,
-    "intensities": Intensities,
-}
+_MODELS = {"": S1Config, "inputs": TomogramInput, **MODES}
 
 
 def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:

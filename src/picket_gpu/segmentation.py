@@ -12,7 +12,7 @@ from picket_gpu.backend import Backend, Device, select_backend
 from picket_gpu.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError, first_fault
-from picket_gpu.features import FeatureMode, FeatureParams, FFTs, Gabor, Intensities
+from picket_gpu.features import MODES, FeatureMode, FeatureParams
 from picket_gpu.labels import label_volume
 from picket_gpu.memory import MemoryPlan, plan_memory
 from picket_gpu.neighborhoods import WindowSet, all_windows, fit_windows
@@ -184,8 +184,7 @@ def _feature_mode(features: str | dict[str, Any] | FeatureMode) -> FeatureMode:
     try:
         mode: FeatureMode = TypeAdapter(FeatureParams).validate_python(settings)
     except ValidationError as error:
-        models = {"ffts": FFTs, "gabor": Gabor, "intensities": Intensities}
-        raise PicketError(f"features: {first_fault(error, models)}") from None
+        raise PicketError(f"features: {first_fault(error, MODES)}") from None
     return mode
 
 

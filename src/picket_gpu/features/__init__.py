@@ -1,6 +1,6 @@
 """Feature modes. A new one is a file here and a name in `FeatureParams`."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -10,5 +10,8 @@ from picket_gpu.features.gabor import Gabor
 from picket_gpu.features.intensities import Intensities
 
 FeatureParams: TypeAlias = Annotated[FFTs | Gabor | Intensities, Field(discriminator="mode")]
+MODES: dict[str, type[FeatureMode]] = {
+    model.model_fields["mode"].default: model for model in get_args(get_args(FeatureParams)[0])
+}
 
-__all__ = ["Extractor", "FFTs", "FeatureMode", "FeatureParams", "Gabor", "Intensities"]
+__all__ = ["MODES", "Extractor", "FFTs", "FeatureMode", "FeatureParams", "Gabor", "Intensities"]
