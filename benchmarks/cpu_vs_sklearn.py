@@ -54,7 +54,7 @@ def run_ours(size: int, budget: int | None, labels_file: str) -> dict:
     windows = fit_windows(volume.shape, 5)
     plan = plan_memory(backend, windows, 2, budget)
     with backend.exclusive():
-        prepared = prepare(backend, volume, 2.0)
+        prepared = prepare(backend, volume, 2.0, plan)
         modes = [FFTs(), Gabor(), Intensities()]
         results = list(segment_prepared(backend, prepared, windows, modes, recipe.METHODS, plan))
     total = time.perf_counter() - started

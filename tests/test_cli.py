@@ -356,14 +356,16 @@ def test_device_auto_overrides_the_file_and_says_what_was_found(place):
         assert re.fullmatch(r"Device: CPU, \d+ threads? \(CuPy .+\)", first)
 
 
-def test_device_gpu_without_one_is_an_error_that_says_what_was_found(place):
+@pytest.mark.parametrize("device", ["gpu", "gpu:1"])
+def test_device_gpu_without_one_is_an_error_that_says_what_was_found(place, device):
     if select_backend("auto").name == "gpu":
         pytest.skip("a GPU can be used here")
     before = snapshot(place)
-    process = picket(place, "params.yaml", "--device", "gpu")
+    process = picket(place, "params.yaml", "--device", device)
     assert (process.returncode, process.stdout) == (2, "")
     message = the_error(process.stderr)
-    assert re.match(r"device: gpu cannot be used: CuPy .*(cannot be imported|finds no)", message)
+    start = f"device: {device} cannot be used: CuPy "
+    assert re.match(start + r".*(cannot be imported|finds no)", message)
     assert "device: auto or cpu" in message
     assert snapshot(place) == before
 
@@ -631,7 +633,17 @@ VALUES = {
     "method twice": Bad(
         config(clustering_methods=["gmm", "gmm"]), ("clustering_methods", "gmm", "twice")
     ),
-    "device unknown": Bad(config(device="cuda"), ("device", "cuda", "'auto', 'gpu' or 'cpu'")),
+    "device unknown": Bad(config(device="cuda"), ("device", "cuda", "'auto', 'cpu', 'gpu'")),
+    "device without a number": Bad(config(device="gpu:"), ("device", "gpu:", "'gpu:N'")),
+    "engine unknown": Bad(
+        config(kmeans_engine="faiss"), ("kmeans_engine", "faiss", "'auto', 'cuml' or 'native'")
+    ),
+    "engine that needs a GPU": Bad(
+        config(kmeans_engine="cuml"), ("kmeans_engine: cuml needs a GPU", "auto or native")
+    ),
+    "precision unknown": Bad(
+        config(precision="float16"), ("precision", "float16", "'float32' or 'tf32'")
+    ),
     "save unknown": Bad(config(save=["tiff"]), ("save[0]", "tiff", "'hdf5' or 'mrc'")),
     "save twice": Bad(config(save=["mrc", "mrc"]), ("save", "mrc", "twice")),
     "seed negative": Bad(config(seed=-1), ("seed", "-1")),
@@ -709,6 +721,8 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "output_dir": [5, True, ["out"]],
         "seed": NO_INTEGER,
         "device": [5, True, ["cpu"]],
+        "kmeans_engine": [5, True, ["cuml"]],
+        "precision": [5, True, ["tf32"]],
         "memory_budget": [True, 1.5, ["12 GiB"]],
         "blur_sigma": ["2", True, [2.0]],
         "save": ["mrc", 5, [5]],

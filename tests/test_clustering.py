@@ -8,9 +8,9 @@ from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from picket_gpu.backend import Scratch
 from picket_gpu.clustering import fit_gmm, fit_kmeans
 from picket_gpu.clustering.kmeans import KMeans
+from picket_gpu.operations import Scratch
 from picket_gpu.streams import Coordinates, RawFeatures
 from picket_gpu.whitening import covariance_of, whiten
 
@@ -25,24 +25,29 @@ class GivenFeatures(RawFeatures):
         self.tiles = [
             range(i, min(i + tile_windows, self.count)) for i in range(0, self.count, tile_windows)
         ]
+        self._features = features
         ones = np.ones((self.count, 1))
         self._x = np.ascontiguousarray(np.hstack([features, ones]).T.astype(np.float32))
 
-    def compute(self, tile, scratch):
+    def compute(self, number, scratch):
+        tile = self.tiles[number]
         return np.ascontiguousarray(self._x[:, tile.start : tile.stop])
 
+    def choose(self, places):
+        return GivenFeatures(self.backend, self._features[places])
 
-def fit(backend, features, subset=None, seed=0, reported=None, cache_bytes=0):
+
+def fit(backend, features, subset=None, seed=0, reported=None, cache_bytes=0, lloyd=None):
     """Both models, their labels of ``features``, and their decisions."""
     stream = GivenFeatures(backend, features)
     few = GivenFeatures(backend, features if subset is None else features[:subset])
     reported = np.eye(features.shape[1]) if reported is None else reported
     total = stream.moments()
-    kmeans = fit_kmeans(stream, few, reported.T @ reported, total[-1], seed)
+    kmeans = fit_kmeans(stream, few, reported, total[-1], seed, lloyd=lloyd)
     whitening = whiten(total, reported, len(reported))
     gmm = fit_gmm(Coordinates(stream, whitening.matrix, cache_bytes), whitening, kmeans)
-    x = stream.compute(range(len(features)), Scratch(np))
-    decisions = [model.decision(backend)(x, Scratch(np)) for model in (kmeans, gmm)]
+    x = stream.together()
+    decisions = [model.decision(backend).of_features(x, Scratch(np)) for model in (kmeans, gmm)]
     return kmeans, gmm, *[(d > 0).astype(int) for d in decisions], decisions
 
 
@@ -202,8 +207,8 @@ def test_a_component_that_empties_ends_the_fit_and_says_so(backend):
     model = fit_gmm(Coordinates(stream, whitening.matrix), whitening, far)
     assert not model.converged
     assert np.isfinite(model.log_odds).all()
-    x = stream.compute(range(5000), Scratch(np))
-    assert not (model.decision(backend)(x, Scratch(np))[1:] > 0).any()
+    decide = model.decision(backend).of_features
+    assert not (decide(stream.together(), Scratch(np))[1:] > 0).any()
 
 
 def test_whitened_coordinates_have_unit_variance_and_keep_distances(backend):

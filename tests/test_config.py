@@ -104,6 +104,8 @@ def test_the_documented_example_loads_with_its_values(tmp_path, text):
         "output_dir": Path("/data/picket_results"),
         "seed": 0,
         "device": "auto",
+        "kmeans_engine": "auto",
+        "precision": "float32",
         "memory_budget": None,
         "blur_sigma": 2.0,
         "save": ["hdf5", "mrc"],
@@ -151,6 +153,8 @@ def test_defaults():
     assert config.clustering_methods == ["kmeans", "gmm"]
     assert config.seed == 0
     assert config.device == "auto"
+    assert config.kmeans_engine == "auto"
+    assert config.precision == "float32"
     assert config.memory_budget is None
     assert config.blur_sigma == 2.0
     assert config.save == ["hdf5", "mrc"]

@@ -3,9 +3,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from picket_gpu.backend import Scratch
 from picket_gpu.features import FFTs, Gabor, Intensities
+from picket_gpu.features.ffts import magnitudes_by_fft
 from picket_gpu.features.gabor import gabor_filters
+from picket_gpu.operations import Operations, Scratch
 
 SIDES = [3, 5, 7]
 
@@ -17,7 +18,8 @@ def random_windows(side, n=200):
 def raw(mode, windows, side, offset=0.0):
     """Raw features of windows given as rows; ``offset`` was subtracted from them."""
     augmented = np.vstack([windows.T, np.ones(len(windows), dtype=np.float32)])
-    x = mode.extractor(np, side, offset)(np.ascontiguousarray(augmented), Scratch(np))
+    extract = mode.extractor(Operations(np, None), side, offset)
+    x = extract(np.ascontiguousarray(augmented), Scratch(np))
     assert x.dtype == np.float32
     assert (x[-1] == 1).all()
     return x[:-1].T
@@ -52,6 +54,17 @@ def test_fft_features_do_not_depend_on_what_was_subtracted(side):
     offset = 0.375
     centred = raw(FFTs(), windows - np.float32(offset), side, offset)
     np.testing.assert_allclose(centred, raw(FFTs(), windows, side), atol=2e-5 * side**3)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_matrix_product_and_the_fft_make_the_same_features(side):
+    windows = random_windows(side)
+    augmented = np.vstack([windows.T, np.ones(len(windows), dtype=np.float32)])
+    twin = magnitudes_by_fft(np, augmented, side, 0.25)
+    expected = raw(FFTs(), windows, side, 0.25)
+    np.testing.assert_allclose(twin[:-1].T, expected, atol=1e-6 * side**3)
+    assert twin.dtype == np.float32
+    assert (twin[-1] == 1).all()
 
 
 def gabor_by_formula(f, side):

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from picket_gpu.errors import PicketError
+from picket_gpu.memory import MemoryPlan
 from picket_gpu.preprocess import prepare
+
+WHOLE = MemoryPlan(2**30, 5, 100, 100, 0, blur_planes=10**6)
 
 
 def blur_by_sum(volume, sigma):
@@ -22,23 +25,23 @@ def blur_by_sum(volume, sigma):
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "float16", "float32", "float64"])
 def test_blurred_then_scaled_to_0_1_whatever_the_type(backend, noise, dtype):
     volume = (noise * 100).astype(dtype)
-    result = prepare(backend, volume, 2.0)
+    result = prepare(backend, volume, 2.0, WHOLE)
     blurred = blur_by_sum(volume, 2.0)
     expected = (blurred - blurred.min()) / (blurred.max() - blurred.min())
-    assert result.data.dtype == np.float32
-    np.testing.assert_allclose(result.data + result.offset, expected, atol=2e-5)
+    assert result.volume.data.dtype == np.float32
+    np.testing.assert_allclose(result.volume.data + result.offset, expected, atol=2e-5)
 
 
 def test_sigma_0_does_not_blur_and_leaves_the_input_alone(backend, noise):
     before = noise.copy()
-    result = prepare(backend, noise, 0.0)
+    result = prepare(backend, noise, 0.0, WHOLE)
     expected = (noise - noise.min()) / (noise.max() - noise.min())
-    np.testing.assert_allclose(result.data + result.offset, expected, atol=1e-6)
+    np.testing.assert_allclose(result.volume.data + result.offset, expected, atol=1e-6)
     assert (noise == before).all()
 
 
 def test_the_result_is_centred(backend, noise):
-    assert abs(prepare(backend, noise, 2.0).data.mean(dtype=np.float64)) < 1e-7
+    assert abs(prepare(backend, noise, 2.0, WHOLE).volume.data.mean(dtype=np.float64)) < 1e-7
 
 
 @pytest.mark.parametrize(
@@ -48,9 +51,9 @@ def test_values_that_cannot_be_scaled_are_refused(backend, noise, value, message
     noise[3, 4, 5] = value
     noise[5, 4, 3] = -value
     with pytest.raises(PicketError, match=message), np.errstate(invalid="ignore", over="ignore"):
-        prepare(backend, noise, 0.0)
+        prepare(backend, noise, 0.0, WHOLE)
 
 
 def test_a_constant_volume_is_refused(backend):
     with pytest.raises(PicketError, match="vol: is constant"):
-        prepare(backend, np.full((9, 9, 9), 7, dtype=np.int16), 2.0, "vol")
+        prepare(backend, np.full((9, 9, 9), 7, dtype=np.int16), 2.0, WHOLE, "vol")

@@ -17,6 +17,7 @@ from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.preprocess import prepare
 from picket_gpu.segmentation import segment_prepared
+from picket_gpu.volume import ResidentVolume
 
 WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
 
@@ -28,7 +29,7 @@ def six(volume, **limits):
     plan = plan_memory(backend, windows, 2)
     modes = [FFTs(), Gabor(), Intensities()]
     with backend.exclusive():
-        prepared = prepare(backend, volume, 2.0)
+        prepared = prepare(backend, volume, 2.0, plan)
         results = segment_prepared(backend, prepared, windows, modes, ["kmeans", "gmm"], plan)
         return {(r.mode.mode, r.method): r.labels for r in results}
 
@@ -146,14 +147,14 @@ def test_z_limits_change_the_fit_and_not_where_labels_are(phantom):
 def test_z_limits_fit_on_that_section_alone(phantom):
     # What lies outside the limits must not matter to the fit, once blur and scaling are done.
     backend = select_backend("cpu")
-    prepared = prepare(backend, phantom, 2.0)
-    spoilt = prepared.data.copy()
-    spoilt[:8] = 0.5
     windows = fit_windows(phantom.shape, 5, 8, 32)
     plan = plan_memory(backend, windows, 1)
+    prepared = prepare(backend, phantom, 2.0, plan)
+    spoilt = prepared.volume.data.copy()
+    spoilt[:8] = 0.5
     labels = []
-    for data in (prepared.data, spoilt):
-        volume = prepared._replace(data=data)
+    for data in (prepared.volume.data, spoilt):
+        volume = prepared._replace(volume=ResidentVolume(data))
         (result,) = segment_prepared(backend, volume, windows, [Intensities()], ["gmm"], plan)
         labels.append(result.labels)
     assert (labels[0][10:] == labels[1][10:]).all()
@@ -163,7 +164,7 @@ def test_a_cap_fits_on_that_many_windows(phantom):
     backend = select_backend("cpu")
     windows = fit_windows(phantom.shape, 5, cap=20_000)
     plan = plan_memory(backend, windows, 1)
-    prepared = prepare(backend, phantom, 2.0)
+    prepared = prepare(backend, phantom, 2.0, plan)
     (result,) = segment_prepared(backend, prepared, windows, [FFTs()], ["gmm"], plan)
     assert result.num_windows == 20_000
     everything = segment(phantom, features="ffts", device="cpu")

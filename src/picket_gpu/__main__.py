@@ -1,6 +1,7 @@
 """The command line: options to configuration to run_s1."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
         description="Segment cryo-electron tomograms without labels or templates (PickET step 1).",
     )
     parser.add_argument("config", type=Path, help="YAML file with S1 parameters")
-    parser.add_argument("--device", choices=("auto", "gpu", "cpu"), help="where to compute")
+    parser.add_argument(
+        "--device", type=_device, help="where to compute: auto, cpu, gpu, or gpu:N for GPU N from 0"
+    )
     parser.add_argument("--output-dir", type=Path, help="instead of the file's output_dir")
     parser.add_argument("--overwrite", action="store_true", help="replace existing segmentations")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
@@ -43,6 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _device(name: str) -> str:
+    from picket_gpu.backend import DEVICES
+
+    if not re.fullmatch(DEVICES, name):
+        raise argparse.ArgumentTypeError(f"{name!r} is not auto, cpu, gpu or gpu:N")
+    return name
+
+
 def _run(options: argparse.Namespace) -> None:
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
@@ -56,7 +67,7 @@ def _run(options: argparse.Namespace) -> None:
     if not options.dry_run:
         run_s1(config, overwrite=options.overwrite, quiet=options.quiet)
         return
-    backend = select_backend(config.device)
+    backend = select_backend(config.device, config.kmeans_engine)
     plans = plan_run(config, backend, options.overwrite)
     if not options.quiet:
         print(f"Device: {backend.reason}")

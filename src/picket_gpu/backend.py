@@ -1,96 +1,120 @@
-"""Which array module S1 runs on, and why: decided once here, passed on everywhere.
-
-cupy is imported in this file only. Array code elsewhere takes ``backend.xp`` and is written once
-for NumPy and CuPy.
-"""
+"""Where S1 runs: arrays, memory and threads of a device. Chosen once, passed on everywhere."""
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import prod
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.ndimage
 from threadpoolctl import threadpool_limits
 
 from picket_gpu.errors import PicketError
+from picket_gpu.operations import Array, Operations, Scratch
 
-Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray
-Device: TypeAlias = Literal["auto", "gpu", "cpu"]
+KMeansEngine: TypeAlias = Literal["auto", "cuml", "native"]
+Precision: TypeAlias = Literal["float32", "tf32"]
+# k-means of a library: feature matrix (windows, d) and two centres to labels, all on the device.
+Lloyd: TypeAlias = Callable[[Array, Array], Array]
+DEVICES = r"auto|cpu|gpu(:\d+)?"
 MIB = 1024**2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Scratch:
-    """Named work arrays of one worker.
+class Transfers(Protocol):
+    """Host arrays on their way to the device, one ahead of the one in use."""
 
-    A tile's arrays are a few MB each. Taken fresh from the system for every tile, their page faults
-    can cost more than the arithmetic: a pass took two to three times as long.
-    """
+    def begin(self, array: np.ndarray) -> None:
+        """Send ``array``, while the one before is still in use."""
 
-    def __init__(self, xp: Any) -> None:
-        self._xp = xp
-        self._buffers: dict[str, Array] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: str = "float32") -> Array:
-        """A C-contiguous array of ``shape``, contents undefined.
-
-        It shares memory with the last one of that name, which must be done with.
-        """
-        size = prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.size < size or buffer.dtype != dtype:
-            self._buffers[name] = buffer = self._xp.empty(size, dtype=dtype)
-        return buffer[:size].reshape(shape)
+    def finish(self) -> Array:
+        """The array sent last, on the device. The one before is overwritten by the next."""
 
 
-@dataclass(frozen=True)
 class Backend:
-    """An array module with what S1 needs around it.
+    """The CPU, with NumPy; other devices derive from it.
 
     Attributes:
         name: "cpu" or "gpu".
         reason: why this one, for people.
-        xp: numpy or cupy.
-        ndimage: scipy.ndimage or cupyx.scipy.ndimage.
+        xp: the array module.
+        ndimage: the scipy.ndimage that goes with it.
+        operations: the innermost loops.
         workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
         tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
             should stay in cache; a GPU wants many more windows at a time.
-        default_budget: memory for arrays where the user does not say, in bytes: a function of
-            the bytes of the volume and of those that are needed.
+        streams: whether a volume beyond the memory budget is streamed from host memory.
+        correlates: whether labels of a linear decision come faster from a correlation than from
+            windows. On a CPU they take three times as long.
+        lloyd: k-means of a library, if one is to be used.
     """
 
-    name: Literal["cpu", "gpu"]
-    reason: str
-    xp: Any
-    ndimage: Any
-    workers: int
-    tile_bytes: int
-    default_budget: Callable[[int, int], int]
-    _idle: list[Scratch] = field(default_factory=list, repr=False, compare=False)
+    name: str = "cpu"
+    streams = False
+    correlates = False
+    tile_bytes = 2 * MIB
+    lloyd: Lloyd | None = None
 
-    def upload(self, array: np.ndarray) -> Array:
-        """``array`` on the device, C-contiguous; on a CPU the array itself where it already is."""
-        return self.xp.ascontiguousarray(self.xp.asarray(array))
+    def __init__(
+        self, reason: str, xp: Any = np, ndimage: Any = scipy.ndimage, workers: int = 1
+    ) -> None:
+        self.reason = reason
+        self.xp = xp
+        self.ndimage = ndimage
+        self.operations = Operations(xp, ndimage)
+        self.workers = workers
+        self._idle: list[Scratch] = []
 
-    def download(self, array: Array) -> np.ndarray:
-        """``array`` in host memory."""
-        return array if self.name == "cpu" else self.xp.asnumpy(array)  # type: ignore[no-any-return]
+    def default_budget(self, volume: int, needed: int) -> int:
+        """Memory for arrays where the user does not say, in bytes.
+
+        Args:
+            volume: bytes of the float32 volume.
+            needed: bytes without which it does not go.
+        """
+        return needed + volume
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep BLAS to one thread: tiles run in threads of our own, which also cover
-        the elementwise work that BLAS threads would leave on one core."""
-        if self.name == "gpu":
+        """Inside, computations may begin. BLAS keeps to one thread: tiles run in threads of our
+        own, which also cover the elementwise work that BLAS threads would leave on one core."""
+        with threadpool_limits(1):
             yield
-        else:
-            with threadpool_limits(1):
-                yield
+
+    def limit(self, budget: int) -> None:
+        """Let arrays take ``budget`` bytes from now on, where the device can tell."""
+
+    def release(self) -> None:
+        """Give back all memory that no array uses."""
+        self._idle.clear()
+
+    def synchronize(self) -> None:
+        """Wait until what was begun is done, for clocks."""
+
+    def upload(self, array: Any) -> Array:
+        """``array`` on the device, C-contiguous; the array itself where it already is."""
+        return self.xp.ascontiguousarray(self.xp.asarray(array))
+
+    def download(self, array: Array) -> np.ndarray:
+        """``array`` in host memory; on a CPU the array itself."""
+        return array  # type: ignore[no-any-return]
+
+    def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        """A float32 array in host memory that can be sent to the device fast."""
+        return np.empty(shape, dtype=np.float32)
+
+    def transfers(self, shape: tuple[int, ...]) -> Transfers:
+        """For arrays of at most ``shape``, float32."""
+        return _Uploads(self)
+
+    @contextmanager
+    def precision(self, precision: Precision) -> Iterator[None]:
+        """Matrix products inside are of this precision, where the device has it."""
+        yield
 
     def map(
         self, function: Callable[[Item, Scratch], Result], items: Iterable[Item]
@@ -124,62 +148,53 @@ class Backend:
                 yield pending.popleft().result()
 
 
-def select_backend(device: Device = "auto") -> Backend:
+class _Uploads:
+    """Transfers that are not ahead of anything."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def begin(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def finish(self) -> Array:
+        return self._backend.xp.array(self._array)
+
+
+def select_backend(device: str = "auto", kmeans_engine: KMeansEngine = "auto") -> Backend:
     """The backend for ``device``.
 
     Args:
-        device: "cpu", "gpu", or "auto" for the GPU where CuPy finds one and the CPU elsewhere.
+        device: "cpu", "gpu" for the first GPU that CuPy sees, "gpu:1" for its second, or "auto" for
+            "gpu" where that can be had and "cpu" elsewhere.
+        kmeans_engine: "cuml" for cuML's k-means, "native" for ours, "auto" for cuML's on a GPU
+            where it is installed.
 
     Raises:
-        PicketError: "gpu" was asked for and cannot be had; the message says what was found.
+        PicketError: what was asked for cannot be had; the message says what was found.
     """
+    if not re.fullmatch(DEVICES, device):
+        raise PicketError(f"device: must be auto, cpu, gpu or gpu:N (got {device!r})")
     if device == "cpu":
-        return _cpu("chosen by device: cpu")
-    found = _gpu()
+        found: Backend | str = "chosen by device: cpu"
+    else:
+        from picket_gpu.gpu import find_gpu
+
+        found = find_gpu(int(device.partition(":")[2] or 0), kmeans_engine)
     if isinstance(found, Backend):
         return found
-    if device == "gpu":
-        raise PicketError(f"device: gpu cannot be used: {found}; use device: auto or cpu")
-    return _cpu(found)
+    if device.startswith("gpu"):
+        raise PicketError(f"device: {device} cannot be used: {found}; use device: auto or cpu")
+    if kmeans_engine == "cuml":
+        raise PicketError(f"kmeans_engine: cuml needs a GPU ({found}); use auto or native")
+    threads = _threads()
+    return Backend(f"CPU, {threads} thread{'s' * (threads != 1)} ({found})", workers=threads)
 
 
-def _cpu(why: str) -> Backend:
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def _threads() -> int:
     # The variable by which users and Slurm scripts already limit numerical threads.
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    workers = int(asked) if asked.isdigit() and int(asked) > 0 else threads or 1
-    return Backend(
-        name="cpu",
-        reason=f"CPU, {workers} thread{'s' * (workers != 1)} ({why})",
-        xp=np,
-        ndimage=scipy.ndimage,
-        workers=workers,
-        tile_bytes=2 * MIB,
-        default_budget=lambda volume, needed: needed + volume,
-    )
-
-
-def _gpu() -> Backend | str:
-    """The GPU backend, or what stands in its way."""
-    try:
-        import cupy
-        import cupyx.scipy.ndimage
-    except ImportError as error:
-        return f"CuPy cannot be imported: {error}"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-        if count == 0:
-            return "CuPy finds no CUDA device"
-        device = cupy.cuda.Device()
-        name = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy {cupy.__version__} finds no usable CUDA device: {error}"
-    return Backend(
-        name="gpu",
-        reason=f"GPU {device.id}, {name} (the first that CuPy {cupy.__version__} sees)",
-        xp=cupy,
-        ndimage=cupyx.scipy.ndimage,
-        workers=1,
-        tile_bytes=64 * MIB,
-        default_budget=lambda *_: cupy.cuda.Device().mem_info[0] * 4 // 5,
-    )
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return allowed or 1

@@ -3,6 +3,7 @@
 Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu adds are optional.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -18,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from picket_gpu.backend import Device
+from picket_gpu.backend import DEVICES, KMeansEngine, Precision
 from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError, first_fault
 from picket_gpu.features import MODES, FeatureParams, FFTs, Gabor, Intensities
@@ -97,7 +98,17 @@ class S1Config(BaseModel):
 
     # What picket_gpu adds.
     seed: int = Field(0, ge=0, lt=2**63, strict=True, description="of sampling and of k-means++")
-    device: Device = Field("auto", description="gpu, cpu, or auto: the GPU where there is one")
+    device: str = Field(
+        "auto",
+        strict=True,
+        description="cpu, gpu, gpu:N for the N-th from 0, or auto: a GPU where there is one",
+    )
+    kmeans_engine: KMeansEngine = Field(
+        "auto", description="cuml, native, or auto: cuML on a GPU where it is installed and fits"
+    )
+    precision: Precision = Field(
+        "float32", description="of the mixture's products on a GPU: float32 or tf32"
+    )
     memory_budget: ByteSize | None = Field(
         None, description="memory for arrays, in bytes or as text such as 12 GiB"
     )
@@ -114,6 +125,13 @@ class S1Config(BaseModel):
         if isinstance(budget, bool | float) or (isinstance(budget, int) and budget < 1):
             raise ValueError("must be bytes or text such as 12 GiB")
         return budget
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(DEVICES, device):
+            raise ValueError("must be 'auto', 'cpu', 'gpu' or 'gpu:N'")
+        return device
 
     @field_validator("dataset_name")
     @classmethod

@@ -1,13 +1,18 @@
 """How much of the memory budget goes where."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from picket_gpu.backend import MIB, Backend
+from picket_gpu.clustering.kmeans import matrix_width
 from picket_gpu.errors import PicketError
+from picket_gpu.features import FeatureMode
 from picket_gpu.neighborhoods import WindowSet
+from picket_gpu.preprocess import blur_radius
 
 FLOAT = 4  # bytes
+MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
 
 
 @dataclass(frozen=True)
@@ -15,20 +20,39 @@ class MemoryPlan:
     """Sizes that keep a run within its budget.
 
     Attributes:
-        budget: bytes for all arrays.
+        budget: bytes for all arrays on the device.
+        side: of windows, in voxels.
         tile_windows: windows of a tile, at most, as far as memory goes.
         subset_windows: windows that k-means starts on, and of its band.
         cache_bytes: what is left for whitened coordinates to keep between passes.
+        blur_planes: planes of the volume that are blurred at a time.
+        slab_planes: None where the whole volume stays on the device; else planes from one slab to
+            the next of those that it is streamed in from host memory.
     """
 
     budget: int
+    side: int
     tile_windows: int
     subset_windows: int
     cache_bytes: int
+    blur_planes: int
+    slab_planes: int | None = None
+
+    def holds_matrix(self, windows: int, features: int) -> bool:
+        """Whether a library's k-means can have the feature matrix of that many windows."""
+        return _library_bytes(windows, features) <= self.cache_bytes
+
+    def halved(self) -> "MemoryPlan":
+        """With tiles of half the size and half the cache, for when memory ran out all the same."""
+        return replace(self, tile_windows=self.tile_windows // 2, cache_bytes=self.cache_bytes // 2)
 
 
 def plan_memory(
-    backend: Backend, windows: WindowSet, methods: int, budget: int | None = None
+    backend: Backend,
+    windows: WindowSet,
+    methods: int,
+    budget: int | None = None,
+    sigma: float = 2.0,
 ) -> MemoryPlan:
     """The plan for one tomogram.
 
@@ -36,27 +60,109 @@ def plan_memory(
         windows: those used for fitting.
         methods: number of clustering methods, each with a label volume.
         budget: bytes for all arrays; None for the backend's default.
+        sigma: of the blur, in voxels.
 
     Raises:
         PicketError: the budget is below what one small tile needs.
     """
+    depth = windows.volume_shape[0]
     volume = FLOAT * prod(windows.volume_shape)
-    # The prepared volume, and the largest of: its blur, or labels and a copy of one to write.
-    volumes = volume + max(volume, (methods + 1) * volume // 4)
-    voxels = windows.side**3 + 1
-    # Windows, their DFT lines, spectra and magnitudes, a float64 copy, coordinates, a product.
-    window_bytes = 8 * voxels * FLOAT
+    labels = methods * volume // FLOAT
     # k-means keeps up to five arrays of this size: the subset, two bands and their pieces.
     subset_array = max(8 * MIB, min(volume // 4, 128 * MIB))
-    subset = min(windows.count, subset_array // (voxels * FLOAT))
-    subset_bytes = 5 * subset * voxels * FLOAT
-    tile = max(1, backend.tile_bytes // (voxels * FLOAT))
-    fixed = volumes + subset_bytes + backend.workers * tile * window_bytes
+    parts = _Parts(backend, windows, backend.tile_bytes, subset_array)
+    if backend.streams:
+        fixed = volume + max(labels + parts.bytes, _blur_bytes(windows, sigma, 1))
+    else:  # beside the volume its blur, or labels and a copy of one to write
+        fixed = volume + max(volume, labels + volume // FLOAT) + parts.bytes
     if budget is None:
         budget = backend.default_budget(volume, fixed)
+    if backend.streams and (budget < fixed or volume > FLOAT * MOST_ELEMENTS):
+        return _plan_streaming(backend, windows, methods, budget, sigma)
     if budget < fixed:
-        raise PicketError(
-            f"memory_budget: {budget / MIB:.3g} MiB is too little for a volume of "
-            f"{' x '.join(map(str, windows.volume_shape))}; it needs {-(-fixed // MIB)} MiB"
-        )
-    return MemoryPlan(budget, tile, subset, budget - fixed)
+        raise _too_little(budget, fixed, windows)
+    cache = budget - volume - labels - parts.bytes if backend.streams else budget - fixed
+    blur_planes = depth
+    if backend.streams:
+        blur_planes = _blur_planes(windows, sigma, budget - volume)
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, blur_planes)
+
+
+def check_library(plan: MemoryPlan, windows: WindowSet, modes: Sequence[FeatureMode]) -> None:
+    """Whether a library's k-means can hold the feature matrix of each mode.
+
+    Raises:
+        PicketError: it cannot.
+    """
+    for mode in modes:
+        features = mode.num_features(windows.side)
+        if not plan.holds_matrix(windows.count, features):
+            needed = plan.budget - plan.cache_bytes + _library_bytes(windows.count, features)
+            raise PicketError(
+                f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} windows of "
+                f"{mode.mode}, more than the memory_budget of {plan.budget // MIB} MiB; use auto, "
+                f"or a smaller max_num_neighborhoods_for_fitting"
+            )
+
+
+def _library_bytes(windows: int, features: int) -> int:
+    """The matrix, and what cuML's k-means needs beside it: some 30 bytes a window."""
+    return windows * (matrix_width(features) * FLOAT + 30)
+
+
+def _plan_streaming(
+    backend: Backend, windows: WindowSet, methods: int, budget: int, sigma: float
+) -> MemoryPlan:
+    """A quarter of the budget for tiles and one for k-means; slabs and labels share the rest."""
+    depth, rows, columns = windows.volume_shape
+    plane = FLOAT * rows * columns
+    margin = windows.side - 1
+    overlap = 2 * plane * margin
+    each = 2 * plane + methods * rows * columns  # two slabs, and labels of one
+    # Slabs of less than twice their overlap would mostly be sent twice.
+    least = max(2 * (margin * each + overlap), _blur_bytes(windows, sigma, 1))
+    if budget < least:
+        raise _too_little(budget, least, windows)
+    tile_bytes = min(backend.tile_bytes, budget // (4 * _Parts.tile_arrays))
+    subset_array = min(128 * MIB, budget // (4 * _Parts.subset_arrays))
+    parts = _Parts(backend, windows, tile_bytes, subset_array)
+    planes = (budget - parts.bytes - overlap) // each
+    planes = min(planes, MOST_ELEMENTS // (rows * columns) - margin, depth)
+    blur_planes = _blur_planes(windows, sigma, budget)
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, 0, blur_planes, planes)
+
+
+class _Parts:
+    """What passes over tiles need beside the volume."""
+
+    tile_arrays = 8  # windows, DFT lines, spectra, magnitudes, two for float64, z, a product
+    subset_arrays = 5
+
+    def __init__(
+        self, backend: Backend, windows: WindowSet, tile_bytes: int, subset_array: int
+    ) -> None:
+        window = (windows.side**3 + 1) * FLOAT
+        self.tile = max(1, tile_bytes // window)
+        self.subset = min(windows.count, max(2, subset_array // window))
+        tiles = backend.workers * self.tile * self.tile_arrays
+        self.bytes = (tiles + self.subset * self.subset_arrays) * window
+
+
+def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
+    """Of input, result and two arrays in between for a block of ``planes``, each with its halo."""
+    _, rows, columns = windows.volume_shape
+    return 4 * FLOAT * rows * columns * (planes + 2 * blur_radius(sigma))
+
+
+def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
+    """Planes to blur at a time with ``free`` bytes."""
+    depth, rows, columns = windows.volume_shape
+    most = min(free // (4 * FLOAT), MOST_ELEMENTS) // (rows * columns)
+    return max(1, min(depth, most - 2 * blur_radius(sigma)))
+
+
+def _too_little(budget: int, needed: int, windows: WindowSet) -> PicketError:
+    return PicketError(
+        f"memory_budget: {budget / MIB:.3g} MiB is too little for a volume of "
+        f"{' x '.join(map(str, windows.volume_shape))}; it needs {-(-needed // MIB)} MiB"
+    )

@@ -4,17 +4,22 @@ The volume is the compact form of all its windows: 4 bytes a voxel against 500. 
 stored; every pass over them gathers tiles, sized to stay in cache, and reduces them to sums.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from picket_gpu.backend import Array, Scratch
+import numpy as np
+
 from picket_gpu.errors import PicketError
+from picket_gpu.operations import Array, Box, Draw, Operations, Scratch, Shape
+from picket_gpu.volume import Slab
 
-Shape: TypeAlias = tuple[int, int, int]
-# Windows of one tile: a box of the window grid, or a run of places in a sorted sample.
-Tile: TypeAlias = tuple[slice, slice, slice] | range
+# Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
+Tile: TypeAlias = Box | range
 
 
 @dataclass(frozen=True)
@@ -49,31 +54,115 @@ class WindowSet:
         """Number of windows in the set."""
         return prod(self.grid) if self.cap is None else min(self.cap, prod(self.grid))
 
-    def tiles(self, size: int) -> Iterator[Tile]:
-        """The windows in pieces of at most ``size``, in C order of the window grid."""
-        if self.count < prod(self.grid):
-            for start in range(0, self.count, size):
-                yield range(start, min(start + size, self.count))
-        else:
-            yield from _boxes(self.grid, size)
+    @cached_property
+    def _draw(self) -> Draw:
+        return Draw(self.count, prod(self.grid), self.seed)
 
-    def gather(self, xp: Any, volume: Array, tile: Tile, scratch: Scratch) -> Array:
+    def tiles(self, size: int, step: int) -> Iterator[Tile]:
+        """The windows in pieces of at most ``size``, in C order of the window grid.
+
+        The windows of a piece begin in the same slab: on planes of the volume from one multiple
+        of ``step`` to the next.
+        """
+        edges = _edges(self.lower, self.lower + self.grid[0], step)
+        if self.count == prod(self.grid):
+            for first, last in pairwise(edges):
+                yield from _boxes(self.grid, slice(first - self.lower, last - self.lower), size)
+        else:
+            yield from _runs([self._first_place_from(edge) for edge in edges], size)
+
+    def first_planes(self, tiles: Sequence[Tile]) -> list[int]:
+        """Planes of the volume on which the first window of each of ``tiles`` begins."""
+        starts = [tile.start for tile in tiles if isinstance(tile, range)]
+        if not starts:
+            return [self.lower + tile[0].start for tile in tiles if not isinstance(tile, range)]
+        numbers = self._numbers(np.array(starts))
+        planes: list[int] = (self.lower + numbers // (self.grid[1] * self.grid[2])).tolist()
+        return planes
+
+    def gather(self, operations: Operations, slab: Slab, tile: Tile, scratch: Scratch) -> Array:
         """Voxels of a tile's windows, and a row of ones.
 
         Args:
-            volume: the whole volume, (z, y, x) float32.
+            slab: planes of the volume that hold the tile's windows.
 
         Returns:
             (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r
             holds voxel (p, q, r) of each window; the last row is 1, so that affine maps are plain
             products.
         """
-        section = volume[self.lower : self.upper]
+        plane = self.lower - slab.first
         if isinstance(tile, range):
-            total = prod(self.grid)
-            index = sample(xp, tile.start, tile.stop, self.count, total, self.seed)
-            return _gather_scattered(xp, section, index, self.grid, self.side, scratch)
-        return _gather_box(xp, section, tile, self.side, scratch)
+            index = self._index(operations, tile)
+            return operations.windows_at(slab.data, index, self.grid, plane, self.side, scratch)
+        z, y, x = tile
+        box = (slice(z.start + plane, z.stop + plane), y, x)
+        return operations.box_windows(slab.data, box, self.side, scratch)
+
+    def choose(self, tiles: list[Tile], places: np.ndarray, size: int) -> "ChosenWindows":
+        """The windows at ``places``, number of the tile * ``size`` + place in the tile, ascending.
+
+        Args:
+            tiles: those of this set, of at most ``size`` windows.
+        """
+        parts = [np.empty(0, dtype=np.int64)]
+        which, inside = np.divmod(places, size)
+        for number in np.unique(which):
+            parts.append(self._numbers_in(tiles[number], inside[which == number]))
+        index = np.sort(np.concatenate(parts))
+        return ChosenWindows(self.volume_shape, self.side, self.lower, self.upper, index=index)
+
+    def _numbers_in(self, tile: Tile, inside: np.ndarray) -> np.ndarray:
+        """Numbers in the window grid of the windows at places ``inside`` of a tile."""
+        if isinstance(tile, range):
+            return self._numbers(tile.start + inside)
+        z, y, x = np.unravel_index(inside, tuple(s.stop - s.start for s in tile))
+        corner = (z + tile[0].start, y + tile[1].start, x + tile[2].start)
+        numbers: np.ndarray = np.ravel_multi_index(corner, self.grid)
+        return numbers
+
+    def _numbers(self, places: np.ndarray) -> np.ndarray:
+        """Numbers in the window grid of the sampled windows at ``places``."""
+        return self._draw.numbers(places)
+
+    def _index(self, operations: Operations, tile: range) -> Array:
+        """Numbers in the window grid of a tile's windows, on the device."""
+        return operations.draw(tile.start, tile.stop, self._draw)
+
+    def _first_place_from(self, plane: int) -> int:
+        """The first place in the sample whose window begins on ``plane`` or beyond."""
+        number = (plane - self.lower) * self.grid[1] * self.grid[2]
+        draw = self._draw
+        return bisect_left(
+            range(self.count), number, key=lambda place: int(draw.numbers(np.array([place]))[0])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenWindows(WindowSet):
+    """Windows by number.
+
+    Attributes:
+        index: numbers in the C-ordered window grid, ascending, int64, in host memory.
+    """
+
+    index: np.ndarray = None  # type: ignore[assignment]
+
+    @property
+    def count(self) -> int:
+        return len(self.index)
+
+    def tiles(self, size: int, step: int) -> Iterator[Tile]:
+        edges = np.array(_edges(self.lower, self.lower + self.grid[0], step))
+        numbers = (edges - self.lower) * (self.grid[1] * self.grid[2])
+        yield from _runs(np.searchsorted(self.index, numbers).tolist(), size)
+
+    def _numbers(self, places: np.ndarray) -> np.ndarray:
+        numbers: np.ndarray = self.index[places]
+        return numbers
+
+    def _index(self, operations: Operations, tile: range) -> Array:
+        return operations.xp.asarray(self.index[tile.start : tile.stop])
 
 
 def fit_windows(
@@ -128,53 +217,22 @@ def all_windows(shape: Shape, side: int) -> WindowSet:
     return WindowSet(shape, side, 0, shape[0])
 
 
-def sample(xp: Any, start: int, stop: int, count: int, total: int, seed: int) -> Array:
-    """Places ``start`` to ``stop`` of a sorted draw of ``count`` distinct numbers below ``total``.
-
-    Systematic strata with a random phase, one uniform draw in each: stratum i runs from
-    (i * total + phase) // count to the next stratum's begin, the last one wrapping around to the
-    front. With a uniform phase every number is drawn with probability count / total exactly. The
-    draws are a hash of (seed, i), so any part can be had on any device without the rest.
-
-    Returns:
-        int64, ascending.
-    """
-    key = _hash_int(seed)
-    phase = _hash_int(key) % total
-
-    def draw(stratum: Array) -> Array:
-        begin = (stratum * total + phase) // count
-        width = ((stratum + 1) * total + phase) // count - begin
-        noise = _hash(xp, stratum.astype(xp.uint64) + xp.uint64(key))
-        return begin + (noise % width.astype(xp.uint64)).astype(xp.int64)
-
-    last = xp.arange(count - 1, count, dtype=xp.int64)
-    wraps = int(draw(last)[0]) >= total  # the last stratum's draw belongs to the front
-    stratum = xp.arange(start, stop, dtype=xp.int64) - int(wraps)
-    index = draw(stratum % count)
-    return xp.where(stratum < 0, index - total, index)
+def _edges(first: int, last: int, step: int) -> list[int]:
+    """``first``, the multiples of ``step`` between, ``last``."""
+    return [first, *range((first // step + 1) * step, last, step), last]
 
 
-def _hash(xp: Any, x: Array) -> Array:
-    """SplitMix64 (Steele, Lea & Flood 2014) of a uint64 array."""
-    x = x * xp.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> xp.uint64(30))) * xp.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> xp.uint64(27))) * xp.uint64(0x94D049BB133111EB)
-    return x ^ (x >> xp.uint64(31))
+def _runs(edges: list[int], size: int) -> Iterator[range]:
+    """Runs of at most ``size`` between one edge and the next."""
+    for first, last in pairwise(edges):
+        for start in range(first, last, size):
+            yield range(start, min(start + size, last))
 
 
-def _hash_int(x: int) -> int:
-    """`_hash` of one number."""
-    mask = (1 << 64) - 1
-    x = ((x + 1) * 0x9E3779B97F4A7C15) & mask
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
-    return x ^ (x >> 31)
-
-
-def _boxes(grid: Shape, size: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Boxes of at most ``size`` windows that cover ``grid``: planes, or rows, or parts of rows."""
-    z, y, x = grid
+def _boxes(grid: Shape, planes: slice, size: int) -> Iterator[Box]:
+    """Boxes of at most ``size`` windows that cover ``planes`` of ``grid``: planes, or rows, or
+    parts of rows."""
+    z, y, x = planes.stop - planes.start, *grid[1:]
     step_x = min(x, size)
     step_y = max(1, min(y, size // x))
     step_z = max(1, min(z, size // (y * x)))
@@ -182,44 +240,11 @@ def _boxes(grid: Shape, size: int) -> Iterator[tuple[slice, slice, slice]]:
     step_x, step_y, step_z = (
         -(-n // -(-n // step)) for n, step in ((x, step_x), (y, step_y), (z, step_z))
     )
-    for k in range(0, z, step_z):
+    for k in range(planes.start, planes.stop, step_z):
         for j in range(0, y, step_y):
             for i in range(0, x, step_x):
                 yield (
-                    slice(k, min(k + step_z, z)),
+                    slice(k, min(k + step_z, planes.stop)),
                     slice(j, min(j + step_y, y)),
                     slice(i, min(i + step_x, x)),
                 )
-
-
-def _gather_box(
-    xp: Any, volume: Array, box: tuple[slice, slice, slice], side: int, scratch: Scratch
-) -> Array:
-    windows = xp.lib.stride_tricks.sliding_window_view(volume, (side, side, side))[box]
-    out = scratch.array("windows", (side**3 + 1, prod(windows.shape[:3])))
-    # A strided copy, one run of the volume after the other.
-    out[:-1].reshape(side, side, side, *windows.shape[:3])[...] = windows.transpose(
-        3, 4, 5, 0, 1, 2
-    )
-    out[-1] = 1
-    return out
-
-
-def _gather_scattered(
-    xp: Any, volume: Array, index: Array, grid: Shape, side: int, scratch: Scratch
-) -> Array:
-    """As `_gather_box`, for windows ``index`` of the C-ordered ``grid``."""
-    _, rows, columns = volume.shape
-    z, rest = xp.divmod(index, grid[1] * grid[2])
-    y, x = xp.divmod(rest, grid[2])
-    corner = (z * rows + y) * columns + x
-    p, q, r = (xp.arange(side, dtype=xp.int64).reshape(shape) for shape in _AXES)
-    inside = ((p * rows + q) * columns + r).reshape(-1, 1)
-    out = scratch.array("windows", (side**3 + 1, len(index)))
-    place = xp.add(corner, inside, out=scratch.array("places", (side**3, len(index)), "int64"))
-    xp.take(volume.reshape(-1), place, out=out[:-1])
-    out[-1] = 1
-    return out
-
-
-_AXES = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))

@@ -73,7 +73,7 @@ def run_s1(
             reading every voxel is found before anything is written.
     """
     config = load_config(config)
-    backend = select_backend(config.device)
+    backend = select_backend(config.device, config.kmeans_engine)
     console = None if quiet else ConsoleReporter()
     if console:
         console.line(f"Device: {backend.reason}")
@@ -97,7 +97,7 @@ def _run(
             path = plan.header.path
             reporter.line(f"[{plan.index + 1}/{len(plans)}] {path}")
             reporter.status(f"{path.name}: reading, blurring")
-            volume = prepare(backend, read_voxels(path), config.blur_sigma, str(path))
+            volume = prepare(backend, read_voxels(path), config.blur_sigma, plan.memory, str(path))
             for result in segment_prepared(
                 backend,
                 volume,
@@ -107,6 +107,7 @@ def _run(
                 plan.memory,
                 reporter,
                 name=str(path),
+                precision=config.precision,
             ):
                 results.append(_save(config, plan, result))
                 reporter.line(_describe(results[-1]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from picket_gpu.backend import MIB, Backend
 from picket_gpu.config import FileKind, S1Config
 from picket_gpu.errors import PicketError
-from picket_gpu.memory import MemoryPlan, plan_memory
+from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
 from picket_gpu.tomogram import TomogramHeader, read_header
 
@@ -79,6 +79,8 @@ def describe_plan(config: S1Config, plans: list[TomogramPlan]) -> Iterator[str]:
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
         budget, kept = plan.memory.budget / MIB, plan.memory.cache_bytes / MIB
         yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
+        if plan.memory.slab_planes is not None:
+            yield f"  streamed from host memory in slabs of {plan.memory.slab_planes} planes"
     yield "Files:"
     for path in planned_files(config, plans):
         yield f"  {path}"
@@ -105,5 +107,8 @@ def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPl
         config.seed,
         name=str(entry.tomogram),
     )
-    memory = plan_memory(backend, windows, len(config.clustering_methods), config.memory_budget)
+    methods = len(config.clustering_methods)
+    memory = plan_memory(backend, windows, methods, config.memory_budget, config.blur_sigma)
+    if config.kmeans_engine == "cuml":
+        check_library(memory, windows, config.feature_extraction_params)
     return TomogramPlan(index, header, windows, memory, config.directory, config.save)

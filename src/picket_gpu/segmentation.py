@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from picket_gpu.backend import Backend, Device, select_backend
+from picket_gpu.backend import Backend, KMeansEngine, Precision, select_backend
 from picket_gpu.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError, first_fault
 from picket_gpu.features import MODES, FeatureMode, FeatureParams
 from picket_gpu.labels import label_volume
-from picket_gpu.memory import MemoryPlan, plan_memory
+from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, all_windows, fit_windows
 from picket_gpu.preprocess import Prepared, prepare
 from picket_gpu.streams import Coordinates, RawFeatures
@@ -56,8 +56,10 @@ def segment(
     max_num_neighborhoods_for_fitting: int | None = None,
     blur_sigma: float = 2.0,
     seed: int = 0,
-    device: Device = "auto",
+    device: str = "auto",
     memory_budget: int | None = None,
+    kmeans_engine: KMeansEngine = "auto",
+    precision: Precision = "float32",
 ) -> np.ndarray:
     """Segment a tomogram in memory into background and the rest.
 
@@ -71,8 +73,11 @@ def segment(
         max_num_neighborhoods_for_fitting: windows used for fitting, at most.
         blur_sigma: of the Gaussian blur, in voxels; 0 for none.
         seed: of the sample of windows and of k-means++.
-        device: "auto", "gpu" or "cpu".
-        memory_budget: bytes for all arrays; None for a default.
+        device: "auto", "cpu", "gpu", or "gpu:N" for GPU N of those that CuPy sees, from 0.
+        memory_budget: bytes for all arrays on the device; None for a default.
+        kmeans_engine: "cuml" for cuML's k-means on a GPU, "native" for ours, "auto" for cuML's
+            where it is installed and the feature matrix fits the budget.
+        precision: "tf32" lets a GPU round the operands of the mixture's products to TF32.
 
     Returns:
         int8 labels in the volume's shape: 0 for the more populous cluster, 1 for the other, -1
@@ -91,77 +96,136 @@ def segment(
     cap = max_num_neighborhoods_for_fitting
     if cap is not None and cap < 2:
         raise PicketError(f"max_num_neighborhoods_for_fitting: must be 2 or more (got {cap})")
-    backend = select_backend(device)
+    if precision not in ("float32", "tf32"):
+        raise PicketError(f"precision: must be 'float32' or 'tf32' (got {precision!r})")
+    if kmeans_engine not in ("auto", "cuml", "native"):
+        raise PicketError(
+            f"kmeans_engine: must be 'auto', 'cuml' or 'native' (got {kmeans_engine!r})"
+        )
+    backend = select_backend(device, kmeans_engine)
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
-    plan = plan_memory(backend, windows, 1, memory_budget)
+    plan = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
+    if kmeans_engine == "cuml":
+        check_library(plan, windows, [mode])
     with backend.exclusive():
-        prepared = prepare(backend, volume, blur_sigma)
-        (result,) = segment_prepared(backend, prepared, windows, [mode], [clustering], plan)
+        prepared = prepare(backend, volume, blur_sigma, plan)
+        (result,) = segment_prepared(
+            backend, prepared, windows, [mode], [clustering], plan, precision=precision
+        )
     return result.labels
 
 
 def segment_prepared(
     backend: Backend,
-    volume: Prepared,
+    prepared: Prepared,
     windows: WindowSet,
     modes: Sequence[FeatureMode],
     methods: Sequence[Method],
     plan: MemoryPlan,
     reporter: Reporter = SILENT,
     name: str = "volume",
+    precision: Precision = "float32",
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
 
-    To be consumed inside ``backend.exclusive()``.
+    To be consumed inside ``backend.exclusive()``. Where memory runs out, tiles are halved and the
+    feature mode is begun again.
 
     Args:
-        volume: blurred and normalised, on the device.
+        prepared: blurred and normalised.
         windows: those used for fitting. Their seed is that of k-means++ too.
         plan: of memory.
         reporter: is told of each step.
         name: what to call the volume in an error.
+        precision: of the mixture's products, where the device offers more than one.
 
     Raises:
         PicketError: the windows used for fitting are all alike.
     """
     moments: dict[str, np.ndarray] = {}
     for mode in modes:
-        clock = _Clock()
+        while True:
+            job = _ModeJob(backend, prepared, windows, mode, plan, reporter, name, precision)
+            try:
+                results = job.run(methods, moments)
+                break
+            except MemoryError:
+                if plan.tile_windows == 1:
+                    raise
+            # Outside the handler, whose traceback would keep the arrays.
+            del job
+            plan = plan.halved()
+            backend.release()
+            reporter.line(f"  out of memory: tiles of {plan.tile_windows} windows from here on")
+        yield from results
 
-        def stream(chosen: WindowSet, mode: FeatureMode = mode) -> RawFeatures:
-            extract = mode.extractor(backend.xp, chosen.side, volume.offset)
-            tile_windows = min(plan.tile_windows, mode.batch_limit(chosen.count))
-            return RawFeatures(backend, volume.data, chosen, extract, tile_windows)
 
-        features = stream(windows)
+@dataclass(frozen=True)
+class _ModeJob:
+    """The workflows of one feature mode on one volume."""
+
+    backend: Backend
+    prepared: Prepared
+    windows: WindowSet
+    mode: FeatureMode
+    plan: MemoryPlan
+    reporter: Reporter
+    name: str
+    precision: Precision
+
+    def run(self, methods: Sequence[Method], moments: dict[str, np.ndarray]) -> list[Segmentation]:
+        """Fit and label.
+
+        Args:
+            moments: of raw features by their kind, filled as they become known.
+        """
+        backend, windows, mode, plan = self.backend, self.windows, self.mode, self.plan
+        clock = _Clock(backend)
+        features = self._stream(windows)
         if mode.raw_kind not in moments:
-            reporter.status(f"{mode.mode}: statistics of the features")
+            self.reporter.status(f"{mode.mode}: statistics of the features")
             moments[mode.raw_kind] = features.moments()
         total = moments[mode.raw_kind]
-        reported, whitening = _scale(mode, total, windows.side, name)
-        reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
+        reported, whitening = _scale(mode, total, windows.side, self.name)
+        self.reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
         seconds = {"features": clock.lap()}
 
-        subset = stream(replace(windows, cap=plan.subset_windows))
+        subset = self._stream(replace(windows, cap=plan.subset_windows))
+        lloyd = backend.lloyd if plan.holds_matrix(windows.count, len(reported)) else None
         models: dict[Method, KMeans | GaussianMixture] = {}
-        metric = reported.T @ reported
-        kmeans = fit_kmeans(features, subset, metric, total[-1], windows.seed, reporter)
+        kmeans = fit_kmeans(
+            features, subset, reported, total[-1], windows.seed, self.reporter, lloyd
+        )
         models["kmeans"] = kmeans
         fitting: dict[Method, float] = {"kmeans": clock.lap()}
         if "gmm" in methods:
             coordinates = Coordinates(features, whitening.matrix, plan.cache_bytes)
-            models["gmm"] = fit_gmm(coordinates, whitening, kmeans, reporter)
+            models["gmm"] = fit_gmm(coordinates, whitening, kmeans, self.reporter, self.precision)
             fitting["gmm"] = clock.lap() + (0 if "kmeans" in methods else fitting["kmeans"])
             del coordinates  # and what it keeps
 
-        reporter.status(f"{mode.mode}: labels")
+        self.reporter.status(f"{mode.mode}: labels")
         decisions = [models[method].decision(backend) for method in methods]
-        everything = stream(all_windows(windows.volume_shape, windows.side))
-        volumes = label_volume(everything, decisions, windows.volume_shape, windows.side)
+        everything = self._stream(all_windows(windows.volume_shape, windows.side))
+        volumes = label_volume(everything, decisions, mode.raw_kind == "voxels")
         seconds["labels"] = clock.lap() / len(methods)
-        for method, labels in zip(methods, volumes, strict=True):
-            timings = seconds | {"clustering": fitting[method]}
-            yield Segmentation(mode, method, labels, models[method], windows.count, timings)
+        return [
+            Segmentation(
+                mode,
+                method,
+                labels,
+                models[method],
+                windows.count,
+                seconds | {"clustering": fitting[method]},
+            )
+            for method, labels in zip(methods, volumes, strict=True)
+        ]
+
+    def _stream(self, chosen: WindowSet) -> RawFeatures:
+        backend, mode = self.backend, self.mode
+        extract = mode.extractor(backend.operations, chosen.side, self.prepared.offset)
+        tile_windows = min(self.plan.tile_windows, mode.batch_limit(chosen.count))
+        return RawFeatures(backend, self.prepared.volume, chosen, extract, tile_windows)
 
 
 def _scale(
@@ -189,11 +253,13 @@ def _feature_mode(features: str | dict[str, Any] | FeatureMode) -> FeatureMode:
 
 
 class _Clock:
-    """Seconds from one lap to the next."""
+    """Seconds from one lap to the next, of work that is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._last = time.perf_counter()
 
     def lap(self) -> float:
+        self._backend.synchronize()
         last, self._last = self._last, time.perf_counter()
         return self._last - last

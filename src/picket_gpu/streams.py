@@ -1,31 +1,41 @@
 """Streams over the tiles of a window set: of raw features, and of whitened coordinates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from math import prod
 from typing import TypeVar
 
 import numpy as np
 
-from picket_gpu.backend import Array, Backend, Scratch
+from picket_gpu.backend import Backend
 from picket_gpu.features import Extractor
-from picket_gpu.neighborhoods import Tile, WindowSet
+from picket_gpu.neighborhoods import WindowSet
+from picket_gpu.operations import Array, Scratch
+from picket_gpu.volume import Volume
 
 Result = TypeVar("Result")
 
 
 class RawFeatures:
-    """Raw features x of a window set, computed tile by tile each time they are asked for."""
+    """Raw features x of a window set, computed tile by tile each time they are asked for.
+
+    Attributes:
+        count: number of windows.
+        tiles: of at most ``tile_windows`` windows each.
+        planes: planes of the volume on which the tiles' first windows begin.
+    """
 
     def __init__(
         self,
         backend: Backend,
-        volume: Array,
+        volume: Volume,
         windows: WindowSet,
         extract: Extractor,
         tile_windows: int,
     ) -> None:
         """
         Args:
-            volume: prepared, (z, y, x) float32 on the device.
+            volume: prepared.
             windows: which windows.
             extract: from windows to raw features.
             tile_windows: windows of a tile, at most.
@@ -33,23 +43,54 @@ class RawFeatures:
         self.backend = backend
         self.count = windows.count
         self.tile_windows = tile_windows
-        self.tiles = list(windows.tiles(tile_windows))
-        self._volume = volume
-        self._windows = windows
+        self.tiles = list(windows.tiles(tile_windows, volume.step))
+        self.planes = windows.first_planes(self.tiles)
+        self.volume = volume
+        self.windows = windows
         self._extract = extract
 
-    def compute(self, tile: Tile, scratch: Scratch) -> Array:
-        """(x, 1) of a tile's windows, (raw + 1, windows) float32, an array of ``scratch``."""
-        windows = self._windows.gather(self.backend.xp, self._volume, tile, scratch)
+    @property
+    def begins(self) -> list[int]:
+        """How many windows are in the tiles before each tile, and in all."""
+        sizes = (
+            len(tile) if isinstance(tile, range) else prod(s.stop - s.start for s in tile)
+            for tile in self.tiles
+        )
+        return list(accumulate(sizes, initial=0))
+
+    def choose(self, places: np.ndarray) -> "RawFeatures":
+        """Features of some of the windows.
+
+        Args:
+            places: number of the tile * ``tile_windows`` + place in the tile, ascending.
+        """
+        chosen = self.windows.choose(self.tiles, places, self.tile_windows)
+        return RawFeatures(self.backend, self.volume, chosen, self._extract, self.tile_windows)
+
+    def compute(self, number: int, scratch: Scratch) -> Array:
+        """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch``."""
+        slab = self.volume.slab(self.planes[number])
+        windows = self.windows.gather(self.backend.operations, slab, self.tiles[number], scratch)
         return self._extract(windows, scratch)
 
-    def map(self, function: Callable[[Array, Tile, Scratch], Result]) -> Iterator[Result]:
-        """``function(x, tile, scratch)`` for every tile in order; it must not keep x."""
+    def map(
+        self,
+        function: Callable[[Array, int, Scratch], Result],
+        numbers: Iterable[int] | None = None,
+    ) -> Iterator[Result]:
+        """``function(x, number, scratch)`` for every tile, or those with ``numbers``, in order.
 
-        def apply(tile: Tile, scratch: Scratch) -> Result:
-            return function(self.compute(tile, scratch), tile, scratch)
+        It must not keep x.
+        """
 
-        return self.backend.map(apply, self.tiles)
+        def apply(number: int, scratch: Scratch) -> Result:
+            return function(self.compute(number, scratch), number, scratch)
+
+        return self.backend.map(apply, range(len(self.tiles)) if numbers is None else numbers)
+
+    def together(self) -> Array:
+        """(x, 1) of all windows, (raw + 1, windows) float32 on the device, for few windows."""
+        return self.backend.xp.concatenate(list(self.map(lambda x, *_: x.copy())), axis=1)
 
     def moments(self) -> np.ndarray:
         """Sum over windows of (x, 1)(x, 1)', (raw + 1, raw + 1) float64 in host memory.
@@ -57,7 +98,7 @@ class RawFeatures:
         float64: variances of 1e-9 must come out of features of size one.
         """
 
-        def square(x: Array, _: Tile, scratch: Scratch) -> Array:
+        def square(x: Array, _: int, scratch: Scratch) -> Array:
             precise = scratch.array("precise", x.shape, "float64")
             precise[...] = x
             return precise @ precise.T
@@ -99,7 +140,7 @@ class Coordinates:
     def _coordinates(self, number: int, scratch: Scratch) -> Array:
         if number in self._cache:
             return self._cache[number]
-        x = self._features.compute(self._features.tiles[number], scratch)
+        x = self._features.compute(number, scratch)
         z = whitened(self.backend, x, self._matrix, scratch)
         if number < self._cached_tiles:
             self._cache[number] = z.copy()

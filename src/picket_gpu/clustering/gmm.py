@@ -5,14 +5,15 @@ one weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. 
 called 1, and summed, is decided anew in each iteration, so that the difference does not cancel.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from picket_gpu.backend import Array, Backend, Scratch
+from picket_gpu.backend import Backend, Precision
 from picket_gpu.clustering.kmeans import KMeans
 from picket_gpu.console import SILENT, Reporter
+from picket_gpu.labels import Decision
+from picket_gpu.operations import Array, Scratch
 from picket_gpu.streams import Coordinates, whitened
 from picket_gpu.whitening import Whitening
 
@@ -41,16 +42,18 @@ class GaussianMixture:
     iterations: int
     converged: bool
 
-    def decision(self, backend: Backend) -> Callable[[Array, Scratch], Array]:
-        """A function from (x, 1), (raw + 1, windows), to log-odds (windows,)."""
+    def decision(self, backend: Backend) -> Decision:
+        """By log-odds."""
+        xp = backend.xp
         matrix = backend.upload(self.whitening.matrix.T.astype(np.float32))
         log_odds = backend.upload(self.log_odds.astype(np.float32))
 
         def decide(x: Array, scratch: Scratch) -> Array:
             z = whitened(backend, x, matrix, scratch)
-            return _quadratic_form(backend, z, log_odds, scratch)[0]
+            product = xp.matmul(z, log_odds, out=scratch.array("product", z.shape))
+            return backend.operations.row_dots(z, product, scratch)
 
-        return decide
+        return Decision(decide)
 
 
 def fit_gmm(
@@ -58,6 +61,7 @@ def fit_gmm(
     whitening: Whitening,
     start: KMeans,
     reporter: Reporter = SILENT,
+    precision: Precision = "float32",
 ) -> GaussianMixture:
     """Expectation maximisation from the clusters of ``start``.
 
@@ -66,6 +70,8 @@ def fit_gmm(
         whitening: that of the coordinates.
         start: its labels are the first responsibilities.
         reporter: is told of each iteration.
+        precision: of the products of an iteration, where the device offers more than one. The
+            coordinates, and the labels in the end, come from float32 products in any case.
     """
     part = _cluster_moments(coordinates, whitening.plane(start.centres))
     log_odds = np.zeros(part.shape)
@@ -73,7 +79,8 @@ def fit_gmm(
     likelihood, iteration, converged = -np.inf, 0, False
     while iteration < MAX_ITERATIONS and not converged and not _empty(part, coordinates.count):
         log_odds, base = _maximise(part, whitening)
-        part, gain = _expect(coordinates, log_odds)
+        with coordinates.backend.precision(precision):
+            part, gain = _expect(coordinates, log_odds)
         previous = likelihood
         likelihood = base + gain / coordinates.count + whitening.log_jacobian
         converged = abs(likelihood - previous) < TOLERANCE
@@ -113,13 +120,10 @@ def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray,
     form = backend.upload(log_odds.astype(np.float32))
 
     def expect(z: Array, scratch: Scratch) -> tuple[Array, Array]:
-        odds, product = _quadratic_form(backend, z, form, scratch)
-        decay = xp.exp(-xp.abs(odds))
-        responsibility = xp.where(odds > 0, 1, decay) / (1 + decay)
-        entropy = xp.log1p(decay) + xp.abs(odds) * decay / (1 + decay)
+        product = xp.matmul(z, form, out=scratch.array("product", z.shape))
+        entropy = backend.operations.responsibilities(z, product, scratch)
         # The root on both sides lets BLAS use the product's symmetry.
-        weighted = xp.multiply(z, xp.sqrt(responsibility)[:, None], out=product)
-        return (weighted.T @ weighted).astype(xp.float64), entropy.sum(dtype=xp.float64)
+        return (product.T @ product).astype(xp.float64), entropy.sum(dtype=xp.float64)
 
     moments, entropy = xp.zeros(log_odds.shape), xp.zeros(())
     for tile_moments, tile_entropy in coordinates.map(expect):
@@ -127,14 +131,6 @@ def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray,
         entropy = entropy + tile_entropy
     moments = backend.download(moments)
     return moments, float((log_odds * moments).sum()) + float(entropy)
-
-
-def _quadratic_form(
-    backend: Backend, z: Array, form: Array, scratch: Scratch
-) -> tuple[Array, Array]:
-    """(z, 1)' form (z, 1) of each window, and the array of ``scratch`` that holds z form."""
-    product = backend.xp.matmul(z, form, out=scratch.array("product", z.shape))
-    return backend.xp.einsum("ij,ij->i", product, z), product
 
 
 def _maximise(part: np.ndarray, whitening: Whitening) -> tuple[np.ndarray, float]:

@@ -12,14 +12,14 @@ windows tells whether that was right. Every step lowers the k-means cost, so the
 point of Lloyd's algorithm, reached in a few passes instead of some thirty.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from picket_gpu.backend import Array, Backend, Scratch
+from picket_gpu.backend import Backend, Lloyd
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.neighborhoods import Tile
+from picket_gpu.labels import Decision
+from picket_gpu.operations import Array, Scratch
 from picket_gpu.streams import RawFeatures
 
 MAX_ITERATIONS = 300
@@ -49,19 +49,20 @@ class KMeans:
         normal = self.metric @ (self.centres[1] - self.centres[0])
         return np.append(normal, -0.5 * normal @ self.centres.sum(axis=0))
 
-    def decision(self, backend: Backend) -> Callable[[Array, Scratch], Array]:
-        """A function from (x, 1), (raw + 1, windows), to (windows,), positive for cluster 1."""
+    def decision(self, backend: Backend) -> Decision:
+        """By the side of the plane."""
         plane = backend.upload(self.plane.astype(np.float32))
-        return lambda x, _: plane @ x
+        return Decision(lambda x, _: plane @ x, self.plane)
 
 
 def fit_kmeans(
     features: RawFeatures,
     subset: RawFeatures,
-    metric: np.ndarray,
+    reported: np.ndarray,
     total: np.ndarray,
     seed: int,
     reporter: Reporter = SILENT,
+    lloyd: Lloyd | None = None,
 ) -> KMeans:
     """Lloyd's algorithm to its fixed point, from a k-means++ start.
 
@@ -71,25 +72,32 @@ def fit_kmeans(
     Args:
         features: of all windows used for fitting.
         subset: of few of them. As many windows make the band.
-        metric: (raw, raw) float64, R'R for reported features R x.
+        reported: (d, raw) float64, R, from raw features to reported ones.
         total: (raw + 1,) sum of (x, 1) over ``features``.
         seed: of k-means++.
         reporter: is told of each pass over all windows.
+        lloyd: k-means of a library, to do the work of the subset on the matrix of all windows.
+            It starts from the same centres, and its end is checked and refined in the same way.
     """
     backend, xp = features.backend, features.backend.xp
-    few = xp.concatenate(list(subset.map(lambda x, *_: x.copy())), axis=1)
+    metric = reported.T @ reported
+    few = subset.together()
     mean = total[:-1] / total[-1]
     some = backend.download(few[:-1, :: -(-few.shape[1] // START_WINDOWS)])
     centres = _plus_plus(some, mean, metric, np.random.default_rng(seed))
-    few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
     start = KMeans(centres, metric, 0, False)
-    model, _ = _lloyd(backend, few, start, np.zeros_like(total), few_total, 0)
+    if lloyd is None:
+        few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
+        model, _ = _lloyd(backend, few, start, np.zeros_like(total), few_total, 0)
+    else:
+        reporter.status("k-means by a library")
+        model = _by_library(lloyd, features, start, reported, total)
     model = KMeans(model.centres, metric, 0, False)
     share = min(1.0, few.shape[1] / features.count)
     tolerance = TOLERANCE * features.count
     while model.iterations < MAX_ITERATIONS:
         width = float(xp.quantile(xp.abs(_margin(backend, few, model)), share))
-        ones, band = _pass(features, model, width)
+        ones, band = _pass(features, model, width, few.shape[1])
         if not 1 <= ones[-1] <= total[-1] - 1:
             return model  # a cluster emptied
         settled = ones - _sum_over(backend, band, _margin(backend, band, model) > 0)
@@ -159,19 +167,76 @@ def _sum_over(backend: Backend, x: Array, chosen: Array) -> np.ndarray:
     return backend.download(x @ chosen.astype(x.dtype)).astype(np.float64)
 
 
-def _pass(features: RawFeatures, model: KMeans, width: float) -> tuple[np.ndarray, Array]:
-    """Over all windows: the sum of (x, 1) over cluster 1, and (x, 1) of the band, the windows
-    where |plane . (x, 1)| <= ``width``, (raw + 1, m) float32 on the device."""
+def _pass(
+    features: RawFeatures, model: KMeans, width: float, most: int
+) -> tuple[np.ndarray, Array]:
+    """Over all windows: the sum of (x, 1) over cluster 1, and (x, 1) of the band, windows where
+    |plane . (x, 1)| <= ``width``, about ``most`` of them, (raw + 1, m) float32 on the device.
+
+    Which windows the band leaves out does not matter to what is true of it, only to how soon all
+    is settled.
+    """
     backend, xp = features.backend, features.backend.xp
-    decide = model.decision(backend)
+    decide = model.decision(backend).of_features
+    near = backend.operations.near_places(most + most // 4)
 
-    def collect(x: Array, _: Tile, scratch: Scratch) -> tuple[Array, Array]:
+    def collect(x: Array, number: int, scratch: Scratch) -> Array:
         margin = decide(x, scratch)
-        ones = x @ (margin > 0).astype(x.dtype)
-        return ones.astype(xp.float64), x[:, xp.flatnonzero(xp.abs(margin) <= width)]
+        near.add(margin, width, number * features.tile_windows)
+        return (x @ (margin > 0).astype(x.dtype)).astype(xp.float64)
 
-    ones, band = xp.zeros(len(model.plane)), []
-    for tile_ones, near in features.map(collect):
-        ones += tile_ones
-        band.append(near)
-    return backend.download(ones), xp.concatenate(band, axis=1)
+    ones = backend.download(sum(features.map(collect)))
+    places = near.finish(backend.download)
+    if len(places) == 0:
+        return ones, xp.empty((len(ones), 0), dtype="float32")
+    return ones, features.choose(places).together()
+
+
+def _by_library(
+    lloyd: Lloyd, features: RawFeatures, start: KMeans, reported: np.ndarray, total: np.ndarray
+) -> KMeans:
+    """Centres from a library's labels of all windows."""
+    backend, xp = features.backend, features.backend.xp
+    mean = total[:-1] / total[-1]
+    width = matrix_width(len(reported))
+    rotation = np.zeros((width, len(total)))
+    rotation[: len(reported), :-1] = reported
+    rotation[:, -1] = -rotation[:, :-1] @ mean  # centred, for float32
+    centres = np.vstack([start.centres.T, np.ones(2)])
+    labels = lloyd(
+        _feature_matrix(features, rotation),
+        backend.upload((rotation @ centres).T.astype(np.float32)),
+    )
+    begins = features.begins
+
+    def sum_ones(x: Array, number: int, _: Scratch) -> Array:
+        chosen = labels[begins[number] : begins[number + 1]]
+        return (x @ chosen.astype(x.dtype)).astype(xp.float64)
+
+    ones = backend.download(sum(features.map(sum_ones)))
+    zeros = total - ones
+    if min(ones[-1], zeros[-1]) < 1:
+        return start
+    centres = np.stack([zeros[:-1] / zeros[-1], ones[:-1] / ones[-1]])
+    return KMeans(centres, start.metric, 0, False)
+
+
+def _feature_matrix(features: RawFeatures, rotation: np.ndarray) -> Array:
+    """rotation (x, 1) of every window, (windows, len(rotation)) float32, C-contiguous."""
+    backend, xp = features.backend, features.backend.xp
+    matrix = xp.empty((features.count, len(rotation)), dtype="float32")
+    transposed = backend.upload(rotation.T.astype(np.float32))
+    begins = features.begins
+
+    def fill(x: Array, number: int, _: Scratch) -> None:
+        rows = matrix[begins[number] : begins[number + 1]]
+        xp.matmul(x.T, transposed, out=rows)
+
+    for _ in features.map(fill):
+        pass
+    return matrix
+
+
+def matrix_width(features: int) -> int:
+    """Columns of the matrix that a library gets: vector loads want a multiple of 4."""
+    return -(-features // 4) * 4

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from picket_gpu.backend import Array, Scratch
+from picket_gpu.operations import Array, Operations, Scratch
 
 Extractor: TypeAlias = Callable[[Array, Scratch], Array]
 
@@ -35,7 +35,7 @@ class FeatureMode(BaseModel, ABC):
         """The largest batch, in windows, that the settings allow when ``count`` are processed."""
         return count
 
-    def extractor(self, xp: Any, side: int, offset: float) -> Extractor:
+    def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
         """A function from a tile of windows to raw features.
 
         Args:

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from picket_gpu.backend import Array, Scratch
 from picket_gpu.features.base import Extractor, FeatureMode
+from picket_gpu.operations import Array, Operations, Scratch
 
 
 class FFTs(FeatureMode):
@@ -24,7 +24,8 @@ class FFTs(FeatureMode):
     def batch_limit(self, count: int) -> int:
         return -(-count // self.n_fft_subsets)
 
-    def extractor(self, xp: Any, side: int, offset: float) -> Extractor:
+    def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
+        xp = operations.xp
         across, along, zero = (xp.asarray(m.astype(np.float32)) for m in dft_matrices(side))
         pairs, half = len(across) // 2, side // 2
 
@@ -36,21 +37,40 @@ class FFTs(FeatureMode):
             xp.matmul(along, lines[:-1].reshape(pairs, 2 * side, n), out=spectrum)
             central = zero @ lines[-1].reshape(side, n)
             central[0] += side**3 * offset
-            xp.multiply(spectrum, spectrum, out=spectrum)
-            xp.multiply(central, central, out=central)
             out = scratch.array("magnitudes", (pairs * side + half + 2, n))
-            squares = out[: pairs * side].reshape(pairs, side, n)
-            xp.add(spectrum[:, :side], spectrum[:, side:], out=squares)
-            out[pairs * side : -1] = central[: half + 1]
-            out[pairs * side + 1 : -1] += central[half + 1 :]
-            xp.sqrt(out[:-1], out=out[:-1])
-            out[-1] = 1
+            operations.magnitudes(spectrum, central, out)
             return out
 
         return magnitudes
 
     def reported_from_raw(self, covariance: np.ndarray, side: int) -> np.ndarray:
         return np.eye(len(covariance))
+
+
+def magnitudes_by_fft(xp: Any, windows: Array, side: int, offset: float) -> Array:
+    """What the extractor of `FFTs` makes, by an FFT of each window; its twin in tests and
+    benchmarks.
+
+    Args:
+        windows: (side**3 + 1, windows) float32.
+
+    Returns:
+        ((side**3 + 1) / 2 + 1, windows) float32, in the order of the extractor.
+    """
+    cubes = windows[:-1].reshape(side, side, side, -1) + xp.float32(offset)
+    spectrum = xp.abs(xp.fft.fftn(cubes, axes=(0, 1, 2))).reshape(side**3, -1)
+    chosen = spectrum[xp.asarray(_pair_order(side))] * xp.float32(np.sqrt(2))
+    chosen[(side**2 - 1) // 2 * side] = spectrum[0]
+    return xp.concatenate([chosen, xp.ones_like(chosen[:1])]).astype("float32")
+
+
+def _pair_order(side: int) -> np.ndarray:
+    """Numbers, in the C order of the DFT, of the frequencies that are kept, one of each pair."""
+    line = np.arange(side**2)
+    y, x = np.divmod(line, side)
+    kept = line[line < (-y % side) * side + -x % side]
+    whole = (kept[:, None] * side + np.arange(side)).ravel()
+    return np.concatenate([whole, np.arange(side // 2 + 1)])
 
 
 def dft_matrices(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

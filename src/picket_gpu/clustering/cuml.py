@@ -1,0 +1,32 @@
+"""cuML's k-means, which needs the whole feature matrix on the device; imported here only."""
+
+from picket_gpu.backend import Lloyd
+from picket_gpu.operations import Array
+
+MAX_ITERATIONS = 300
+
+
+def lloyd_by_cuml() -> Lloyd:
+    """cuML's k-means as a function from a feature matrix and two centres to labels.
+
+    Its stopping rule is the relative change of the cost, by default 1e-4; here 1e-7, since what
+    remains is ours to do.
+
+    Raises:
+        ImportError: cuML is not installed, or does not fit this machine.
+    """
+    from cuml.cluster import KMeans
+
+    def lloyd(x: Array, centres: Array) -> Array:
+        """(windows, d) float32, C-contiguous, and (2, d) float32 to (windows,) of 0 and 1."""
+        model = KMeans(
+            n_clusters=2,
+            init=centres,
+            n_init=1,
+            max_iter=MAX_ITERATIONS,
+            tol=1e-7,
+            output_type="cupy",
+        )
+        return model.fit(x).labels_
+
+    return lloyd

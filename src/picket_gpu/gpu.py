@@ -1,0 +1,159 @@
+"""An NVIDIA GPU by CuPy, which is imported here and nowhere else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.backend import MIB, Backend, KMeansEngine, Precision
+from picket_gpu.cuda import SOURCE, CudaOperations
+from picket_gpu.errors import PicketError
+from picket_gpu.operations import Array
+
+_SHARE = 0.8  # of the free memory, unless the user says
+
+
+def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBackend | str":
+    """GPU ``number`` of those that CuPy sees, or what stands in its way.
+
+    CUDA_VISIBLE_DEVICES decides which ones it sees, and in what order.
+
+    Raises:
+        PicketError: ``kmeans_engine`` is "cuml" and cuML cannot be imported.
+    """
+    try:
+        import cupy
+        import cupyx.scipy.ndimage
+    except ImportError as error:
+        return f"CuPy cannot be imported: {error}"
+    runtime = cupy.cuda.runtime
+    try:
+        if runtime.driverGetVersion() == 0:
+            return f"CuPy {cupy.__version__} finds no NVIDIA driver"
+        count = runtime.getDeviceCount()
+        if number >= count:
+            seen = f"{count} CUDA device{'s' * (count != 1)}"
+            return f"CuPy {cupy.__version__} finds {seen}, numbered from 0"
+        with cupy.cuda.Device(number):
+            int(cupy.zeros(1).sum())  # a device that is there may be too old, or the driver
+    except (runtime.CUDARuntimeError, cupy.cuda.compiler.CompileException, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        return f"CuPy {cupy.__version__} finds no usable CUDA device: {reason}"
+    return GPUBackend(cupy, cupyx, number, kmeans_engine)
+
+
+class GPUBackend(Backend):
+    """One GPU. CuPy's arrays and, where cuML is used, RAPIDS' share one allocator."""
+
+    name = "gpu"
+    streams = True
+    correlates = True
+    tile_bytes = 64 * MIB  # a tile's launches take about 0.1 ms of Python, its work 0.3 ms
+
+    def __init__(self, cupy: Any, cupyx: Any, number: int, kmeans_engine: KMeansEngine) -> None:
+        name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
+        super().__init__("", cupy, cupyx.scipy.ndimage)
+        self._cupyx = cupyx
+        self._device = cupy.cuda.Device(number)
+        self._pool: Any = cupy.get_default_memory_pool()
+        self._allocate: Any = self._pool.malloc
+        self._rmm: Any = None
+        engine = "k-means by picket_gpu"
+        if kmeans_engine != "native":
+            try:
+                self._use_cuml()
+                engine = "k-means by cuML"
+            except ImportError as error:
+                if kmeans_engine == "cuml":
+                    raise PicketError(
+                        f"kmeans_engine: cuml cannot be imported ({error}); install it, or use auto"
+                    ) from None
+        self.operations = CudaOperations(cupy, self.ndimage, self._module)
+        self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
+
+    def _use_cuml(self) -> None:
+        from picket_gpu.clustering.cuml import lloyd_by_cuml
+
+        self.lloyd = lloyd_by_cuml()
+        import rmm
+        from rmm.allocators.cupy import rmm_cupy_allocator
+
+        self._rmm = rmm.mr
+        self._allocate = rmm_cupy_allocator
+
+    def _module(self, side: int) -> Any:
+        options = ("--std=c++14", f"-DSIDE={side}")
+        return self.xp.RawModule(code=SOURCE.read_text(), options=options)
+
+    def default_budget(self, volume: int, needed: int) -> int:
+        with self._device:
+            free: int = self._device.mem_info[0] + self._pool.free_bytes()
+        return int(_SHARE * free)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._device, self.xp.cuda.using_allocator(self._allocate):
+            try:
+                yield
+            finally:
+                self.release()
+
+    def limit(self, budget: int) -> None:
+        if self._rmm is None:
+            self._pool.set_limit(size=budget)
+        else:
+            # The driver's pool, which keeps what is freed and serves both libraries.
+            pool = self._rmm.CudaAsyncMemoryResource()
+            self._rmm.set_current_device_resource(self._rmm.LimitingResourceAdaptor(pool, budget))
+
+    def release(self) -> None:
+        super().release()
+        self._pool.free_all_blocks()
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def download(self, array: Array) -> np.ndarray:
+        return self.xp.asnumpy(array)  # type: ignore[no-any-return]
+
+    def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self._cupyx.empty_pinned(shape, dtype=np.float32)  # type: ignore[no-any-return]
+
+    def transfers(self, shape: tuple[int, ...]) -> "_Prefetch":
+        return _Prefetch(self.xp, shape)
+
+    @contextmanager
+    def precision(self, precision: Precision) -> Iterator[None]:
+        # CuPy documents the environment variable CUPY_TF32, which is for all products; whitening
+        # needs all of float32.
+        core = self.xp._core
+        before = core.get_compute_type(np.float32)
+        if precision == "tf32":
+            core.set_compute_type(np.float32, core._routines_linalg.COMPUTE_TYPE_TF32)
+        try:
+            yield
+        finally:
+            core.set_compute_type(np.float32, before)
+
+
+class _Prefetch:
+    """Transfers on a stream of their own, into two buffers in turn."""
+
+    def __init__(self, cupy: Any, shape: tuple[int, ...]) -> None:
+        self._cupy = cupy
+        self._buffers = [cupy.empty(shape, dtype="float32") for _ in range(2)]
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._turn = 0
+
+    def begin(self, array: np.ndarray) -> None:
+        self._turn = 1 - self._turn
+        self._sent = self._buffers[self._turn][: len(array)]
+        # Kernels that read this buffer's last contents were launched before.
+        self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
+        self._sent.set(array, stream=self._stream)
+        self._arrival = self._stream.record()
+
+    def finish(self) -> Array:
+        self._cupy.cuda.get_current_stream().wait_event(self._arrival)
+        return self._sent

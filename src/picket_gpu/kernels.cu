@@ -1,0 +1,185 @@
+// The innermost loops of S1 for windows of SIDE^3 voxels: `operations.Operations` as CUDA kernels.
+//
+// Compiled with -DSIDE=n. One thread makes one column (window) unless said otherwise, so that the
+// threads of a warp read and write neighbours. Offsets are 64-bit: a slab and a tile's windows can
+// each have more than 2^31 bytes.
+
+#ifndef LANES
+#define LANES 32  // threads of a warp; the tests compile for a host that has one
+#endif
+#define AREA (SIDE * SIDE)
+#define VOXELS (SIDE * SIDE * SIDE)
+#define HALF (SIDE / 2)
+#define PAIRS ((AREA - 1) / 2)
+#define RUN 16  // planes of labels that one thread makes
+
+typedef long long Index;
+typedef unsigned long long Word;
+
+__constant__ float FILTER[VOXELS];
+
+__device__ Index thread_number() { return (Index)blockIdx.x * blockDim.x + threadIdx.x; }
+
+__device__ void copy_window(const float* corner, Index rows, Index columns, Index count, float* out)
+{
+#pragma unroll 1
+    for (int p = 0; p < SIDE; ++p)
+        for (int q = 0; q < SIDE; ++q)
+            for (int r = 0; r < SIDE; ++r) {
+                *out = corner[(p * rows + q) * columns + r];
+                out += count;
+            }
+    *out = 1.0f;
+}
+
+// Operations.box_windows: a box of height x width windows a plane that begins at voxel (z, y, x).
+extern "C" __global__ void box_windows(
+    const float* slab, Index rows, Index columns, Index z, Index y, Index x, Index height,
+    Index width, Index count, float* out)
+{
+    const Index j = thread_number();
+    if (j >= count) return;
+    const Index row = j / width;
+    const float* corner =
+        slab + ((z + row / height) * rows + y + row % height) * columns + x + j % width;
+    copy_window(corner, rows, columns, count, out + j);
+}
+
+// Operations.windows_at: windows `index` of a grid of height x width windows a plane.
+extern "C" __global__ void windows_at(
+    const float* slab, Index rows, Index columns, const Index* index, Index plane, Index height,
+    Index width, Index count, float* out)
+{
+    const Index j = thread_number();
+    if (j >= count) return;
+    const Index row = index[j] / width;
+    const float* corner =
+        slab + ((row / height + plane) * rows + row % height) * columns + index[j] % width;
+    copy_window(corner, rows, columns, count, out + j);
+}
+
+__device__ Word split_mix(Word x)
+{
+    x *= 0x9E3779B97F4A7C15ull;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+    return x ^ (x >> 31);
+}
+
+// Operations.draw: places start to start + count of a draw of `drawn` of `total` numbers.
+extern "C" __global__ void draw(
+    Index start, Index count, Index drawn, Index total, Index phase, Word key, Index wraps,
+    Index* out)
+{
+    const Index j = thread_number();
+    if (j >= count) return;
+    const Index place = start + j - wraps;
+    const Index stratum = place < 0 ? place + drawn : place;
+    const Index begin = (stratum * total + phase) / drawn;
+    const Index width = ((stratum + 1) * total + phase) / drawn - begin;
+    const Index number = begin + (Index)(split_mix((Word)stratum + key) % (Word)width);
+    out[j] = place < 0 ? number - total : number;
+}
+
+// Operations.magnitudes.
+extern "C" __global__ void magnitudes(
+    const float* spectrum, const float* central, Index count, float* out)
+{
+    const Index j = thread_number();
+    if (j >= count) return;
+    spectrum += j;
+    central += j;
+    out += j;
+    for (int pair = 0; pair < PAIRS; ++pair, spectrum += SIDE * count)
+        for (int k = 0; k < SIDE; ++k, spectrum += count, out += count) {
+            const float imaginary = spectrum[SIDE * count];
+            *out = sqrtf(*spectrum * *spectrum + imaginary * imaginary);
+        }
+    *out = fabsf(*central);
+    for (int k = 1; k <= HALF; ++k) {
+        const float real = central[k * count], imaginary = central[(HALF + k) * count];
+        out[k * count] = sqrtf(real * real + imaginary * imaginary);
+    }
+    out[(HALF + 1) * count] = 1.0f;
+}
+
+// Sum over k of z[k] * product[k], by the lanes of a warp; every lane has the result.
+__device__ float warp_dot(const float* z, const float* product, Index size, int lane)
+{
+    float dot = 0.0f;
+    for (Index k = lane; k < size; k += LANES) dot += z[k] * product[k];
+    for (int step = LANES / 2; step > 0; step /= 2)
+        dot += __shfl_xor_sync(0xffffffffu, dot, step);
+    return dot;
+}
+
+// Operations.row_dots: one warp a window, lanes along its coordinates.
+extern "C" __global__ void row_dots(
+    const float* z, const float* product, Index size, Index count, float* out)
+{
+    const Index j = thread_number() / LANES;
+    if (j >= count) return;
+    const int lane = threadIdx.x % LANES;
+    const float dot = warp_dot(z + j * size, product + j * size, size, lane);
+    if (lane == 0) out[j] = dot;
+}
+
+// Operations.responsibilities: as row_dots.
+extern "C" __global__ void responsibilities(
+    const float* z, float* product, Index size, Index count, float* entropy)
+{
+    const Index j = thread_number() / LANES;
+    if (j >= count) return;
+    const int lane = threadIdx.x % LANES;
+    z += j * size;
+    product += j * size;
+    const float odds = warp_dot(z, product, size, lane);
+    const float decay = expf(-fabsf(odds));
+    const float root = sqrtf((odds > 0.0f ? 1.0f : decay) / (1.0f + decay));
+    for (Index k = lane; k < size; k += LANES) product[k] = root * z[k];
+    if (lane == 0) entropy[j] = log1pf(decay) + fabsf(odds) * decay / (1.0f + decay);
+}
+
+// NearPlaces.add: in no order; the host sorts.
+extern "C" __global__ void add_near(
+    const float* margin, float width, Index base, Index count, Index capacity, Word* found,
+    Index* places)
+{
+    const Index j = thread_number();
+    if (j >= count || !(fabsf(margin[j]) <= width)) return;
+    const Word place = atomicAdd(found, (Word)1);
+    if (place < (Word)capacity) places[place] = base + j;
+}
+
+// Operations.label_by_plane: one thread makes RUN labels along z. It reads each voxel of its
+// SIDE x SIDE column once, and holds the sums of the SIDE labels that the voxel takes part in.
+extern "C" __global__ void label_by_plane(
+    const float* slab, Index rows, Index columns, Index depth, float bias, signed char* labels)
+{
+    const Index x = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+    const Index y = (Index)blockIdx.y * blockDim.y + threadIdx.y;
+    const Index first = (Index)blockIdx.z * RUN;
+    if (x >= columns - SIDE + 1 || y >= rows - SIDE + 1) return;
+    const Index last = first + RUN < depth ? first + RUN : depth;
+    const float* column = slab + (first * rows + y) * columns + x;
+    signed char* label = labels + (first * rows + y) * columns + x;
+    float sum[SIDE] = {};
+    for (Index z = first; z < last + SIDE - 1; ++z, column += rows * columns) {
+#pragma unroll
+        for (int q = 0; q < SIDE; ++q)
+#pragma unroll
+            for (int r = 0; r < SIDE; ++r) {
+                const float voxel = column[q * columns + r];
+#pragma unroll
+                for (int p = 0; p < SIDE; ++p)
+                    sum[SIDE - 1 - p] += FILTER[p * AREA + q * SIDE + r] * voxel;
+            }
+        if (z - first >= SIDE - 1) {
+            *label = sum[0] > bias;
+            label += rows * columns;
+        }
+#pragma unroll
+        for (int p = 0; p < SIDE - 1; ++p) sum[p] = sum[p + 1];
+        sum[SIDE - 1] = 0.0f;
+    }
+}

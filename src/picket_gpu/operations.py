@@ -1,0 +1,243 @@
+"""The innermost loops of S1 in plain array form, for NumPy and CuPy arrays alike.
+
+`cuda.CudaOperations` does the same by CUDA kernels; the tests hold each kernel to its form here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray
+Shape: TypeAlias = tuple[int, int, int]
+Box: TypeAlias = tuple[slice, slice, slice]
+
+
+class Scratch:
+    """Named work arrays of one worker.
+
+    A tile's arrays are a few MB each. Taken fresh from the system for every tile, their page faults
+    can cost more than the arithmetic: a pass took two to three times as long.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
+        self._buffers: dict[str, Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: str = "float32") -> Array:
+        """A C-contiguous array of ``shape``, contents undefined.
+
+        It shares memory with the last one of that name, which must be done with.
+        """
+        size = prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size or buffer.dtype != dtype:
+            self._buffers.pop(name, None)  # first, so that the two are never there together
+            self._buffers[name] = buffer = self._xp.empty(size, dtype=dtype)
+        return buffer[:size].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A sorted draw of ``count`` distinct numbers below ``total``, uniform, a function of ``seed``.
+
+    Systematic strata with a random phase, one uniform draw in each: stratum i runs from
+    (i * total + phase) // count to the next stratum's begin, the last one wrapping around to the
+    front. With a uniform phase every number is drawn with probability count / total exactly. The
+    draws are a hash of (seed, i), so any part can be had on any device without the rest.
+    """
+
+    count: int
+    total: int
+    seed: int
+
+    @cached_property
+    def key(self) -> int:
+        """Of the hash, below 2**64."""
+        return _hash_int(self.seed)
+
+    @cached_property
+    def phase(self) -> int:
+        """Begin of stratum 0."""
+        return _hash_int(self.key) % self.total
+
+    @cached_property
+    def wraps(self) -> bool:
+        """Whether the last stratum's number is beyond ``total`` and belongs to the front."""
+        last = np.arange(self.count - 1, self.count)
+        return int(_from_strata(np, last, self)[0]) >= self.total
+
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """The numbers at ``places``, 0 for the smallest, int64."""
+        numbers: np.ndarray = _drawn(np, places.astype(np.int64), self)
+        return numbers
+
+
+class Operations:
+    """Array forms. Windows and raw features are columns, coordinates z are rows.
+
+    Attributes:
+        xp: the array module.
+        ndimage: the scipy.ndimage that goes with it.
+    """
+
+    def __init__(self, xp: Any, ndimage: Any) -> None:
+        self.xp = xp
+        self.ndimage = ndimage
+
+    def draw(self, start: int, stop: int, draw: Draw) -> Array:
+        """Numbers ``start`` to ``stop`` of a draw, ascending, int64."""
+        return _drawn(self.xp, self.xp.arange(start, stop, dtype=self.xp.int64), draw)
+
+    def box_windows(self, slab: Array, box: Box, side: int, scratch: Scratch) -> Array:
+        """Voxels of the windows whose first voxels are in ``box`` of ``slab``, and a row of ones.
+
+        Returns:
+            (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r
+            holds voxel (p, q, r) of each window; the last row is 1, so that affine maps are plain
+            products.
+        """
+        views = self.xp.lib.stride_tricks.sliding_window_view(slab, (side, side, side))[box]
+        out = scratch.array("windows", (side**3 + 1, prod(views.shape[:3])))
+        # A strided copy, one run of the volume after the other.
+        out[:-1].reshape(side, side, side, *views.shape[:3])[...] = views.transpose(
+            3, 4, 5, 0, 1, 2
+        )
+        out[-1] = 1
+        return out
+
+    def windows_at(
+        self, slab: Array, index: Array, grid: Shape, plane: int, side: int, scratch: Scratch
+    ) -> Array:
+        """As `box_windows`, for windows ``index`` of the C-ordered ``grid``, int64.
+
+        Args:
+            plane: of ``slab`` at which the grid's first windows begin; it can be negative.
+        """
+        xp = self.xp
+        _, rows, columns = slab.shape
+        z, rest = xp.divmod(index, grid[1] * grid[2])
+        y, x = xp.divmod(rest, grid[2])
+        corner = ((z + plane) * rows + y) * columns + x
+        p, q, r = (xp.arange(side, dtype=xp.int64).reshape(shape) for shape in _AXES)
+        inside = ((p * rows + q) * columns + r).reshape(-1, 1)
+        out = scratch.array("windows", (side**3 + 1, len(index)))
+        place = xp.add(corner, inside, out=scratch.array("places", (side**3, len(index)), "int64"))
+        xp.take(slab.reshape(-1), place, out=out[:-1])
+        out[-1] = 1
+        return out
+
+    def magnitudes(self, spectrum: Array, central: Array, out: Array) -> None:
+        """Magnitudes of DFT coefficients, and a row of ones.
+
+        Args:
+            spectrum: (pairs, 2 * side, windows), real parts above imaginary ones; overwritten.
+            central: (side, windows), real parts of 0 to side // 2, then imaginary parts of 1 to
+                side // 2; overwritten.
+            out: (pairs * side + side // 2 + 2, windows).
+        """
+        xp = self.xp
+        pairs, double, n = spectrum.shape
+        side, half = double // 2, double // 4
+        xp.multiply(spectrum, spectrum, out=spectrum)
+        xp.multiply(central, central, out=central)
+        squares = out[: pairs * side].reshape(pairs, side, n)
+        xp.add(spectrum[:, :side], spectrum[:, side:], out=squares)
+        out[pairs * side : -1] = central[: half + 1]
+        out[pairs * side + 1 : -1] += central[half + 1 :]
+        xp.sqrt(out[:-1], out=out[:-1])
+        out[-1] = 1
+
+    def row_dots(self, z: Array, product: Array, scratch: Scratch) -> Array:
+        """z . product of each row, (windows,) float32."""
+        return self.xp.einsum("ij,ij->i", product, z)
+
+    def responsibilities(self, z: Array, product: Array, scratch: Scratch) -> Array:
+        """From log-odds z . product of component 1 to sqrt(responsibility) z, and entropies.
+
+        Args:
+            z: (windows, k) float32.
+            product: z form, as z; overwritten by sqrt(r) z, r the responsibility of component 1.
+
+        Returns:
+            (windows,) float32, entropy of r in nats.
+        """
+        xp = self.xp
+        odds = self.row_dots(z, product, scratch)
+        decay = xp.exp(-xp.abs(odds))
+        responsibility = xp.where(odds > 0, 1, decay) / (1 + decay)
+        xp.multiply(z, xp.sqrt(responsibility)[:, None], out=product)
+        return xp.log1p(decay) + xp.abs(odds) * decay / (1 + decay)
+
+    def label_by_plane(self, slab: Array, plane: np.ndarray, side: int, labels: Array) -> None:
+        """Labels of windows w: 1 where plane . (w, 1) > 0. A correlation with one filter.
+
+        Args:
+            slab: (planes + side - 1, y, x) float32.
+            plane: (side**3 + 1,) in host memory.
+            labels: (planes, y - side + 1, x - side + 1) int8 to write to, a view of an array
+                whose planes have the rows and columns of ``slab``.
+        """
+        xp, half = self.xp, side // 2
+        weights = xp.asarray(plane[:-1].astype(np.float32).reshape(side, side, side))
+        margin = self.ndimage.correlate(slab, weights, mode="constant")
+        inside = margin[half:-half, half:-half, half:-half]
+        labels[...] = inside > np.float32(-plane[-1])
+
+    def near_places(self, capacity: int) -> "NearPlaces":
+        """A collector of at most ``capacity`` places."""
+        return NearPlaces(self.xp, capacity)
+
+
+class NearPlaces:
+    """Collects the places of windows near a plane, over the tiles of a pass in any order."""
+
+    def __init__(self, xp: Any, capacity: int) -> None:
+        self._xp = xp
+        self._capacity = capacity
+        self._found: list[Array] = []
+
+    def add(self, margin: Array, width: float, base: int) -> None:
+        """Take ``base`` + i wherever \\|margin[i]\\| <= ``width``."""
+        self._found.append(self._xp.flatnonzero(self._xp.abs(margin) <= width) + base)
+
+    def finish(self, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """The places, ascending, int64, in host memory. Beyond the capacity some are left out."""
+        places = np.sort(download(self._xp.concatenate(self._found)))
+        return places[: self._capacity]
+
+
+def _drawn(xp: Any, places: Array, draw: Draw) -> Array:
+    stratum = places - int(draw.wraps)
+    number = _from_strata(xp, stratum % draw.count, draw)
+    return xp.where(stratum < 0, number - draw.total, number)
+
+
+def _from_strata(xp: Any, stratum: Array, draw: Draw) -> Array:
+    begin = (stratum * draw.total + draw.phase) // draw.count
+    width = ((stratum + 1) * draw.total + draw.phase) // draw.count - begin
+    noise = _hash(xp, stratum.astype(xp.uint64) + xp.uint64(draw.key))
+    return begin + (noise % width.astype(xp.uint64)).astype(xp.int64)
+
+
+def _hash(xp: Any, x: Array) -> Array:
+    """SplitMix64 (Steele, Lea & Flood 2014) of a uint64 array."""
+    x = x * xp.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> xp.uint64(30))) * xp.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> xp.uint64(27))) * xp.uint64(0x94D049BB133111EB)
+    return x ^ (x >> xp.uint64(31))
+
+
+def _hash_int(x: int) -> int:
+    """`_hash` of one number, with 1 added first."""
+    mask = (1 << 64) - 1
+    x = ((x + 1) * 0x9E3779B97F4A7C15) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+_AXES = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
