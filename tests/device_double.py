@@ -14,7 +14,8 @@ import cupyx.scipy.ndimage
 import numpy as np
 import scipy.ndimage
 
-from picket_gpu.backend import MIB, Backend
+from picket_gpu.backend import Backend
+from picket_gpu.operations import Operations
 
 FROM_HOST = {"asarray", "array", "ascontiguousarray"}  # take host arrays, as in CuPy
 
@@ -157,24 +158,69 @@ class Namespace:
 
 
 class DeviceNumpy(Namespace):
-    """The namespace of the double."""
+    """The namespace of the double.
 
-    def __init__(self) -> None:
+    ``memory`` is the largest array, in bytes, that it can allocate with ``empty``.
+    """
+
+    def __init__(self, memory: int = 2**40) -> None:
         super().__init__(np, cupy)
+        self._memory = memory
 
     @staticmethod
     def asnumpy(array: DeviceArray) -> np.ndarray:
         return array._host.copy()
 
+    @staticmethod
+    def ndarray(shape: Any, dtype: Any, memptr: Any) -> DeviceArray:
+        return DeviceArray(np.ndarray(shape, dtype, memptr))
 
-def device_double() -> Backend:
-    """A backend on the double."""
-    return Backend(
-        name="gpu",
-        reason="a double",
-        xp=DeviceNumpy(),
-        ndimage=Namespace(scipy.ndimage, cupyx.scipy.ndimage),
-        workers=1,
-        tile_bytes=2 * MIB,
-        default_budget=lambda volume, needed: needed + volume,
-    )
+    def empty(self, shape: Any, dtype: Any = float) -> DeviceArray:
+        array = np.empty(shape, dtype)
+        if array.nbytes > self._memory:
+            raise MemoryError("the double's memory is full")
+        array.view(np.uint8).fill(255)  # NaN: nobody may count on zeros
+        return DeviceArray(array)
+
+
+class TwoBuffers:
+    """Transfers as a GPU does them at their earliest: what is sent next overwrites at once."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._buffers = [np.empty(shape, dtype=np.float32) for _ in range(2)]
+        self._turn = 0
+
+    def begin(self, array: np.ndarray) -> None:
+        self._turn = 1 - self._turn
+        self._sent = self._buffers[self._turn][: len(array)]
+        self._sent[...] = array
+
+    def finish(self) -> DeviceArray:
+        return DeviceArray(self._sent)
+
+
+class DeviceDouble(Backend):
+    """A GPU backend on the double."""
+
+    name = "gpu"
+    streams = True
+    correlates = True
+
+    def __init__(self, operations: Any = Operations, memory: int = 2**40) -> None:
+        """
+        Args:
+            operations: `Operations`, or what makes kernels that run on the double's arrays.
+        """
+        ndimage = Namespace(scipy.ndimage, cupyx.scipy.ndimage)
+        super().__init__("a double", DeviceNumpy(memory), ndimage)
+        self.operations = operations(self.xp, ndimage)
+        self.budgets: list[int] = []
+
+    def limit(self, budget: int) -> None:
+        self.budgets.append(budget)
+
+    def download(self, array: DeviceArray) -> np.ndarray:
+        return self.xp.asnumpy(array)
+
+    def transfers(self, shape: tuple[int, ...]) -> TwoBuffers:
+        return TwoBuffers(shape)

@@ -1,49 +1,272 @@
 """All of S1 on arrays that take nothing from NumPy for granted; see device_double.py."""
 
+import ast
+from collections import Counter
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
-from device_double import DeviceArray, device_double
+from cuda_on_host import COMPILER, kernels_on_host
+from device_double import DeviceArray, DeviceDouble
+from sklearn.cluster import KMeans
 
-from picket_gpu.backend import select_backend
+from picket_gpu import gpu
+from picket_gpu.backend import MIB, select_backend
+from picket_gpu.errors import PicketError
 from picket_gpu.features import FFTs, Gabor, Intensities
-from picket_gpu.memory import plan_memory
+from picket_gpu.memory import check_library, plan_memory
 from picket_gpu.neighborhoods import fit_windows
+from picket_gpu.operations import Operations
 from picket_gpu.preprocess import prepare
 from picket_gpu.segmentation import segment_prepared
+from picket_gpu.volume import ResidentVolume, StreamedVolume
+
+MODES = [FFTs(), Gabor(), Intensities()]
+OPERATIONS = [
+    Operations,
+    pytest.param(
+        kernels_on_host,
+        marks=pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels"),
+    ),
+]
+# A budget that a double with small tiles can hold all in, and one that it must stream for.
+RICH = 2**30
 
 
-def all_labels(backend, volume, budget=None, **limits):
+@pytest.fixture
+def small(phantom):
+    return phantom[4:28, 20:50, 30:66]
+
+
+def all_labels(backend, volume, budget=None, plan=None, reporter=None, **limits):
     windows = fit_windows(volume.shape, 5, **limits)
-    plan = plan_memory(backend, windows, 2, budget)
-    modes = [FFTs(), Gabor(), Intensities()]
+    plan = plan or plan_memory(backend, windows, 2, budget)
     with backend.exclusive():
-        prepared = prepare(backend, volume, 2.0)
-        results = segment_prepared(backend, prepared, windows, modes, ["kmeans", "gmm"], plan)
+        prepared = prepare(backend, volume, 2.0, plan)
+        streamed = isinstance(prepared.volume, StreamedVolume)
+        assert streamed == (plan.slab_planes is not None)
+        options = {} if reporter is None else {"reporter": reporter}
+        results = segment_prepared(
+            backend, prepared, windows, MODES, ["kmeans", "gmm"], plan, **options
+        )
         return {(r.mode.mode, r.method): r.labels for r in results}
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"cap": 3000, "lower": 3}, {"budget": 2**30}], ids=["all", "sample", "cache"]
-)
-def test_six_workflows_run_on_the_device_and_give_the_same_labels(phantom, options):
-    small = phantom[4:28, 20:50, 30:66]
-    device = all_labels(device_double(), small, **options)
-    host = all_labels(select_backend("cpu"), small, **options)
+def assert_same(device, host):
     assert device.keys() == host.keys()
     assert len(device) == 6
     for workflow, labels in device.items():
         assert isinstance(labels, np.ndarray)
+        assert ((labels == -1) == (host[workflow] == -1)).all()
         assert (labels == host[workflow]).mean() >= 0.9999, workflow
 
 
-@pytest.fixture
-def xp():
-    return device_double().xp
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize(
+    "options", [{}, {"cap": 3000, "lower": 3}, {"budget": RICH}], ids=["all", "sample", "cache"]
+)
+def test_six_workflows_run_on_the_device_and_give_the_same_labels(small, operations, options):
+    device = all_labels(DeviceDouble(operations), small, **options)
+    assert_same(device, all_labels(select_backend("cpu"), small, **options))
 
 
-def test_the_double_refuses_what_a_device_refuses(xp):
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize(
+    ("slab", "options"),
+    [(4, {}), (7, {"cap": 3000, "lower": 3, "upper": 21}), (20, {})],
+    ids=["all", "sample", "a slab that holds all"],
+)
+def test_a_streamed_volume_gives_the_same_labels(small, operations, slab, options):
+    backend = DeviceDouble(operations)
+    plan = plan_memory(backend, fit_windows(small.shape, 5, **options), 2)
+    streaming = plan.__class__(**{**vars(plan), "slab_planes": slab, "blur_planes": 5})
+    device = all_labels(backend, small, plan=streaming, **options)
+    assert_same(device, all_labels(select_backend("cpu"), small, **options))
+
+
+def test_blurring_in_blocks_changes_nothing(small):
+    backend = DeviceDouble()
+    plan = plan_memory(backend, fit_windows(small.shape, 5), 2)
+    whole = prepare(backend, small, 2.0, plan)
+    assert isinstance(whole.volume, ResidentVolume)
+    for planes, slab in ((1, None), (10, None), (7, 6)):
+        blocks = plan.__class__(**{**vars(plan), "blur_planes": planes, "slab_planes": slab})
+        prepared = prepare(backend, small, 2.0, blocks)
+        assert abs(prepared.offset - whole.offset) < 1e-7
+        for plane in range(0, 20, prepared.volume.step):
+            data, first = prepared.volume.slab(plane)
+            part = whole.volume.data._host[first : first + len(data)]
+            np.testing.assert_allclose(data._host, part, atol=2e-7)
+
+
+# Memory.
+
+
+def test_a_volume_beyond_the_budget_is_planned_to_be_streamed():
+    backend = DeviceDouble()
+    backend.tile_bytes = gpu.GPUBackend.tile_bytes
+    windows = fit_windows((512, 1024, 1024), 5, cap=10**8)
+    for budget in (12 * 1024, 2048, 1024, 512):
+        plan = plan_memory(backend, windows, 2, budget * MIB)
+        assert (plan.slab_planes is None) == (budget == 12 * 1024)
+        volume, plane, window = 512 * 2**22, 2**22, 126 * 4
+        tiles = 8 * plan.tile_windows * window + 5 * plan.subset_windows * window
+        labels = 2 * 512 * 2**20
+        if plan.slab_planes:
+            volume = 2 * plane * (plan.slab_planes + 4)
+            labels = 2 * 2**20 * plan.slab_planes
+            blur = 4 * plane * (plan.blur_planes + 16)
+        else:
+            blur = volume + 4 * plane * (plan.blur_planes + 16)
+        assert volume + labels + tiles + plan.cache_bytes <= plan.budget
+        assert blur <= plan.budget
+        assert plan.blur_planes >= 16
+        assert plan.tile_windows >= 2**14
+
+
+def test_a_volume_of_more_than_2_31_voxels_is_streamed_whatever_the_budget():
+    backend = DeviceDouble()
+    plan = plan_memory(backend, fit_windows((1000, 2000, 2000), 5), 2, 2**40)
+    assert (plan.slab_planes + 4) * 2000 * 2000 < 2**31
+    assert (plan.blur_planes + 16) * 2000 * 2000 < 2**31
+
+
+@pytest.mark.parametrize("shape", [(512, 1024, 1024), (64, 4096, 4096)])
+def test_a_budget_too_small_to_stream_in_names_one_that_is_enough(shape):
+    backend, windows = DeviceDouble(), fit_windows(shape, 5)
+    with pytest.raises(PicketError, match=r"it needs \d+ MiB$") as error:
+        plan_memory(backend, windows, 2, 2**20)
+    needed = int(str(error.value).split()[-2])
+    assert plan_memory(backend, windows, 2, needed * MIB).slab_planes >= 4
+
+
+class Lines(list):
+    """A reporter that keeps the lines."""
+
+    def line(self, text):
+        self.append(text)
+
+    def status(self, text):
+        pass
+
+
+def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(small):
+    expected = all_labels(DeviceDouble(), small)
+    backend, lines = DeviceDouble(memory=500_000), Lines()
+    assert plan_memory(backend, fit_windows(small.shape, 5), 2).tile_windows * 504 > 1_000_000
+    assert_same(all_labels(backend, small, reporter=lines), expected)
+    halved = [line for line in lines if "out of memory" in line]
+    assert len(halved) >= 2
+    assert "tiles of" in halved[0]
+
+
+def test_out_of_memory_with_the_smallest_tile_is_an_error(small):
+    with pytest.raises(MemoryError):
+        all_labels(DeviceDouble(memory=500), small)
+
+
+def test_the_device_is_told_the_budget(small):
+    backend = DeviceDouble()
+    all_labels(backend, small, budget=RICH)
+    assert backend.budgets == [RICH]
+
+
+# cuML's k-means, by a stand-in: cuML itself needs a GPU. tests/test_gpu.py runs the real one.
+
+
+def lloyd_stand_in(iterations, calls):
+    """scikit-learn in cuML's place, taking what cuML takes."""
+
+    def lloyd(x, centres):
+        assert isinstance(x, DeviceArray)
+        assert x._host.flags.c_contiguous
+        assert x._host.dtype == np.float32
+        assert x._host.shape[1] % 4 == 0
+        assert np.isfinite(x._host).all()
+        assert centres._host.shape == (2, x._host.shape[1])
+        calls.append(x._host.shape)
+        model = KMeans(2, init=centres._host, n_init=1, max_iter=iterations, tol=0)
+        return DeviceArray(model.fit(x._host).labels_)
+
+    return lloyd
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("iterations", [1, 300])
+@pytest.mark.parametrize("limits", [{}, {"cap": 5000}], ids=["all", "sample"])
+def test_a_librarys_kmeans_leads_to_the_same_segmentation(small, iterations, limits):
+    backend, calls = DeviceDouble(), []
+    backend.lloyd = lloyd_stand_in(iterations, calls)
+    count = fit_windows(small.shape, 5, **limits).count
+    device = all_labels(backend, small, budget=RICH, **limits)
+    assert Counter(calls) == {(count, 64): 2, (count, 128): 1}
+    host = all_labels(select_backend("cpu"), small, **limits)
+    for workflow, labels in device.items():
+        assert (labels == host[workflow]).mean() >= 0.999, workflow
+
+
+def test_the_library_is_left_out_where_its_matrix_does_not_fit(small):
+    backend, calls = DeviceDouble(), []
+    backend.lloyd = lloyd_stand_in(300, calls)
+    device = all_labels(backend, small)
+    assert calls == []
+    assert_same(device, all_labels(select_backend("cpu"), small))
+
+
+def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_could(small):
+    backend, windows = DeviceDouble(), fit_windows(small.shape, 5)
+    plan = plan_memory(backend, windows, 2)
+    with pytest.raises(PicketError, match="kmeans_engine: cuml needs") as error:
+        check_library(plan, windows, MODES)
+    needed = int(str(error.value).split("needs ")[1].split()[0])
+    check_library(plan_memory(backend, windows, 2, needed * MIB), windows, MODES[:1])
+
+
+# What the double cannot be: the backend that calls CuPy itself.
+
+
+@cache
+def names_of_cupy():
+    """Dotted names that gpu.py and cuda.py take from CuPy, as their source has them."""
+    found = set()
+    for module in ("gpu", "cuda", "operations"):
+        source = import_module(f"picket_gpu.{module}").__file__
+        tree = ast.parse(Path(source).read_text())
+        aliases = {"cupy": "cupy", "cupyx": "cupyx", "core": "cupy._core", "xp": "cupy"}
+        aliases |= {"runtime": "cupy.cuda.runtime"}
+        for node in ast.walk(tree):
+            parts = []
+            while isinstance(node, ast.Attribute):
+                parts.insert(0, node.attr)
+                node = node.value
+            base = getattr(node, "id", None)
+            if base == "self" and parts and parts[0] in ("xp", "_xp", "_cupy", "_cupyx"):
+                base = parts.pop(0).strip("_")
+            if base in aliases and parts:
+                found.add(".".join([aliases[base], *parts]))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", names_of_cupy())
+def test_names_exist_in_cupy(name):
+    import cupy
+    import cupyx.scipy.ndimage
+
+    value = {"cupy": cupy, "cupyx": cupyx}[name.split(".")[0]]
+    for part in name.split(".")[1:]:
+        value = getattr(value, part)
+
+
+def test_many_names_were_looked_for():
+    assert {"cupy.cuda.Device", "cupyx.empty_pinned", "cupy.RawModule"} <= set(names_of_cupy())
+
+
+def test_the_double_refuses_what_a_device_refuses():
+    xp = DeviceDouble().xp
     device, host = xp.asarray(np.ones(3)), np.ones(3)
     for forbidden in (
         lambda: np.asarray(device),

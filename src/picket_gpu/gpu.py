@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.backend import MIB, Backend, KMeansEngine, Precision
-from picket_gpu.cuda import SOURCE, CudaOperations
+from picket_gpu.cuda import OPTIONS, SOURCE, CudaOperations
 from picket_gpu.errors import PicketError
 from picket_gpu.operations import Array
 
@@ -83,7 +83,7 @@ class GPUBackend(Backend):
         self._allocate = rmm_cupy_allocator
 
     def _module(self, side: int) -> Any:
-        options = ("--std=c++14", f"-DSIDE={side}")
+        options = (*OPTIONS, f"-DSIDE={side}")
         return self.xp.RawModule(code=SOURCE.read_text(), options=options)
 
     def default_budget(self, volume: int, needed: int) -> int:

@@ -1,6 +1,7 @@
-// The innermost loops of S1 for windows of SIDE^3 voxels: `operations.Operations` as CUDA kernels.
+// The innermost loops of S1 for windows of SIDE^3 voxels: `operations.Operations` as CUDA kernels,
+// for -DSIDE=n.
 //
-// Compiled with -DSIDE=n. One thread makes one column (window) unless said otherwise, so that the
+// One thread makes one column (window) unless said otherwise, so that the
 // threads of a warp read and write neighbours. Offsets are 64-bit: a slab and a tile's windows can
 // each have more than 2^31 bytes.
 
@@ -15,12 +16,20 @@
 
 typedef long long Index;
 typedef unsigned long long Word;
+typedef const float* __restrict__ Input;
+typedef float* __restrict__ Output;
 
-__constant__ float FILTER[VOXELS];
+#if SIDE <= 25  // constant memory has 64 KiB
+__constant__
+#else
+__device__
+#endif
+float FILTER[VOXELS];
 
 __device__ Index thread_number() { return (Index)blockIdx.x * blockDim.x + threadIdx.x; }
 
-__device__ void copy_window(const float* corner, Index rows, Index columns, Index count, float* out)
+// Copies the window whose first voxel is at `corner` to a column of (VOXELS + 1, count).
+__device__ void copy_window(Input corner, Index rows, Index columns, Index count, Output out)
 {
 #pragma unroll 1
     for (int p = 0; p < SIDE; ++p)
@@ -34,8 +43,8 @@ __device__ void copy_window(const float* corner, Index rows, Index columns, Inde
 
 // Operations.box_windows: a box of height x width windows a plane that begins at voxel (z, y, x).
 extern "C" __global__ void box_windows(
-    const float* slab, Index rows, Index columns, Index z, Index y, Index x, Index height,
-    Index width, Index count, float* out)
+    Input slab, Index rows, Index columns, Index z, Index y, Index x, Index height,
+    Index width, Index count, Output out)
 {
     const Index j = thread_number();
     if (j >= count) return;
@@ -47,8 +56,8 @@ extern "C" __global__ void box_windows(
 
 // Operations.windows_at: windows `index` of a grid of height x width windows a plane.
 extern "C" __global__ void windows_at(
-    const float* slab, Index rows, Index columns, const Index* index, Index plane, Index height,
-    Index width, Index count, float* out)
+    Input slab, Index rows, Index columns, const Index* __restrict__ index, Index plane,
+    Index height, Index width, Index count, Output out)
 {
     const Index j = thread_number();
     if (j >= count) return;
@@ -69,7 +78,7 @@ __device__ Word split_mix(Word x)
 // Operations.draw: places start to start + count of a draw of `drawn` of `total` numbers.
 extern "C" __global__ void draw(
     Index start, Index count, Index drawn, Index total, Index phase, Word key, Index wraps,
-    Index* out)
+    Index* __restrict__ out)
 {
     const Index j = thread_number();
     if (j >= count) return;
@@ -83,7 +92,7 @@ extern "C" __global__ void draw(
 
 // Operations.magnitudes.
 extern "C" __global__ void magnitudes(
-    const float* spectrum, const float* central, Index count, float* out)
+    Input spectrum, Input central, Index count, Output out)
 {
     const Index j = thread_number();
     if (j >= count) return;
@@ -104,7 +113,7 @@ extern "C" __global__ void magnitudes(
 }
 
 // Sum over k of z[k] * product[k], by the lanes of a warp; every lane has the result.
-__device__ float warp_dot(const float* z, const float* product, Index size, int lane)
+__device__ float warp_dot(Input z, Input product, Index size, int lane)
 {
     float dot = 0.0f;
     for (Index k = lane; k < size; k += LANES) dot += z[k] * product[k];
@@ -115,7 +124,7 @@ __device__ float warp_dot(const float* z, const float* product, Index size, int 
 
 // Operations.row_dots: one warp a window, lanes along its coordinates.
 extern "C" __global__ void row_dots(
-    const float* z, const float* product, Index size, Index count, float* out)
+    Input z, Input product, Index size, Index count, Output out)
 {
     const Index j = thread_number() / LANES;
     if (j >= count) return;
@@ -126,7 +135,7 @@ extern "C" __global__ void row_dots(
 
 // Operations.responsibilities: as row_dots.
 extern "C" __global__ void responsibilities(
-    const float* z, float* product, Index size, Index count, float* entropy)
+    Input z, Output product, Index size, Index count, Output entropy)
 {
     const Index j = thread_number() / LANES;
     if (j >= count) return;
@@ -142,8 +151,8 @@ extern "C" __global__ void responsibilities(
 
 // NearPlaces.add: in no order; the host sorts.
 extern "C" __global__ void add_near(
-    const float* margin, float width, Index base, Index count, Index capacity, Word* found,
-    Index* places)
+    Input margin, float width, Index base, Index count, Index capacity, Word* found,
+    Index* __restrict__ places)
 {
     const Index j = thread_number();
     if (j >= count || !(fabsf(margin[j]) <= width)) return;
@@ -154,7 +163,7 @@ extern "C" __global__ void add_near(
 // Operations.label_by_plane: one thread makes RUN labels along z. It reads each voxel of its
 // SIDE x SIDE column once, and holds the sums of the SIDE labels that the voxel takes part in.
 extern "C" __global__ void label_by_plane(
-    const float* slab, Index rows, Index columns, Index depth, float bias, signed char* labels)
+    Input slab, Index rows, Index columns, Index depth, float bias, signed char* __restrict__ labels)
 {
     const Index x = (Index)blockIdx.x * blockDim.x + threadIdx.x;
     const Index y = (Index)blockIdx.y * blockDim.y + threadIdx.y;
