@@ -1,9 +1,9 @@
 """CUDA kernels without a GPU: `kernels.cu` compiled for this machine's processor, one thread after
 the other.
 
-What runs is the source that a GPU gets, launched by the same `CudaOperations` with the same grids and
-arguments; how many there are and how wide is checked, which CuPy does not do. Not covered: the exchange
-between the lanes of a warp (a warp has one lane here), and races.
+What runs is the source that a GPU gets, launched by the same `CudaOperations` with the same grids
+and arguments; their number and widths are checked, which CuPy does not do. Not covered: the
+exchange between the lanes of a warp (a warp has one lane here), and races.
 """
 
 import ctypes
@@ -80,8 +80,11 @@ class HostModule:
             self._library = ctypes.CDLL(str(library))
         self._side = side
 
-    def get_global(self, name: str) -> ctypes.Array:
-        return (ctypes.c_float * self._side**3).in_dll(self._library, name)
+    def set_global(self, name: str, values: np.ndarray) -> None:
+        array = (ctypes.c_float * self._side**3).in_dll(self._library, name)
+        assert values.dtype == np.float32
+        assert values.nbytes == ctypes.sizeof(array)
+        ctypes.memmove(array, values.ctypes.data, values.nbytes)
 
     def get_function(self, name: str):
         function = getattr(self._library, f"launch_{name}")

@@ -21,7 +21,13 @@ FROM_HOST = {"asarray", "array", "ascontiguousarray"}  # take host arrays, as in
 
 
 class DeviceArray:
-    """A NumPy array behind a wall."""
+    """A NumPy array behind a wall.
+
+    Attributes:
+        waits: how often the host has had to wait for a device array's contents, by all.
+    """
+
+    waits = 0
 
     __array_ufunc__ = None  # NumPy's ufuncs and operators keep off
 
@@ -46,12 +52,15 @@ class DeviceArray:
         raise TypeError("iteration over a device array is a transfer an element")
 
     def __int__(self) -> int:
+        DeviceArray.waits += 1
         return int(self._host)
 
     def __float__(self) -> float:
+        DeviceArray.waits += 1
         return float(self._host)
 
     def __bool__(self) -> bool:
+        DeviceArray.waits += 1
         return bool(self._host)
 
     def __getitem__(self, key: Any) -> "DeviceArray":
@@ -81,6 +90,8 @@ def _guarded(function: Any, twin: Any, from_host: bool = False) -> Any:
     """``function`` on device arrays, with the keywords of its CuPy ``twin`` only."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        if twin in (cupy.flatnonzero, cupy.nonzero):  # the size of the result is asked for
+            DeviceArray.waits += 1
         try:
             known = inspect.signature(twin).parameters
         except (TypeError, ValueError):  # ufuncs and methods without a signature
@@ -169,11 +180,8 @@ class DeviceNumpy(Namespace):
 
     @staticmethod
     def asnumpy(array: DeviceArray) -> np.ndarray:
+        DeviceArray.waits += 1
         return array._host.copy()
-
-    @staticmethod
-    def ndarray(shape: Any, dtype: Any, memptr: Any) -> DeviceArray:
-        return DeviceArray(np.ndarray(shape, dtype, memptr))
 
     def empty(self, shape: Any, dtype: Any = float) -> DeviceArray:
         array = np.empty(shape, dtype)

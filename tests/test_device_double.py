@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,13 +17,14 @@ from sklearn.cluster import KMeans
 
 from picket_gpu import gpu
 from picket_gpu.backend import MIB, select_backend
+from picket_gpu.console import SILENT
 from picket_gpu.errors import PicketError
 from picket_gpu.features import FFTs, Gabor, Intensities
 from picket_gpu.memory import check_library, plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.operations import Operations
 from picket_gpu.preprocess import prepare
-from picket_gpu.segmentation import segment_prepared
+from picket_gpu.segmentation import _ModeJob, segment_prepared
 from picket_gpu.volume import ResidentVolume, StreamedVolume
 
 MODES = [FFTs(), Gabor(), Intensities()]
@@ -83,7 +85,7 @@ def test_six_workflows_run_on_the_device_and_give_the_same_labels(small, operati
 def test_a_streamed_volume_gives_the_same_labels(small, operations, slab, options):
     backend = DeviceDouble(operations)
     plan = plan_memory(backend, fit_windows(small.shape, 5, **options), 2)
-    streaming = plan.__class__(**{**vars(plan), "slab_planes": slab, "blur_planes": 5})
+    streaming = replace(plan, slab_planes=slab, blur_planes=5)
     device = all_labels(backend, small, plan=streaming, **options)
     assert_same(device, all_labels(select_backend("cpu"), small, **options))
 
@@ -94,13 +96,34 @@ def test_blurring_in_blocks_changes_nothing(small):
     whole = prepare(backend, small, 2.0, plan)
     assert isinstance(whole.volume, ResidentVolume)
     for planes, slab in ((1, None), (10, None), (7, 6)):
-        blocks = plan.__class__(**{**vars(plan), "blur_planes": planes, "slab_planes": slab})
+        blocks = replace(plan, blur_planes=planes, slab_planes=slab)
         prepared = prepare(backend, small, 2.0, blocks)
         assert abs(prepared.offset - whole.offset) < 1e-7
         for plane in range(0, 20, prepared.volume.step):
             data, first = prepared.volume.slab(plane)
             part = whole.volume.data._host[first : first + len(data)]
             np.testing.assert_allclose(data._host, part, atol=2e-7)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels")
+def test_the_host_never_waits_for_a_tile(small):
+    """Passes over many tiles ask the device for as much as passes over a few."""
+    waits = {}
+    for tile_windows in (300, 4000):
+        backend = DeviceDouble(kernels_on_host)
+        windows = fit_windows(small.shape, 5)
+        plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
+        prepared = prepare(backend, small, 2.0, plan)
+        job = _ModeJob(backend, prepared, windows, Intensities(), plan, SILENT, "small", "float32")
+        before = DeviceArray.waits
+        results = job.run(["kmeans", "gmm"], {})
+        iterations = sum(r.model.iterations for r in results)
+        waits[tile_windows] = DeviceArray.waits - before, iterations
+        assert len(job._stream(windows).tiles) >= 15_000 / tile_windows
+    (many, steps), (few, others) = waits.values()
+    # A Lloyd iteration asks three times, an EM iteration twice; rounding may add an iteration.
+    assert abs(many - few) <= 3 * abs(steps - others)
+    assert many < 4 * steps + 40
 
 
 # Memory.

@@ -45,7 +45,9 @@ def test_tiles_of_all_windows_are_the_windows_in_order(backend, noise, side, siz
     assert (windows_by_loop(noise[2:12], side) == result[:-1].T).all()
     assert (result[-1] == 1).all()
     assert windows.count == result.shape[1]
-    assert all(np.prod([s.stop - s.start for s in tile]) <= size for tile in windows.tiles(size, step))
+    assert all(
+        np.prod([s.stop - s.start for s in tile]) <= size for tile in windows.tiles(size, step)
+    )
 
 
 @pytest.mark.parametrize("size", [1, 10, 1000])

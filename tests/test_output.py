@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from picket_gpu import run_s1
-from picket_gpu.output import whole_file
+from picket_gpu.output import whole_file, write_hdf5, write_mrc
+from picket_gpu.tomogram import TomogramHeader
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_results_say_what_the_files_hold(run):
         assert result.share == pytest.approx((labels == 1).sum() / (labels >= 0).sum())
         assert result.share <= 0.5
         assert result.converged
-        assert set(result.timings) == {"features", "clustering", "labels"}
+        assert set(result.timings) == {"volume", "features", "clustering", "labels", "files"}
 
 
 def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
@@ -153,6 +154,30 @@ def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
     assert [p.name for p in (tmp_path / "set").iterdir()] == ["segmentation_0_intensities_gmm.mrc"]
     (same,) = (r for r in results[:6] if (r.mode, r.method) == ("intensities", "gmm"))
     assert (result.labels == same.labels).all()
+
+
+def test_chunks_hold_the_labels_also_at_the_ends(tmp_path):
+    labels = np.random.default_rng(0).integers(-1, 2, (35, 300, 270)).astype(np.int8)
+    write_hdf5(tmp_path / "a.h5", labels, {"x": None})
+    with h5py.File(tmp_path / "a.h5") as file:
+        dataset = file["segmentations/semantic_segmentation"]
+        assert dataset.chunks == (16, 256, 256)
+        assert dataset.compression == "gzip"
+        assert dataset.dtype == np.int8
+        assert (dataset[()] == labels).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_the_masks_header_has_its_statistics(tmp_path, share):
+    labels = (np.random.default_rng(0).random((7, 8, 9)) < share).astype(np.int8)
+    header = TomogramHeader(tmp_path, labels.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0, 0, 0))
+    write_mrc(tmp_path / "a.mrc", labels, header)
+    assert mrcfile.validate(tmp_path / "a.mrc")
+    with mrcfile.open(tmp_path / "a.mrc") as mrc:
+        assert (mrc.data == labels).all()
+        statistics = (mrc.header.dmin, mrc.header.dmax, mrc.header.dmean, mrc.header.rms)
+    expected = (labels.min(), labels.max(), labels.mean(), labels.std())
+    assert statistics == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_file_that_fails_half_way_leaves_nothing(tmp_path):

@@ -187,11 +187,12 @@ def select_backend(device: str = "auto", kmeans_engine: KMeansEngine = "auto") -
         raise PicketError(f"device: {device} cannot be used: {found}; use device: auto or cpu")
     if kmeans_engine == "cuml":
         raise PicketError(f"kmeans_engine: cuml needs a GPU ({found}); use auto or native")
-    threads = _threads()
+    threads = available_threads()
     return Backend(f"CPU, {threads} thread{'s' * (threads != 1)} ({found})", workers=threads)
 
 
-def _threads() -> int:
+def available_threads() -> int:
+    """Threads that this process may keep busy."""
     # The variable by which users and Slurm scripts already limit numerical threads.
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:

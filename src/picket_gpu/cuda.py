@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,14 +16,23 @@ _WARP = 32
 _RUN = 16  # RUN of kernels.cu
 
 
+class Module(Protocol):
+    """Compiled kernels."""
+
+    def get_function(self, name: str) -> Callable[[tuple[int, ...], tuple[int, ...], Any], None]:
+        """A kernel, to be called with a grid, a block and its arguments."""
+
+    def set_global(self, name: str, values: np.ndarray) -> None:
+        """Fill an array of the module from host memory."""
+
+
 class CudaOperations(Operations):
     """`Operations` by kernels. Offsets are 64-bit, as in the kernels' signatures."""
 
-    def __init__(self, xp: Any, ndimage: Any, load: Callable[[int], Any], warp: int = _WARP):
+    def __init__(self, xp: Any, ndimage: Any, load: Callable[[int], Module], warp: int = _WARP):
         """
         Args:
-            load: from a window side to the module that `kernels.cu` compiles to for it, with
-                CuPy's ``get_function(name)(grid, block, arguments)`` and ``get_global(name)``.
+            load: from a window side to what `kernels.cu` compiles to for it.
             warp: threads that make one window in ``responsibilities``.
         """
         super().__init__(xp, ndimage)
@@ -82,8 +91,7 @@ class CudaOperations(Operations):
 
     def label_by_plane(self, slab: Array, plane: np.ndarray, side: int, labels: Array) -> None:
         module = self._load(side)
-        weights = self.xp.ndarray(side**3, "float32", module.get_global("FILTER"))
-        weights[...] = self.xp.asarray(plane[:-1].astype(np.float32))
+        module.set_global("FILTER", plane[:-1].astype(np.float32))
         _, rows, columns = (np.int64(n) for n in slab.shape)
         depth, height, width = labels.shape
         bias = np.float32(-plane[-1])

@@ -63,12 +63,15 @@ class GPUBackend(Backend):
         if kmeans_engine != "native":
             try:
                 self._use_cuml()
-                engine = "k-means by cuML"
-            except ImportError as error:
+                engine = "k-means by cuML where it fits"
+            except Exception as error:  # a package that does not fit can fail in any way
+                reason = " ".join(str(error).split())
                 if kmeans_engine == "cuml":
                     raise PicketError(
-                        f"kmeans_engine: cuml cannot be imported ({error}); install it, or use auto"
+                        f"kmeans_engine: cuml cannot be imported ({reason}); install it, or use "
+                        f"native"
                     ) from None
+                engine += f"; cuML: {reason}"
         self.operations = CudaOperations(cupy, self.ndimage, self._module)
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
 
@@ -82,9 +85,9 @@ class GPUBackend(Backend):
         self._rmm = rmm.mr
         self._allocate = rmm_cupy_allocator
 
-    def _module(self, side: int) -> Any:
+    def _module(self, side: int) -> "_Module":
         options = (*OPTIONS, f"-DSIDE={side}")
-        return self.xp.RawModule(code=SOURCE.read_text(), options=options)
+        return _Module(self.xp.RawModule(code=SOURCE.read_text(), options=options))
 
     def default_budget(self, volume: int, needed: int) -> int:
         with self._device:
@@ -135,6 +138,18 @@ class GPUBackend(Backend):
             yield
         finally:
             core.set_compute_type(np.float32, before)
+
+
+class _Module:
+    """Kernels compiled by NVRTC."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self.get_function = module.get_function
+
+    def set_global(self, name: str, values: np.ndarray) -> None:
+        # A copy from host memory: constant memory cannot be written to by a kernel.
+        self._module.get_global(name).copy_from_host(values.ctypes.data, values.nbytes)
 
 
 class _Prefetch:

@@ -4,21 +4,27 @@ A file is written under a temporary name beside its place and renamed when it is
 """
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import h5py
 import mrcfile
 import numpy as np
+from mrcfile.mrcfile import MrcFile
 
+from picket_gpu.backend import available_threads
 from picket_gpu.config import S1Config
 from picket_gpu.labels import FOREGROUND, UNLABELLED, core
 from picket_gpu.segmentation import Segmentation
 from picket_gpu.tomogram import TomogramHeader
 
 GROUP, DATASET = "segmentations", "semantic_segmentation"
+CHUNK = (16, 256, 256)
 
 
 def attributes(
@@ -65,24 +71,55 @@ def write_hdf5(path: Path, labels: np.ndarray, attributes: Mapping[str, Any]) ->
     Args:
         labels: int8, (z, y, x); -1 where there is no label.
     """
-    chunks = tuple(min(n, side) for n, side in zip(labels.shape, (16, 256, 256), strict=True))
+    chunks = tuple(min(n, side) for n, side in zip(labels.shape, CHUNK, strict=True))
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group(GROUP)
-        group.create_dataset(
-            DATASET, data=labels, chunks=chunks, compression="gzip", compression_opts=1
+        dataset = group.create_dataset(
+            DATASET, labels.shape, labels.dtype, chunks=chunks, compression="gzip"
         )
+        _write_chunks(dataset, labels)
         for name, value in attributes.items():
             group.attrs[name] = "None" if value is None else value
 
 
+def _write_chunks(dataset: h5py.Dataset, labels: np.ndarray) -> None:
+    """Compress chunks in threads, as HDF5's gzip filter would one after the other: on 16 cores
+    that is the difference between 2 s and 0.2 s for 500 MB."""
+
+    def compressed(corner: tuple[int, ...]) -> bytes:
+        chunk = np.zeros(dataset.chunks, labels.dtype)  # those at the ends are filled up
+        part = labels[tuple(slice(c, c + n) for c, n in zip(corner, chunk.shape, strict=True))]
+        chunk[tuple(slice(n) for n in part.shape)] = part
+        return zlib.compress(chunk.data, level=1)
+
+    corners = product(
+        *(range(0, n, step) for n, step in zip(labels.shape, dataset.chunks, strict=True))
+    )
+    threads = available_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(corners, 8 * threads)):  # few in memory at a time
+            for corner, data in zip(some, pool.map(compressed, some), strict=True):
+                dataset.id.write_direct_chunk(corner, data)
+
+
 def write_mrc(path: Path, labels: np.ndarray, header: TomogramHeader) -> None:
     """Write label 1 as an int8 mask (MRC mode 0), 0 elsewhere, with the tomogram's geometry."""
-    with whole_file(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data((labels == FOREGROUND).astype(np.int8))
+    with whole_file(path) as temporary, _MaskFile(temporary, mode="w+") as mrc:
+        mrc.set_data((labels == FOREGROUND).view(np.int8))
         mrc.set_volume()
         mrc.voxel_size = tuple(reversed(header.voxel_size))
         mrc.nstart = header.nstart
         mrc.header.origin = header.origin
+
+
+class _MaskFile(MrcFile):  # type: ignore[misc]
+    """An MRC file of zeros and ones, whose statistics one count tells: mrcfile's several passes in
+    float64 took ten times as long as writing."""
+
+    def update_header_stats(self) -> None:
+        share = np.count_nonzero(self.data) / self.data.size
+        self.header.dmin, self.header.dmax = float(share == 1), float(share > 0)
+        self.header.dmean, self.header.rms = share, (share * (1 - share)) ** 0.5
 
 
 def read_labels(path: Path, side: int) -> np.ndarray:
