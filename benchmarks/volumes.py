@@ -6,15 +6,18 @@ import mrcfile
 import numpy as np
 
 DEMO = Path(__file__).parents[1] / "tests" / "data" / "hiv_vlp_40A.mrc"
+VOXEL_SIZE = 40.0  # angstrom
 
 
-def demo_cube(size: int) -> np.ndarray:
-    """A cube of ``size`` voxels a side, float32, from the middle of the demo tomogram.
+def demo_volume(shape: tuple[int, int, int]) -> np.ndarray:
+    """A volume of ``shape`` (z, y, x), float32, from the middle of the demo tomogram.
 
-    Beyond 100 voxels the cube of 100 is continued by its mirror images, so that grey values, and
-    with them the number of iterations, stay comparable.
+    Beyond 100 voxels a side it is continued by its mirror images, so that grey values, and with
+    them the number of iterations, stay comparable.
     """
     data = mrcfile.read(DEMO)
-    start = [(n - min(size, 100)) // 2 for n in data.shape]
-    cube = data[tuple(slice(s, s + min(size, 100)) for s in start)].astype(np.float32)
-    return np.pad(cube, (0, max(0, size - 100)), mode="symmetric")
+    inner = [min(n, 100) for n in shape]
+    start = [(n - m) // 2 for n, m in zip(data.shape, inner, strict=True)]
+    block = data[tuple(slice(s, s + m) for s, m in zip(start, inner, strict=True))]
+    width = [(0, n - m) for n, m in zip(shape, inner, strict=True)]
+    return np.pad(block.astype(np.float32), width, mode="symmetric")

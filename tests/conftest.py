@@ -7,6 +7,16 @@ import numpy as np
 import pytest
 
 from picket_gpu.backend import select_backend
+from picket_gpu.gpu import find_gpu
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests that need a GPU where there is none, and say what was found."""
+    of_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if of_gpu and isinstance(found := find_gpu(), str):
+        for item in of_gpu:
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {found}"))
+
 
 DATA = Path(__file__).parent / "data"
 

@@ -79,8 +79,7 @@ def fit_gmm(
     likelihood, iteration, converged = -np.inf, 0, False
     while iteration < MAX_ITERATIONS and not converged and not _empty(part, coordinates.count):
         log_odds, base = _maximise(part, whitening)
-        with coordinates.backend.precision(precision):
-            part, gain = _expect(coordinates, log_odds)
+        part, gain = _expect(coordinates, log_odds, precision)
         previous = likelihood
         likelihood = base + gain / coordinates.count + whitening.log_jacobian
         converged = abs(likelihood - previous) < TOLERANCE
@@ -109,7 +108,9 @@ def _cluster_moments(coordinates: Coordinates, plane: np.ndarray) -> np.ndarray:
     return backend.download(sum(coordinates.map(moments)))
 
 
-def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
+def _expect(
+    coordinates: Coordinates, log_odds: np.ndarray, precision: Precision = "float32"
+) -> tuple[np.ndarray, float]:
     """Sums over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of
     log(p / p0), p the density and p0 component 0's share of it.
 
@@ -120,10 +121,13 @@ def _expect(coordinates: Coordinates, log_odds: np.ndarray) -> tuple[np.ndarray,
     form = backend.upload(log_odds.astype(np.float32))
 
     def expect(z: Array, scratch: Scratch) -> tuple[Array, Array]:
-        product = xp.matmul(z, form, out=scratch.array("product", z.shape))
-        entropy = backend.operations.responsibilities(z, product, scratch)
-        # The root on both sides lets BLAS use the product's symmetry.
-        return (product.T @ product).astype(xp.float64), entropy.sum(dtype=xp.float64)
+        # Here only: whitening needs all of float32.
+        with backend.precision(precision):
+            product = xp.matmul(z, form, out=scratch.array("product", z.shape))
+            entropy = backend.operations.responsibilities(z, product, scratch)
+            # The root on both sides lets BLAS use the product's symmetry.
+            moments = xp.matmul(product.T, product)
+        return moments.astype(xp.float64), entropy.sum(dtype=xp.float64)
 
     moments, entropy = xp.zeros(log_odds.shape), xp.zeros(())
     for tile_moments, tile_entropy in coordinates.map(expect):
@@ -142,9 +146,9 @@ def _maximise(part: np.ndarray, whitening: Whitening) -> tuple[np.ndarray, float
     total = whitening.total
     one, zero = part, total - part
     tiny = np.finfo(np.float64).tiny
-    ratio = np.maximum(np.diag(one), tiny) / np.maximum(np.diag(zero), tiny)
+    ratio = np.log(np.maximum(np.diag(one), tiny)) - np.log(np.maximum(np.diag(zero), tiny))
     # Rounding of the summed one spoils the other most where it is largest beside it.
-    if ratio.max() > (1 / ratio).max():
+    if ratio.max() > -ratio.min():
         one, zero = zero, one
     precision1, constant1 = _component(one, total[-1, -1], whitening.ridge)
     precision0, constant0 = _component(zero, total[-1, -1], whitening.ridge)

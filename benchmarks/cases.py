@@ -1,0 +1,112 @@
+"""What is measured, as data: one `Case` a row of the table."""
+
+from dataclasses import dataclass
+
+Shape = tuple[int, int, int]
+MODES = ("ffts", "gabor", "intensities")
+METHODS = ("kmeans", "gmm")
+DEMO: Shape = (101, 135, 135)
+LARGE: Shape = (512, 1024, 1024)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of S1, or of the scikit-learn recipe, on one volume.
+
+    Attributes:
+        name: of the row.
+        shape: of the volume, (z, y, x); `DEMO` is the whole demo tomogram.
+        through: "api" is ``run_s1`` in a warm process, "cli" the command line from its start,
+            "recipe" the scikit-learn recipe. Each in a process of its own.
+        repeats: of the run; the median counts.
+        judge: the case on the same volume whose labels these are compared with.
+    """
+
+    name: str
+    shape: Shape
+    device: str = "cpu"
+    through: str = "api"
+    modes: tuple[str, ...] = MODES
+    methods: tuple[str, ...] = METHODS
+    cap: int | None = None
+    budget: str | None = None
+    kmeans_engine: str = "native"
+    precision: str = "float32"
+    repeats: int = 1
+    judge: str | None = None
+
+
+def _cube(side: int) -> Shape:
+    return (side, side, side)
+
+
+_ALONE = [
+    Case(f"100^3, {mode}-{method} alone", _cube(100), modes=(mode,), methods=(method,))
+    for mode in MODES
+    for method in METHODS
+]
+_RECIPE = Case("100^3, scikit-learn recipe", _cube(100), through="recipe")
+_DEMO = Case("demo, CPU", DEMO)
+
+SUITES: dict[str, list[Case]] = {
+    # A minute, to see that all of it works.
+    "quick": [
+        Case("32^3, scikit-learn recipe", _cube(32), through="recipe"),
+        Case("32^3", _cube(32), repeats=3, judge="32^3, scikit-learn recipe"),
+        Case("32^3, command line", _cube(32), through="cli", judge="32^3"),
+        Case("32^3, 1000 windows", _cube(32), cap=1000, budget="1 GiB", judge="32^3"),
+    ],
+    # Some ten minutes on two cores.
+    "cpu": [
+        _RECIPE,
+        Case("50^3", _cube(50), repeats=3),
+        Case("100^3", _cube(100), repeats=3, judge=_RECIPE.name),
+        Case("200^3", _cube(200)),
+        Case("100^3, 1 GiB", _cube(100), budget="1 GiB", repeats=3, judge=_RECIPE.name),
+        *_ALONE,
+        Case("demo, command line", DEMO, through="cli"),
+    ],
+    # One visit to a machine with a GPU.
+    "gpu": [
+        _DEMO,
+        Case("demo, GPU", DEMO, "gpu", repeats=5, judge=_DEMO.name),
+        Case("demo, GPU, TF32", DEMO, "gpu", precision="tf32", repeats=5, judge=_DEMO.name),
+        Case("demo, GPU, cuML", DEMO, "gpu", kmeans_engine="cuml", repeats=5, judge=_DEMO.name),
+        _RECIPE,
+        Case("100^3, GPU", _cube(100), "gpu", repeats=5, judge=_RECIPE.name),
+        Case(
+            "512 x 1024 x 1024, cap 1e8, 12 GiB, command line",
+            LARGE,
+            "gpu",
+            "cli",
+            cap=10**8,
+            budget="12 GiB",
+        ),
+        Case("the same in a warm process", LARGE, "gpu", cap=10**8, budget="12 GiB"),
+        Case(
+            "the same, TF32",
+            LARGE,
+            "gpu",
+            cap=10**8,
+            budget="12 GiB",
+            precision="tf32",
+            judge="the same in a warm process",
+        ),
+        Case(
+            "the same, 2 GiB",
+            LARGE,
+            "gpu",
+            cap=10**8,
+            budget="2 GiB",
+            judge="the same in a warm process",
+        ),
+        Case(
+            "the same, 1 GiB",
+            LARGE,
+            "gpu",
+            cap=10**8,
+            budget="1 GiB",
+            judge="the same in a warm process",
+        ),
+    ],
+}

@@ -1,0 +1,160 @@
+"""Runs one case, in a process of its own so that its peak memory is its own.
+
+    python -m benchmarks.measure CASE_AS_JSON TOMOGRAM DIRECTORY
+
+Labels go to DIRECTORY; the last line of the output is JSON.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import h5py
+import mrcfile
+import numpy as np
+import yaml
+
+from benchmarks.cases import Case
+from benchmarks.machine import device_memory
+from benchmarks.volumes import demo_volume
+from picket_gpu.output import DATASET, GROUP
+
+
+def run_case(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
+    """Measure ``case`` in a child process."""
+    command = [sys.executable, "-m", "benchmarks.measure", json.dumps(vars(case))]
+    command += [str(tomogram), str(directory)]
+    root = Path(__file__).parents[1]
+    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=root)
+    if child.returncode:
+        return {"error": child.stdout.strip() or f"exit code {child.returncode}"}
+    figures: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return figures
+
+
+def configuration(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
+    """The S1 parameters of a case."""
+    content: dict[str, Any] = {
+        "dataset_name": "labels",
+        "inputs": [{"tomogram": str(tomogram)}],
+        "feature_extraction_params": [{"mode": mode} for mode in case.modes],
+        "clustering_methods": list(case.methods),
+        "output_dir": str(directory),
+        "device": case.device,
+        "kmeans_engine": case.kmeans_engine,
+        "precision": case.precision,
+    }
+    if case.cap:
+        content["max_num_neighborhoods_for_fitting"] = case.cap
+    if case.budget:
+        content["memory_budget"] = case.budget
+    return content
+
+
+def through_api(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
+    """``run_s1`` in this process, warmed up by a small volume."""
+    from picket_gpu import run_s1
+
+    config = configuration(case, tomogram, directory)
+    small = directory / "warm.mrc"
+    mrcfile.write(small, demo_volume((24, 40, 40)))
+    warm = {"inputs": [{"tomogram": str(small)}], "dataset_name": "warm"}
+    with device_memory(case.device) as memory:
+        run_s1({**config, **warm, "memory_budget": None}, quiet=True)
+    with device_memory(case.device) as memory:
+        seconds = []
+        for _ in range(case.repeats):
+            started = time.perf_counter()
+            results = run_s1(config, overwrite=True, quiet=True)
+            seconds.append(time.perf_counter() - started)
+    stages: dict[str, float] = {"volume": results[0].timings["volume"]}
+    for result in results:
+        stages["files"] = stages.get("files", 0) + result.timings["files"]
+        if result.method == results[0].method:
+            stages["features"] = stages.get("features", 0) + result.timings["features"]
+        for stage in ("clustering", "labels"):
+            name = f"{stage}, {result.method}"
+            stages[name] = stages.get(name, 0) + result.timings[stage]
+    return {
+        "seconds": median(seconds),
+        "all_seconds": seconds,
+        "stages": stages,
+        "iterations": {f"{r.mode}_{r.method}": r.iterations for r in results},
+        "peak_host_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **memory,
+    }
+
+
+def through_cli(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
+    """The command line, its start included."""
+    parameters = directory / "parameters.yaml"
+    parameters.write_text(yaml.safe_dump(configuration(case, tomogram, directory)))
+    command = [sys.executable, "-m", "picket_gpu", str(parameters), "--overwrite", "--quiet"]
+    seconds = []
+    with device_memory(case.device) as memory:
+        for _ in range(case.repeats):
+            started = time.perf_counter()
+            subprocess.run(command, check=True)
+            seconds.append(time.perf_counter() - started)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {
+        "seconds": median(seconds),
+        "all_seconds": seconds,
+        "peak_host_mib": peak,
+        **memory,
+    }
+
+
+def through_recipe(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
+    """The scikit-learn recipe. ``alone`` is what each workflow would take by itself."""
+    from benchmarks import sklearn_recipe
+
+    volume = mrcfile.read(tomogram)
+    started = time.perf_counter()
+    results = sklearn_recipe.segment_all(volume)
+    seconds = time.perf_counter() - started
+    (directory / "labels").mkdir()
+    for (mode, method), result in results.items():
+        labels = np.full(volume.shape, -1, dtype=np.int8)
+        labels[2:-2, 2:-2, 2:-2] = result["labels"]
+        with h5py.File(_labels_file(directory, mode, method), "w") as file:
+            file[f"{GROUP}/{DATASET}"] = labels
+    return {
+        "seconds": seconds,
+        "alone": {"_".join(w): r["extraction"] + r["clustering"] for w, r in results.items()},
+        "peak_host_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def agreement(case: Case, directory: Path, judge: Path) -> dict[str, float]:
+    """Share of labelled voxels with the same label as in the judge's directory."""
+    shares = {}
+    for mode in case.modes:
+        for method in case.methods:
+            ours, theirs = (
+                h5py.File(_labels_file(d, mode, method))[f"{GROUP}/{DATASET}"]
+                for d in (directory, judge)
+            )
+            same = sum(int(np.count_nonzero(a == b)) for a, b in zip(ours, theirs, strict=True))
+            border = ours.size - np.prod([n - 4 for n in ours.shape])
+            shares[f"{mode}_{method}"] = float((same - border) / (ours.size - border))
+    return shares
+
+
+def _labels_file(directory: Path, mode: str, method: str) -> Path:
+    return directory / "labels" / f"segmentation_0_{mode}_{method}.h5"
+
+
+THROUGH = {"api": through_api, "cli": through_cli, "recipe": through_recipe}
+
+if __name__ == "__main__":
+    content = json.loads(sys.argv[1])
+    for key in ("shape", "modes", "methods"):
+        content[key] = tuple(content[key])
+    this = Case(**content)
+    print(json.dumps(THROUGH[this.through](this, Path(sys.argv[2]), Path(sys.argv[3]))))

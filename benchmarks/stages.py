@@ -1,0 +1,155 @@
+"""Stages of S1 against the least that they must do: operations and bytes over measured rates."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import timed
+from benchmarks.volumes import demo_volume
+from picket_gpu.backend import Backend
+from picket_gpu.clustering.gmm import _cluster_moments, _expect, _maximise
+from picket_gpu.clustering.kmeans import _pass, fit_kmeans
+from picket_gpu.features import FeatureMode, FFTs, Gabor, Intensities
+from picket_gpu.features.ffts import magnitudes_by_fft
+from picket_gpu.labels import label_volume
+from picket_gpu.memory import MemoryPlan, plan_memory
+from picket_gpu.neighborhoods import WindowSet, all_windows
+from picket_gpu.operations import Array, Scratch
+from picket_gpu.preprocess import Prepared, prepare
+from picket_gpu.segmentation import _scale
+from picket_gpu.streams import Coordinates, RawFeatures
+
+VOXEL = 4  # bytes
+MODES = [FFTs(n_fft_subsets=1), Gabor(num_neighborhoods_subsets=1), Intensities()]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage over some windows.
+
+    Attributes:
+        flops: operations a window, of the algorithm as it is.
+        bytes: a window, the least: the volume read once, results written once.
+    """
+
+    name: str
+    windows: int
+    seconds: float
+    flops: float
+    bytes: float
+
+    def row(self, rates: dict[str, float]) -> dict[str, Any]:
+        """Figures of the table. ``times_floor`` is 1 where nothing could be faster."""
+        floor = max(self.flops / rates["flops_per_second"], self.bytes / rates["bytes_per_second"])
+        return {
+            "name": self.name,
+            "windows": self.windows,
+            "microseconds_per_1000_windows": self.seconds / self.windows * 1e9,
+            "times_floor": self.seconds / self.windows / floor,
+        }
+
+
+def measure_stages(backend: Backend, size: int, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """Rows for a volume of ``size`` voxels a side and windows of 5 voxels a side."""
+    with backend.exclusive():
+        stages = [*_over_a_volume(backend, size), *_of_a_tile(backend)]
+    return [stage.row(rates) for stage in stages]
+
+
+def _over_a_volume(backend: Backend, size: int) -> list[Stage]:
+    """One pass each, over all windows."""
+    volume = demo_volume((size,) * 3)
+    windows = all_windows(volume.shape, 5)
+    plan = plan_memory(backend, windows, 2, 4 * volume.nbytes + 2**31)
+    seconds = timed(backend, lambda: prepare(backend, volume, 2.0, plan), repeats=3)
+    prepared = prepare(backend, volume, 2.0, plan)
+    # Three blurs of 17 taps; host to device once, three times through the device's memory.
+    stages = [Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 8 * VOXEL)]
+    for mode in MODES:
+        stages += _of_a_mode(backend, prepared, windows, plan, mode)
+    return stages
+
+
+def _of_a_mode(
+    backend: Backend, prepared: Prepared, windows: WindowSet, plan: MemoryPlan, mode: FeatureMode
+) -> list[Stage]:
+    """One pass each of one feature mode."""
+    stages = []
+    extract = mode.extractor(backend.operations, 5, prepared.offset)
+    features = RawFeatures(backend, prepared.volume, windows, extract, plan.tile_windows)
+    few = replace(windows, cap=plan.subset_windows)
+    subset = RawFeatures(backend, prepared.volume, few, extract, plan.tile_windows)
+    total = features.moments()
+    raw = len(total)
+    extraction = 6250 + 2400 if mode.mode == "ffts" else 0
+
+    def add(name: str, function: Any, flops: float, size: float = VOXEL) -> None:
+        seconds = timed(backend, function, repeats=3)
+        stages.append(Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size))
+
+    if mode.mode != "gabor":  # its raw features are those of intensities
+        add("moments, float64", features.moments, extraction + 2 * raw**2)
+    reported, whitening = _scale(mode, total, 5, "volume")
+    kmeans = fit_kmeans(features, subset, reported, total[-1], 0)
+    add(
+        "k-means, one pass",
+        lambda: _pass(features, kmeans, 0.01, plan.subset_windows),
+        extraction + 4 * raw,
+    )
+    coordinates = Coordinates(features, whitening.matrix)
+    k = whitening.size
+    odds, _ = _maximise(_cluster_moments(coordinates, whitening.plane(kmeans.centres)), whitening)
+    em = extraction + 2 * raw * k + 2 * k**2 + k**2
+    add(f"EM, one iteration, {k} coordinates", lambda: _expect(coordinates, odds), em)
+    decision = kmeans.decision(backend)
+    add(
+        "labels by k-means",
+        lambda: label_volume(features, [decision], mode.raw_kind == "voxels"),
+        extraction + 2 * raw,
+        VOXEL + 1,
+    )
+    return stages
+
+
+def _of_a_tile(backend: Backend) -> list[Stage]:
+    """Gathering, and magnitudes by matrix product and by FFT, for several window sides."""
+    stages = []
+    volume = backend.upload(demo_volume((40, 200, 200)))
+    for side in (3, 5, 7, 9):
+        stages += _of_a_side(backend, volume, side)
+    return stages
+
+
+def _of_a_side(backend: Backend, volume: Array, side: int) -> list[Stage]:
+    """Gathering and magnitudes of one tile."""
+    stages, xp = [], backend.xp
+    voxels = side**3
+    tile_windows = max(64, backend.tile_bytes // (VOXEL * voxels))
+    scratch = Scratch(xp)
+    rows = max(1, min(200 - side, tile_windows // 190))
+    box = (slice(0, max(1, min(40 - side, tile_windows // (190 * rows)))), slice(0, rows))
+    box = (*box, slice(0, 190))
+    count = int(np.prod([s.stop - s.start for s in box]))
+
+    def add(name: str, function: Any, flops: float, size: float) -> None:
+        seconds = timed(backend, function)
+        stages.append(Stage(f"side {side}: {name}", count, seconds, flops, size))
+
+    def gather() -> Any:
+        return backend.operations.box_windows(volume, box, side, scratch)
+
+    add("gather a tile", gather, 0, VOXEL * (voxels + 2))
+    tile = gather().copy()
+    extract = MODES[0].extractor(backend.operations, side, 0.5)
+    moved = VOXEL * (voxels + 1) * 1.5
+    # A complex FFT of n points takes about 5 n log2 n operations.
+    least = 2.5 * voxels * np.log2(voxels)
+    add("magnitudes by matrix product", lambda: extract(tile, scratch), least, moved)
+    add(
+        "magnitudes by FFT",
+        lambda: magnitudes_by_fft(xp, tile, side, 0.5),
+        least,
+        moved,
+    )
+    return stages

@@ -1,0 +1,94 @@
+"""Markdown tables from the JSON of measurements; what no file holds is "not measured"."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks.cases import SUITES, Case
+
+NOT = "not measured"
+
+
+def tables(measurements: Sequence[dict[str, Any]], suites: Sequence[str]) -> str:
+    """A section for each of ``suites``, from the measurements made of it."""
+    sections = []
+    for suite in suites:
+        of_suite = [m for m in measurements if m["suite"] == suite]
+        for measurement in of_suite or [{"suite": suite}]:
+            sections += [_title(measurement), _cases(measurement)]
+            sections += [_stages(measurement), _rivals(measurement)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _title(measurement: dict[str, Any]) -> str:
+    suite = {"gpu": "On a GPU", "cpu": "On a CPU"}.get(measurement["suite"], "A trial")
+    machine = measurement.get("machine")
+    if machine is None:
+        return f"### {suite}\n\nNot measured: no machine of this kind was at hand yet."
+    rates = (
+        f"copies {machine['bytes_per_second'] / 1e9:.3g} GB/s (read and written), float32 matrix "
+        f"products {machine['flops_per_second'] / 1e12:.3g} TFLOP/s"
+    )
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    driver = f", driver {machine['driver']}" if machine["driver"] else ""
+    return (
+        f"### {suite}\n\n{machine['device']}; {machine['processor']}, {machine['cores']} threads"
+        f"{driver}; {rates}; Python {machine['python']}, {packages}; commit "
+        f"{machine['git_commit']}, {machine['date']}."
+    )
+
+
+def _cases(measurement: dict[str, Any]) -> str:
+    header = ["case", "seconds", "of these, slowest stages", "peak MiB host", "device"]
+    header += ["agreement, lowest"]
+    rows = []
+    for case in SUITES[measurement["suite"]]:
+        figures = measurement.get("cases", {}).get(case.name)
+        rows.append([case.name, *_case_cells(case, figures)])
+    return _markdown(header, rows)
+
+
+def _case_cells(case: Case, figures: dict[str, Any] | None) -> list[str]:
+    if figures is None:
+        return [NOT, "", "", "", ""]
+    if "error" in figures:
+        return [f"failed: {figures['error']}", "", "", "", ""]
+    stages = sorted(figures.get("stages", {}).items(), key=lambda item: -item[1])[:3]
+    device = figures.get("peak_device_mib")
+    agreement = figures.get("agreement")
+    return [
+        f"{figures['seconds']:.3g}",
+        "; ".join(f"{name} {seconds:.2g}" for name, seconds in stages),
+        f"{figures['peak_host_mib']:.0f}",
+        "" if device is None else f"{device:.0f}",
+        f"{min(agreement.values()):.5f} with {case.judge}" if agreement else "",
+    ]
+
+
+def _stages(measurement: dict[str, Any]) -> str:
+    header = ["stage", "us for 1000 windows", "times the floor"]
+    rows = [
+        [
+            stage["name"],
+            f"{stage['microseconds_per_1000_windows']:.3g}",
+            f"{stage['times_floor']:.2g}",
+        ]
+        for stage in measurement.get("stages", [])
+    ]
+    return _markdown(header, rows) if rows else ""
+
+
+def _rivals(measurement: dict[str, Any]) -> str:
+    rows = [
+        [row["name"], row["error"], ""]
+        if "error" in row
+        else [row["name"], f"{row['seconds']:.3g}", f"{row['peak_device_mib']:.0f}"]
+        for row in measurement.get("rivals", [])
+    ]
+    return (
+        _markdown(["1e7 windows, two clusters", "seconds", "peak MiB device"], rows) if rows else ""
+    )
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
