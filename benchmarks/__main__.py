@@ -53,7 +53,7 @@ def measure(suite: str, only: str) -> dict[str, Any]:
                 figures["agreement"] = agreement(case, place, judge)
             print(f"  {case.name}: {figures.get('seconds', figures)}", file=sys.stderr)
     if not only:
-        size = {"quick": 32, "cpu": 100, "gpu": 400}[suite]
+        size = {"quick": 24, "cpu": 100, "gpu": 400}[suite]
         result["stages"] = measure_stages(backend, size, machine)
         if suite == "gpu":
             result["rivals"] = measure_rivals(backend)

@@ -51,10 +51,10 @@ _DEMO = Case("demo, CPU", DEMO)
 SUITES: dict[str, list[Case]] = {
     # A minute, to see that all of it works.
     "quick": [
-        Case("32^3, scikit-learn recipe", _cube(32), through="recipe"),
-        Case("32^3", _cube(32), repeats=3, judge="32^3, scikit-learn recipe"),
-        Case("32^3, command line", _cube(32), through="cli", judge="32^3"),
-        Case("32^3, 1000 windows", _cube(32), cap=1000, budget="1 GiB", judge="32^3"),
+        Case("24^3, scikit-learn recipe", _cube(24), through="recipe"),
+        Case("24^3", _cube(24), repeats=3, judge="24^3, scikit-learn recipe"),
+        Case("24^3, command line", _cube(24), through="cli", judge="24^3"),
+        Case("24^3, 1000 windows", _cube(24), cap=1000, budget="1 GiB", judge="24^3"),
     ],
     # Some ten minutes on two cores.
     "cpu": [

@@ -14,8 +14,8 @@ from picket_gpu.features import Intensities
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.preprocess import prepare
-from picket_gpu.segmentation import _scale
 from picket_gpu.streams import Coordinates, RawFeatures
+from picket_gpu.workflows import _scale
 
 WINDOWS = 10**7
 

@@ -17,8 +17,8 @@ from picket_gpu.memory import MemoryPlan, plan_memory
 from picket_gpu.neighborhoods import WindowSet, all_windows
 from picket_gpu.operations import Array, Scratch
 from picket_gpu.preprocess import Prepared, prepare
-from picket_gpu.segmentation import _scale
 from picket_gpu.streams import Coordinates, RawFeatures
+from picket_gpu.workflows import _scale
 
 VOXEL = 4  # bytes
 MODES = [FFTs(n_fft_subsets=1), Gabor(num_neighborhoods_subsets=1), Intensities()]

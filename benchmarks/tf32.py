@@ -19,7 +19,7 @@ from picket_gpu.features import FFTs, Gabor, Intensities
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.preprocess import prepare
-from picket_gpu.segmentation import segment_prepared
+from picket_gpu.workflows import segment_prepared
 
 
 class _RoundingNumpy:

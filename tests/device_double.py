@@ -7,7 +7,10 @@ GPU. What passes here has no stray ``np.`` call, no hidden transfer and no keywo
 
 import inspect
 import operator
-from typing import Any
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import cupy
 import cupyx.scipy.ndimage
@@ -28,11 +31,34 @@ class DeviceArray:
     """
 
     waits = 0
+    _memory: ClassVar[dict[str, int]] = {"live": 0, "peak": 0}
+    _counted: ClassVar[set[int]] = set()
+
+    @classmethod
+    @contextmanager
+    def counting(cls) -> Iterator[dict[str, int]]:
+        """The bytes of all device arrays at their most, under ``peak`` at the end."""
+        before = cls._memory["peak"] = cls._memory["live"]
+        result: dict[str, int] = {}
+        yield result
+        result["peak"] = cls._memory["peak"] - before
 
     __array_ufunc__ = None  # NumPy's ufuncs and operators keep off
 
     def __init__(self, host: np.ndarray) -> None:
         self._host = host
+        while isinstance(host.base, np.ndarray):
+            host = host.base
+        if id(host) not in self._counted:
+            self._counted.add(id(host))
+            self._memory["live"] += host.nbytes
+            self._memory["peak"] = max(self._memory["peak"], self._memory["live"])
+            weakref.finalize(host, self._forget, id(host), host.nbytes)
+
+    @classmethod
+    def _forget(cls, number: int, size: int) -> None:
+        cls._counted.discard(number)
+        cls._memory["live"] -= size
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError("implicit conversion of a device array to NumPy")
@@ -80,6 +106,13 @@ def _unwrap(value: Any) -> Any:
     return value
 
 
+def _sent(value: Any) -> Any:
+    """What arrives on the device: a copy of a host array, a device array as it is."""
+    if isinstance(value, DeviceArray):
+        return value._host
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
 def _wrap(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_wrap(item) for item in value)
@@ -103,7 +136,7 @@ def _guarded(function: Any, twin: Any, from_host: bool = False) -> Any:
         if not from_host:
             args, kwargs = _unwrap(args), {name: _unwrap(v) for name, v in kwargs.items()}
         else:
-            args = tuple(a._host if isinstance(a, DeviceArray) else a for a in args)
+            args = tuple(_sent(a) for a in args)
         return _wrap(function(*args, **kwargs))
 
     return call
@@ -227,8 +260,12 @@ class DeviceDouble(Backend):
     def limit(self, budget: int) -> None:
         self.budgets.append(budget)
 
-    def download(self, array: DeviceArray) -> np.ndarray:
-        return self.xp.asnumpy(array)
+    def download(self, array: DeviceArray, out: np.ndarray | None = None) -> np.ndarray:
+        host = self.xp.asnumpy(array)
+        if out is None:
+            return host
+        out[...] = host
+        return out
 
     def transfers(self, shape: tuple[int, ...]) -> TwoBuffers:
         return TwoBuffers(shape)

@@ -19,8 +19,8 @@ from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.operations import Draw, Operations, Scratch
 from picket_gpu.preprocess import prepare
-from picket_gpu.segmentation import segment_prepared
 from picket_gpu.volume import StreamedVolume
+from picket_gpu.workflows import segment_prepared
 
 pytestmark = pytest.mark.gpu
 WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
@@ -41,7 +41,7 @@ def cupy():
 
 
 def six(backend, volume, budget=None, plan=None, precision="float32", **limits):
-    """Labels of six workflows, and the peak of CuPy's pool in bytes."""
+    """Labels of six workflows, and the peak of its pool in bytes."""
     windows = fit_windows(volume.shape, 5, **limits)
     plan = plan or plan_memory(backend, windows, 2, budget)
     with backend.exclusive():
@@ -54,7 +54,7 @@ def six(backend, volume, budget=None, plan=None, precision="float32", **limits):
         ):
             labels[result.mode.mode, result.method] = result.labels
             if backend.name == "gpu":
-                peak = max(peak, backend.xp.get_default_memory_pool().total_bytes())
+                peak = max(peak, backend._pool.total_bytes())
     return labels, peak
 
 

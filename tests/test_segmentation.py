@@ -16,8 +16,8 @@ from picket_gpu.features import FFTs, Gabor, Intensities
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.preprocess import prepare
-from picket_gpu.segmentation import segment_prepared
 from picket_gpu.volume import ResidentVolume
+from picket_gpu.workflows import segment_prepared
 
 WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
 

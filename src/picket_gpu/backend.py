@@ -99,9 +99,16 @@ class Backend:
         """``array`` on the device, C-contiguous; the array itself where it already is."""
         return self.xp.ascontiguousarray(self.xp.asarray(array))
 
-    def download(self, array: Array) -> np.ndarray:
-        """``array`` in host memory; on a CPU the array itself."""
-        return array  # type: ignore[no-any-return]
+    def download(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
+        """``array`` in host memory, in ``out`` if given; else on a CPU the array itself."""
+        if out is None:
+            return array  # type: ignore[no-any-return]
+        out[...] = array
+        return out
+
+    def device_empty(self, shape: tuple[int, ...]) -> Array:
+        """A float32 array on the device."""
+        return self.xp.empty(shape, dtype="float32")
 
     def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
         """A float32 array in host memory that can be sent to the device fast."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,18 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
             seen = f"{count} CUDA device{'s' * (count != 1)}"
             return f"CuPy {cupy.__version__} finds {seen}, numbered from 0"
         with cupy.cuda.Device(number):
-            int(cupy.zeros(1).sum())  # a device that is there may be too old, or the driver
-    except (runtime.CUDARuntimeError, cupy.cuda.compiler.CompileException, RuntimeError) as error:
+            # A device that is there may be too old, or full, or lack a library: a product and a
+            # kernel made on the spot show it.
+            probe = cupy.arange(4, dtype="float32").reshape(2, 2)
+            float((probe @ probe + 1)[0, 0])
+    except (
+        runtime.CUDARuntimeError,
+        cupy.cuda.compiler.CompileException,
+        ImportError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+    ) as error:
         reason = " ".join(str(error).split())
         return f"CuPy {cupy.__version__} finds no usable CUDA device: {reason}"
     return GPUBackend(cupy, cupyx, number, kmeans_engine)
@@ -54,9 +65,9 @@ class GPUBackend(Backend):
     def __init__(self, cupy: Any, cupyx: Any, number: int, kmeans_engine: KMeansEngine) -> None:
         name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
         super().__init__("", cupy, cupyx.scipy.ndimage)
-        self._cupyx = cupyx
         self._device = cupy.cuda.Device(number)
-        self._pool: Any = cupy.get_default_memory_pool()
+        # Not CuPy's default pool, whose limit would also be that of other arrays of the process.
+        self._pool: Any = cupy.cuda.MemoryPool()
         self._allocate: Any = self._pool.malloc
         self._rmm: Any = None
         engine = "k-means by picket_gpu"
@@ -76,14 +87,18 @@ class GPUBackend(Backend):
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
 
     def _use_cuml(self) -> None:
-        from picket_gpu.clustering.cuml import lloyd_by_cuml
-
-        self.lloyd = lloyd_by_cuml()
         import rmm
         from rmm.allocators.cupy import rmm_cupy_allocator
 
+        from picket_gpu.clustering.cuml import lloyd_by_cuml
+
+        lloyd = lloyd_by_cuml()
+        with self._device:
+            # The driver's pool, which serves both libraries and keeps what is freed.
+            self._rmm_pool = rmm.mr.CudaAsyncMemoryResource()
         self._rmm = rmm.mr
         self._allocate = rmm_cupy_allocator
+        self.lloyd = lloyd
 
     def _module(self, side: int) -> "_Module":
         options = (*OPTIONS, f"-DSIDE={side}")
@@ -91,37 +106,49 @@ class GPUBackend(Backend):
 
     def default_budget(self, volume: int, needed: int) -> int:
         with self._device:
-            free: int = self._device.mem_info[0] + self._pool.free_bytes()
+            self.xp.get_default_memory_pool().free_all_blocks()
+            self.release()
+            free: int = self._device.mem_info[0]
         return int(_SHARE * free)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         with self._device, self.xp.cuda.using_allocator(self._allocate):
+            before = self._rmm and self._rmm.get_current_device_resource()
             try:
                 yield
             finally:
                 self.release()
+                if self._rmm:
+                    self._rmm.set_current_device_resource(before)
 
     def limit(self, budget: int) -> None:
-        if self._rmm is None:
-            self._pool.set_limit(size=budget)
+        if self._rmm:
+            limited = self._rmm.LimitingResourceAdaptor(self._rmm_pool, budget)
+            self._rmm.set_current_device_resource(limited)
         else:
-            # The driver's pool, which keeps what is freed and serves both libraries.
-            pool = self._rmm.CudaAsyncMemoryResource()
-            self._rmm.set_current_device_resource(self._rmm.LimitingResourceAdaptor(pool, budget))
+            self._pool.set_limit(size=budget)
 
     def release(self) -> None:
         super().release()
         self._pool.free_all_blocks()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
-    def download(self, array: Array) -> np.ndarray:
-        return self.xp.asnumpy(array)  # type: ignore[no-any-return]
+    def download(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
+        return array.get(out=out)  # type: ignore[no-any-return]
 
     def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
-        return self._cupyx.empty_pinned(shape, dtype=np.float32)  # type: ignore[no-any-return]
+        cuda, size = self.xp.cuda, prod(shape)
+        try:
+            # Not by CuPy's pool of pinned memory, which rounds up to a power of two.
+            memory = cuda.PinnedMemory(size * 4)
+        except cuda.runtime.CUDARuntimeError:  # more than may be pinned: slower, but it goes
+            return super().host_empty(shape)
+        pointer = cuda.PinnedMemoryPointer(memory, 0)
+        return np.frombuffer(pointer, dtype=np.float32, count=size).reshape(shape)
 
     def transfers(self, shape: tuple[int, ...]) -> "_Prefetch":
         return _Prefetch(self.xp, shape)
@@ -168,6 +195,9 @@ class _Prefetch:
         self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
         self._sent.set(array, stream=self._stream)
         self._arrival = self._stream.record()
+
+    def __del__(self) -> None:
+        self._stream.synchronize()  # before the buffers are anybody's
 
     def finish(self) -> Array:
         self._cupy.cuda.get_current_stream().wait_event(self._arrival)

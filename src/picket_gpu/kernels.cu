@@ -13,6 +13,11 @@
 #define HALF (SIDE / 2)
 #define PAIRS ((AREA - 1) / 2)
 #define RUN 16  // planes of labels that one thread makes
+#if SIDE <= 9  // keeps sums in registers; larger ones would compile for minutes
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("unroll 1")
+#endif
 
 typedef long long Index;
 typedef unsigned long long Word;
@@ -174,12 +179,12 @@ extern "C" __global__ void label_by_plane(
     signed char* label = labels + (first * rows + y) * columns + x;
     float sum[SIDE] = {};
     for (Index z = first; z < last + SIDE - 1; ++z, column += rows * columns) {
-#pragma unroll
+        UNROLL
         for (int q = 0; q < SIDE; ++q)
-#pragma unroll
+            UNROLL
             for (int r = 0; r < SIDE; ++r) {
                 const float voxel = column[q * columns + r];
-#pragma unroll
+                UNROLL
                 for (int p = 0; p < SIDE; ++p)
                     sum[SIDE - 1 - p] += FILTER[p * AREA + q * SIDE + r] * voxel;
             }
@@ -187,7 +192,7 @@ extern "C" __global__ void label_by_plane(
             *label = sum[0] > bias;
             label += rows * columns;
         }
-#pragma unroll
+        UNROLL
         for (int p = 0; p < SIDE - 1; ++p) sum[p] = sum[p + 1];
         sum[SIDE - 1] = 0.0f;
     }

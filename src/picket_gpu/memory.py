@@ -12,6 +12,8 @@ from picket_gpu.neighborhoods import WindowSet
 from picket_gpu.preprocess import blur_radius
 
 FLOAT = 4  # bytes
+BLUR_ARRAYS = 5
+BLUR_BLOCK = 256 * MIB
 MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
 
 
@@ -106,8 +108,8 @@ def check_library(plan: MemoryPlan, windows: WindowSet, modes: Sequence[FeatureM
 
 
 def _library_bytes(windows: int, features: int) -> int:
-    """The matrix, and what cuML's k-means needs beside it: some 30 bytes a window."""
-    return windows * (matrix_width(features) * FLOAT + 30)
+    """The matrix, and what cuML's k-means needs beside it: up to 44 bytes a window."""
+    return windows * (matrix_width(features) * FLOAT + 44)
 
 
 def _plan_streaming(
@@ -149,16 +151,19 @@ class _Parts:
 
 
 def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
-    """Of input, result and two arrays in between for a block of ``planes``, each with its halo."""
+    """To blur a block of ``planes``, each array with its halo: input, result, one in between, the
+    last block's result, and as much again for what is small or does not fit exactly."""
     _, rows, columns = windows.volume_shape
-    return 4 * FLOAT * rows * columns * (planes + 2 * blur_radius(sigma))
+    return BLUR_ARRAYS * FLOAT * rows * columns * (planes + 2 * blur_radius(sigma))
 
 
 def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
-    """Planes to blur at a time with ``free`` bytes."""
+    """Planes to blur at a time with ``free`` bytes. Larger blocks would save little of the halos
+    and need as much pinned host memory."""
     depth, rows, columns = windows.volume_shape
-    most = min(free // (4 * FLOAT), MOST_ELEMENTS) // (rows * columns)
-    return max(1, min(depth, most - 2 * blur_radius(sigma)))
+    most = min(free // (BLUR_ARRAYS * FLOAT), MOST_ELEMENTS) // (rows * columns)
+    large = max(1, BLUR_BLOCK // (FLOAT * rows * columns))
+    return max(1, min(depth, most - 2 * blur_radius(sigma), large))
 
 
 def _too_little(budget: int, needed: int, windows: WindowSet) -> PicketError:

@@ -20,6 +20,7 @@ from picket_gpu.volume import Slab
 
 # Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
 Tile: TypeAlias = Box | range
+MOST_DRAWN = 2**63  # drawn windows times all of them: the draw computes in 64 bits
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,12 @@ class WindowSet:
         Args:
             tiles: those of this set, of at most ``size`` windows.
         """
-        parts = [np.empty(0, dtype=np.int64)]
-        which, inside = np.divmod(places, size)
-        for number in np.unique(which):
-            parts.append(self._numbers_in(tiles[number], inside[which == number]))
-        index = np.sort(np.concatenate(parts))
+        ends = np.searchsorted(places, np.arange(len(tiles) + 1) * size)
+        parts = [
+            self._numbers_in(tiles[number], places[ends[number] : ends[number + 1]] - number * size)
+            for number in np.flatnonzero(np.diff(ends))
+        ]
+        index = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
         return ChosenWindows(self.volume_shape, self.side, self.lower, self.upper, index=index)
 
     def _numbers_in(self, tile: Tile, inside: np.ndarray) -> np.ndarray:
@@ -207,6 +209,11 @@ def fit_windows(
             f"neighborhood_size {side}; use a smaller neighborhood"
         )
     windows = WindowSet(shape, side, first, last, cap, seed)
+    if windows.count < prod(windows.grid) >= MOST_DRAWN // windows.count:
+        raise PicketError(
+            f"{name}: {windows.count} of {prod(windows.grid)} windows are too many to draw; "
+            f"use a max_num_neighborhoods_for_fitting below {MOST_DRAWN // prod(windows.grid)}"
+        )
     if windows.count < 2:
         raise PicketError(f"{name}: has a single window of {side} voxels; two clusters need two")
     return windows

@@ -20,8 +20,8 @@ from mrcfile.mrcfile import MrcFile
 from picket_gpu.backend import available_threads
 from picket_gpu.config import S1Config
 from picket_gpu.labels import FOREGROUND, UNLABELLED, core
-from picket_gpu.segmentation import Segmentation
 from picket_gpu.tomogram import TomogramHeader
+from picket_gpu.workflows import Segmentation
 
 GROUP, DATASET = "segmentations", "semantic_segmentation"
 CHUNK = (16, 256, 256)

@@ -17,8 +17,8 @@ from picket_gpu.labels import FOREGROUND, core
 from picket_gpu.output import attributes, read_labels, write_hdf5, write_mrc
 from picket_gpu.plan import TomogramPlan, plan_run
 from picket_gpu.preprocess import prepare
-from picket_gpu.segmentation import Segmentation, segment_prepared
 from picket_gpu.tomogram import read_voxels
+from picket_gpu.workflows import Segmentation, segment_prepared
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,14 @@ def _run(
             reporter.line(f"[{plan.index + 1}/{len(plans)}] {path}")
             reporter.status(f"{path.name}: reading, blurring")
             started = time.perf_counter()
-            volume = prepare(backend, read_voxels(path), config.blur_sigma, plan.memory, str(path))
+            prepared = prepare(
+                backend, read_voxels(path), config.blur_sigma, plan.memory, str(path)
+            )
             backend.synchronize()
             seconds = time.perf_counter() - started
             for result in segment_prepared(
                 backend,
-                volume,
+                prepared,
                 plan.windows,
                 config.feature_extraction_params,
                 config.clustering_methods,
@@ -122,6 +124,7 @@ def _run(
                 results.append(_save(config, plan, result, seconds))
                 reporter.line(_describe(results[-1]))
                 reporter.advance()
+            del prepared  # before the next one takes its place
     return results
 
 

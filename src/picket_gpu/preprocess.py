@@ -53,6 +53,7 @@ def prepare(
     Raises:
         PicketError: the blurred volume is constant or not finite.
     """
+    backend.release()
     backend.limit(plan.budget)
     depth = voxels.shape[0]
     low, high, total = np.inf, -np.inf, 0.0
@@ -67,12 +68,15 @@ def prepare(
         total += float(block.sum(dtype="float64"))
         if last - first == depth and plan.slab_planes is None:
             data = block
-        elif plan.slab_planes is None:
-            data = backend.xp.empty(voxels.shape, dtype="float32") if data is None else data
+            break
+        if data is None:
+            make = backend.device_empty if plan.slab_planes is None else backend.host_empty
+            data = make(voxels.shape)
+        if plan.slab_planes is None:
             data[first:last] = block
         else:
-            data = backend.host_empty(voxels.shape) if data is None else data
-            data[first:last] = backend.download(block)
+            backend.download(block, out=data[first:last])
+        del block  # its memory is counted on for the next one
     if not high > low:
         raise PicketError(f"{name}: is constant after the blur; there is nothing to segment")
     offset = (total / voxels.size - low) / (high - low)
@@ -99,4 +103,9 @@ def _blurred(
             block = backend.ndimage.gaussian_filter(block, sigma, mode="reflect", truncate=TRUNCATE)
         elif last - first == depth:
             block = block.copy()  # what follows works in place
-        yield first, last, block[first - begin : last - begin]
+        part = block[first - begin : last - begin]
+        del block
+        yield first, last, part
+        del part
+        # Blocks at the ends have other sizes than those between; the pool starts afresh.
+        backend.release()

@@ -1,0 +1,206 @@
+"""All workflows on one prepared volume: statistics, clusterers, labels of each feature mode."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from picket_gpu.backend import Backend, Precision
+from picket_gpu.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
+from picket_gpu.console import SILENT, Reporter
+from picket_gpu.errors import PicketError
+from picket_gpu.features import FeatureMode
+from picket_gpu.labels import label_volume
+from picket_gpu.memory import MemoryPlan
+from picket_gpu.neighborhoods import WindowSet, all_windows
+from picket_gpu.preprocess import Prepared
+from picket_gpu.streams import Coordinates, RawFeatures
+from picket_gpu.whitening import Whitening, covariance_of, whiten
+
+MOST_HALVINGS = 8  # of tiles, where memory runs out
+ALIKE = 1e-13  # total variance of windows that differ by float32 rounding only
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels of one volume by one workflow.
+
+    Attributes:
+        mode: feature mode.
+        method: clustering method.
+        labels: int8, shape of the volume; 0 background, 1 the rarer cluster, -1 no window.
+        model: the fitted clusters.
+        num_windows: windows used for fitting.
+        timings: seconds for ``features`` (statistics and scaling), ``clustering`` (a mixture's
+            includes its k-means where that was not asked for) and ``labels``.
+    """
+
+    mode: FeatureMode
+    method: Method
+    labels: np.ndarray
+    model: KMeans | GaussianMixture
+    num_windows: int
+    timings: dict[str, float]
+
+
+def segment_prepared(
+    backend: Backend,
+    prepared: Prepared,
+    windows: WindowSet,
+    modes: Sequence[FeatureMode],
+    methods: Sequence[Method],
+    plan: MemoryPlan,
+    reporter: Reporter = SILENT,
+    name: str = "volume",
+    precision: Precision = "float32",
+) -> Iterator[Segmentation]:
+    """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
+
+    To be consumed inside ``backend.exclusive()``. Where memory runs out, tiles are halved, and the
+    fit or the labelling of a feature mode is begun again.
+
+    Args:
+        prepared: blurred and normalised.
+        windows: those used for fitting. Their seed is that of k-means++ too.
+        plan: of memory.
+        reporter: is told of each step.
+        name: what to call the volume in an error.
+        precision: of the mixture's products, where the device offers more than one.
+
+    Raises:
+        PicketError: the windows used for fitting are all alike.
+    """
+    moments: dict[str, np.ndarray] = {}
+    for mode in modes:
+        job = ModeJob(backend, prepared, windows, mode, plan, reporter, name, precision)
+        job, fit = _until_it_fits(job, ModeJob.fit, methods, moments)
+        job, results = _until_it_fits(job, ModeJob.label, methods, fit)
+        plan = job.plan
+        yield from results
+
+
+def _until_it_fits(
+    job: "ModeJob", stage: Callable[..., Result], *arguments: Any
+) -> tuple["ModeJob", Result]:
+    """What ``stage`` makes of the job, and the job with tiles of the size that went."""
+    for _ in range(MOST_HALVINGS):
+        try:
+            return job, stage(job, *arguments)
+        except MemoryError:
+            if job.plan.tile_windows == 1:
+                raise
+        # Outside the handler, whose traceback would keep arrays.
+        job = replace(job, plan=job.plan.halved())
+        job.backend.release()
+        job.reporter.line(f"  out of memory: tiles of {job.plan.tile_windows} windows from here on")
+    return job, stage(job, *arguments)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Models of one feature mode, and the seconds they took."""
+
+    models: dict[Method, KMeans | GaussianMixture]
+    features: float
+    clustering: dict[Method, float]
+
+
+@dataclass(frozen=True)
+class ModeJob:
+    """The workflows of one feature mode on one volume."""
+
+    backend: Backend
+    prepared: Prepared
+    windows: WindowSet
+    mode: FeatureMode
+    plan: MemoryPlan
+    reporter: Reporter
+    name: str
+    precision: Precision
+
+    def fit(self, methods: Sequence[Method], moments: dict[str, np.ndarray]) -> _Fit:
+        """Fit the clusterers.
+
+        Args:
+            moments: of raw features by their kind, filled as they become known.
+        """
+        backend, windows, mode, plan = self.backend, self.windows, self.mode, self.plan
+        clock = _Clock(backend)
+        features = self._stream(windows)
+        if mode.raw_kind not in moments:
+            self.reporter.status(f"{mode.mode}: statistics of the features")
+            moments[mode.raw_kind] = features.moments()
+        total = moments[mode.raw_kind]
+        reported, whitening = _scale(mode, total, windows.side, self.name)
+        self.reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
+        statistics = clock.lap()
+
+        subset = self._stream(replace(windows, cap=plan.subset_windows))
+        lloyd = backend.lloyd if plan.holds_matrix(windows.count, len(reported)) else None
+        kmeans = fit_kmeans(
+            features, subset, reported, total[-1], windows.seed, self.reporter, lloyd
+        )
+        models: dict[Method, KMeans | GaussianMixture] = {"kmeans": kmeans}
+        seconds: dict[Method, float] = {"kmeans": clock.lap()}
+        if "gmm" in methods:
+            coordinates = Coordinates(features, whitening.matrix, plan.cache_bytes)
+            models["gmm"] = fit_gmm(coordinates, whitening, kmeans, self.reporter, self.precision)
+            seconds["gmm"] = clock.lap() + (0 if "kmeans" in methods else seconds["kmeans"])
+        return _Fit(models, statistics, seconds)
+
+    def label(self, methods: Sequence[Method], fit: _Fit) -> list[Segmentation]:
+        """Label all voxels, by all methods in one pass."""
+        backend, windows, mode = self.backend, self.windows, self.mode
+        clock = _Clock(backend)
+        self.reporter.status(f"{mode.mode}: labels")
+        decisions = [fit.models[method].decision(backend) for method in methods]
+        everything = self._stream(all_windows(windows.volume_shape, windows.side))
+        volumes = label_volume(everything, decisions, mode.raw_kind == "voxels")
+        seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
+        return [
+            Segmentation(
+                mode,
+                method,
+                labels,
+                fit.models[method],
+                windows.count,
+                seconds | {"clustering": fit.clustering[method]},
+            )
+            for method, labels in zip(methods, volumes, strict=True)
+        ]
+
+    def _stream(self, chosen: WindowSet) -> RawFeatures:
+        backend, mode = self.backend, self.mode
+        extract = mode.extractor(backend.operations, chosen.side, self.prepared.offset)
+        tile_windows = min(self.plan.tile_windows, mode.batch_limit(chosen.count))
+        return RawFeatures(backend, self.prepared.volume, chosen, extract, tile_windows)
+
+
+def _scale(
+    mode: FeatureMode, total: np.ndarray, side: int, name: str
+) -> tuple[np.ndarray, Whitening]:
+    """Matrix from raw to reported features, and their whitening, from the raw moments."""
+    covariance = covariance_of(total)
+    if not np.trace(covariance) > ALIKE:
+        raise PicketError(
+            f"{name}: the windows used for fitting are all alike; widen the z-slice limits"
+        )
+    reported = mode.reported_from_raw(covariance, side)
+    return reported, whiten(total, reported, mode.num_features(side))
+
+
+class _Clock:
+    """Seconds from one lap to the next, of work that is done."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        self._backend.synchronize()
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last
