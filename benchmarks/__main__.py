@@ -7,6 +7,7 @@ python -m benchmarks readme                   puts them into README.md, from res
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -31,8 +32,7 @@ def measure(suite: str, only: str) -> dict[str, Any]:
     """Measure the cases of a suite, in order, in one temporary directory."""
     backend = select_backend("gpu" if suite == "gpu" else "cpu", "native")
     print(f"{suite}: {backend.reason}", file=sys.stderr)
-    with backend.exclusive():
-        machine = describe(backend)
+    machine = describe(backend)
     result: dict[str, Any] = {"suite": suite, "machine": machine, "cases": {}}
     with tempfile.TemporaryDirectory() as directory:
         for number, case in enumerate(SUITES[suite]):
@@ -57,7 +57,15 @@ def measure(suite: str, only: str) -> dict[str, Any]:
         result["stages"] = measure_stages(backend, size, machine)
         if suite == "gpu":
             result["rivals"] = measure_rivals(backend)
+            result["tests"] = gpu_tests()
     return result
+
+
+def gpu_tests() -> str:
+    """The last line of the tests that need a GPU."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header"]
+    process = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
+    return f"exit code {process.returncode}: {process.stdout.strip().splitlines()[-1]}"
 
 
 def update_readme() -> None:

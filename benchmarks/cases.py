@@ -40,12 +40,18 @@ def _cube(side: int) -> Shape:
     return (side, side, side)
 
 
+_RECIPE = Case("100^3, scikit-learn recipe", _cube(100), through="recipe")
 _ALONE = [
-    Case(f"100^3, {mode}-{method} alone", _cube(100), modes=(mode,), methods=(method,))
+    Case(
+        f"100^3, {mode}-{method} alone",
+        _cube(100),
+        modes=(mode,),
+        methods=(method,),
+        judge=_RECIPE.name,
+    )
     for mode in MODES
     for method in METHODS
 ]
-_RECIPE = Case("100^3, scikit-learn recipe", _cube(100), through="recipe")
 _DEMO = Case("demo, CPU", DEMO)
 
 SUITES: dict[str, list[Case]] = {

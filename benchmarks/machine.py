@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,9 @@ PACKAGES += ("cuml-cu12", "cuml-cu13")
 
 def describe(backend: Backend) -> dict[str, Any]:
     """Device, driver, versions, git commit, and measured rates."""
+    # On a CPU outside of ``exclusive``, which leaves BLAS one thread.
+    with backend.exclusive() if backend.name == "gpu" else nullcontext():
+        measured = rates(backend)
     return {
         "device": backend.reason.partition(" (")[0],
         "processor": _processor(),
@@ -32,7 +35,7 @@ def describe(backend: Backend) -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "git_commit": _commit(),
         "date": time.strftime("%Y-%m-%d"),
-        **rates(backend),
+        **measured,
     }
 
 

@@ -31,6 +31,7 @@ class Stage:
     Attributes:
         flops: operations a window, of the algorithm as it is.
         bytes: a window, the least: the volume read once, results written once.
+        share: of the machine that the stage can use: a tile has one worker.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     seconds: float
     flops: float
     bytes: float
+    share: float = 1.0
 
     def row(self, rates: dict[str, float]) -> dict[str, Any]:
         """Figures of the table. ``times_floor`` is 1 where nothing could be faster."""
@@ -46,7 +48,7 @@ class Stage:
             "name": self.name,
             "windows": self.windows,
             "microseconds_per_1000_windows": self.seconds / self.windows * 1e9,
-            "times_floor": self.seconds / self.windows / floor,
+            "times_floor": self.seconds / self.windows / floor * self.share,
         }
 
 
@@ -134,7 +136,8 @@ def _of_a_side(backend: Backend, volume: Array, side: int) -> list[Stage]:
 
     def add(name: str, function: Any, flops: float, size: float) -> None:
         seconds = timed(backend, function)
-        stages.append(Stage(f"side {side}: {name}", count, seconds, flops, size))
+        share = 1 / backend.workers
+        stages.append(Stage(f"side {side}: {name}", count, seconds, flops, size, share))
 
     def gather() -> Any:
         return backend.operations.box_windows(volume, box, side, scratch)

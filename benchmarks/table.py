@@ -34,24 +34,28 @@ def _title(measurement: dict[str, Any]) -> str:
         f"### {suite}\n\n{machine['device']}; {machine['processor']}, {machine['cores']} threads"
         f"{driver}; {rates}; Python {machine['python']}, {packages}; commit "
         f"{machine['git_commit']}, {machine['date']}."
+        + (f" GPU tests: {measurement['tests']}." if "tests" in measurement else "")
     )
 
 
 def _cases(measurement: dict[str, Any]) -> str:
     header = ["case", "seconds", "of these, slowest stages", "peak MiB host", "device"]
-    header += ["agreement, lowest"]
-    rows = []
-    for case in SUITES[measurement["suite"]]:
-        figures = measurement.get("cases", {}).get(case.name)
-        rows.append([case.name, *_case_cells(case, figures)])
+    header += ["times as fast", "agreement, lowest", "judge"]
+    figures = measurement.get("cases", {})
+    rows = [
+        [case.name, *_case_cells(case, figures.get(case.name), figures.get(case.judge))]
+        for case in SUITES[measurement["suite"]]
+    ]
     return _markdown(header, rows)
 
 
-def _case_cells(case: Case, figures: dict[str, Any] | None) -> list[str]:
+def _case_cells(
+    case: Case, figures: dict[str, Any] | None, judge: dict[str, Any] | None
+) -> list[str]:
     if figures is None:
-        return [NOT, "", "", "", ""]
+        return [NOT, "", "", "", "", "", case.judge or ""]
     if "error" in figures:
-        return [f"failed: {figures['error']}", "", "", "", ""]
+        return [f"failed: {figures['error']}", "", "", "", "", "", case.judge or ""]
     stages = sorted(figures.get("stages", {}).items(), key=lambda item: -item[1])[:3]
     device = figures.get("peak_device_mib")
     agreement = figures.get("agreement")
@@ -60,8 +64,19 @@ def _case_cells(case: Case, figures: dict[str, Any] | None) -> list[str]:
         "; ".join(f"{name} {seconds:.2g}" for name, seconds in stages),
         f"{figures['peak_host_mib']:.0f}",
         "" if device is None else f"{device:.0f}",
-        f"{min(agreement.values()):.5f} with {case.judge}" if agreement else "",
+        f"{_seconds(case, judge) / figures['seconds']:.3g}"
+        if judge and "error" not in judge
+        else "",
+        f"{min(agreement.values()):.5f}" if agreement else "",
+        case.judge or "",
     ]
+
+
+def _seconds(case: Case, judge: dict[str, Any]) -> float:
+    """What the judge took for the workflows of ``case``."""
+    if len(case.modes) == len(case.methods) == 1 and "alone" in judge:
+        return float(judge["alone"][f"{case.modes[0]}_{case.methods[0]}"])
+    return float(judge["seconds"])
 
 
 def _stages(measurement: dict[str, Any]) -> str:

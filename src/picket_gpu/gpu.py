@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -172,7 +173,7 @@ class _Module:
 
     def __init__(self, module: Any) -> None:
         self._module = module
-        self.get_function = module.get_function
+        self.get_function = cache(module.get_function)
 
     def set_global(self, name: str, values: np.ndarray) -> None:
         # A copy from host memory: constant memory cannot be written to by a kernel.

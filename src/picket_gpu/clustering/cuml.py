@@ -9,8 +9,8 @@ MAX_ITERATIONS = 300
 def lloyd_by_cuml() -> Lloyd:
     """cuML's k-means as a function from a feature matrix and two centres to labels.
 
-    Its stopping rule is the relative change of the cost, by default 1e-4; here 1e-7, since what
-    remains is ours to do.
+    It stops when the cost falls by less than ``tol`` of itself, or the squared shift of the
+    centres is below ``tol``: another rule than ours, which goes on from there.
 
     Raises:
         ImportError: cuML is not installed, or does not fit this machine.
