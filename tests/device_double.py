@@ -71,6 +71,19 @@ class DeviceArray:
             return _guarded(value, getattr(cupy.ndarray, name))
         return DeviceArray(value) if isinstance(value, np.ndarray) else value
 
+    def get(self, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:
+        DeviceArray.waits += 1
+        if out is None:
+            return self._host.copy()
+        assert out.flags.c_contiguous
+        out[...] = self._host
+        return out
+
+    def set(self, array: np.ndarray, stream: Any = None) -> None:
+        assert array.flags.c_contiguous
+        assert array.shape == self._host.shape
+        self._host[...] = array
+
     def __len__(self) -> int:
         return len(self._host)
 

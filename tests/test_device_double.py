@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+import cupy_stand_in
 from cuda_on_host import COMPILER, kernels_on_host
 from device_double import DeviceArray, DeviceDouble
 from sklearn.cluster import KMeans
@@ -267,6 +268,42 @@ def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_cou
 
 
 # What the double cannot be: the backend that calls CuPy itself.
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels")
+@pytest.mark.parametrize("budget", [None, 600 * 1024])
+def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget):
+    volume = phantom[:24, 20:60, 30:70]
+    backend = gpu.GPUBackend(cupy_stand_in.StandIn(), cupy_stand_in.cupyx(), 1, "native")
+    assert backend.reason == "GPU 1, double (CuPy 0 (a stand-in), k-means by picket_gpu)"
+    windows = fit_windows(volume.shape, 3)
+    plan = plan_memory(backend, windows, 2, budget)
+    assert (plan.slab_planes is None) == (budget is None)
+    assert plan.budget == (budget or int(0.8 * 2**30))
+    cupy_stand_in.LOG.clear()
+    labels = {}
+    with backend.exclusive():
+        prepared = prepare(backend, volume, 2.0, plan)
+        for result in segment_prepared(
+            backend, prepared, windows, MODES, ["kmeans", "gmm"], plan, precision="tf32"
+        ):
+            labels[result.mode.mode, result.method] = result.labels
+        del prepared
+    log = cupy_stand_in.LOG
+    assert log[0] == "allocator"
+    assert f"limit {plan.budget}" in log
+    assert log[-1] == "free"
+    assert log.count("compute in tf32") == log.count("compute in default") > 0
+    if budget:
+        # Every transfer waits for the kernels before it, and kernels for the transfer.
+        assert log.count("copies wait for kernels") > 2 < log.count("kernels wait for copies")
+        assert "synchronize copies" in log  # before its buffers are given back
+    host = select_backend("cpu")
+    plan = plan_memory(host, windows, 2)
+    with host.exclusive():
+        prepared = prepare(host, volume, 2.0, plan)
+        for r in segment_prepared(host, prepared, windows, MODES, ["kmeans", "gmm"], plan):
+            assert (labels[r.mode.mode, r.method] == r.labels).mean() >= 0.9999
 
 
 @cache
