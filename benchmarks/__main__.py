@@ -7,65 +7,91 @@ python -m benchmarks readme                   puts them into README.md, from res
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import mrcfile
 
-from benchmarks.cases import SUITES
+from benchmarks.cases import DEMO_SHAPE, SUITES, Case, Shape
 from benchmarks.machine import describe
 from benchmarks.measure import agreement, run_case
 from benchmarks.rivals import measure_rivals
 from benchmarks.stages import measure_stages
 from benchmarks.table import tables
-from benchmarks.volumes import VOXEL_SIZE, demo_volume
+from benchmarks.volumes import DEMO, VOXEL_SIZE, demo_volume
 from picket_gpu.backend import select_backend
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- tables: python -m benchmarks readme -->\n", "<!-- end of tables -->\n")
 
 
-def measure(suite: str, only: str) -> dict[str, Any]:
-    """Measure the cases of a suite, in order, in one temporary directory."""
+def measure(suite: str, only: str, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Measure a suite; what is done is saved as soon as it is, since a visit may be cut short."""
     backend = select_backend("gpu" if suite == "gpu" else "cpu", "native")
     print(f"{suite}: {backend.reason}", file=sys.stderr)
-    machine = describe(backend)
-    result: dict[str, Any] = {"suite": suite, "machine": machine, "cases": {}}
+    result: dict[str, Any] = {"suite": suite, "machine": describe(backend), "cases": {}}
+    cases = [case for case in SUITES[suite] if only in case.name]
     with tempfile.TemporaryDirectory() as directory:
-        for number, case in enumerate(SUITES[suite]):
-            if only not in case.name:
-                continue
-            tomogram = Path(directory, f"{'x'.join(map(str, case.shape))}.mrc")
-            if not tomogram.exists():
-                volume = demo_volume(case.shape)
-                mrcfile.write(tomogram, volume, voxel_size=VOXEL_SIZE)
-                del volume
-            place = Path(directory, str(number))
-            place.mkdir()
-            figures = run_case(case, tomogram, place)
-            result["cases"][case.name] = figures
-            names = [c.name for c in SUITES[suite]]
-            judge = Path(directory, str(names.index(case.judge))) if case.judge else None
-            if judge and (judge / "labels").exists() and "error" not in figures:
-                figures["agreement"] = agreement(case, place, judge)
-            print(f"  {case.name}: {figures.get('seconds', figures)}", file=sys.stderr)
-    if not only:
-        size = {"quick": 24, "cpu": 100, "gpu": 400}[suite]
-        result["stages"] = measure_stages(backend, size, machine)
-        if suite == "gpu":
-            result["rivals"] = measure_rivals(backend)
-            result["tests"] = gpu_tests()
+        for number, case in enumerate(cases):
+            result["cases"][case.name] = _measure_case(case, Path(directory), result["cases"])
+            print(f"  {case.name}: {result['cases'][case.name]}", file=sys.stderr)
+            save(result)
+            wanted = {_place(directory, later.judge) for later in cases[number + 1 :]}
+            if (place := _place(directory, case.name)) not in wanted:
+                shutil.rmtree(place, ignore_errors=True)
+    if only:
+        return result
+    size, windows = {"quick": (24, 3000), "cpu": (100, 10**6), "gpu": (400, 10**7)}[suite]
+    sections: dict[str, Callable[[], Any]] = {
+        "stages": lambda: measure_stages(backend, size, result["machine"]),
+        "rivals": lambda: measure_rivals(backend.name, windows),
+    }
+    if suite == "gpu":
+        sections["tests"] = gpu_tests
+    for name, section in sections.items():
+        result[name] = section()
+        save(result)
     return result
+
+
+def _measure_case(case: Case, directory: Path, done: dict[str, Any]) -> dict[str, Any]:
+    if case.kmeans_engine == "cuml" and find_spec("cuml") is None:
+        return {"missing": "cuML is not installed"}
+    place = _place(directory, case.name)
+    place.mkdir()
+    figures = run_case(case, _tomogram(case.shape, directory), place)
+    if case.judge and "error" not in figures and "seconds" in done.get(case.judge, {}):
+        figures["agreement"] = agreement(case, place, _place(directory, case.judge))
+    return figures
+
+
+def _place(directory: Path | str, name: str | None) -> Path:
+    """Where the labels of a case go."""
+    return Path(directory, str(name).replace("/", "_"))
+
+
+def _tomogram(shape: Shape, directory: Path) -> Path:
+    """The file of a volume of ``shape``, written when first asked for."""
+    if shape == DEMO_SHAPE:
+        return DEMO
+    file = directory / f"{'x'.join(map(str, shape))}.mrc"
+    if not file.exists():
+        mrcfile.write(file, demo_volume(shape), voxel_size=VOXEL_SIZE)
+    return file
 
 
 def gpu_tests() -> str:
     """The last line of the tests that need a GPU."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu"]
     process = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
-    return f"exit code {process.returncode}: {process.stdout.strip().splitlines()[-1]}"
+    lines = (process.stdout.strip() or process.stderr.strip() or "no output").splitlines()
+    return f"exit code {process.returncode}, {lines[-1]}"
 
 
 def update_readme() -> None:
@@ -97,10 +123,12 @@ def main() -> None:
     if options.what == "readme":
         update_readme()
         return
-    result = measure(options.what, options.only)
-    if options.output:
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+
+    def save(result: dict[str, Any]) -> None:
+        if options.output:
+            options.output.write_text(json.dumps(result, indent=1) + "\n")
+
+    print(json.dumps(measure(options.what, options.only, save)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 Shape = tuple[int, int, int]
 MODES = ("ffts", "gabor", "intensities")
 METHODS = ("kmeans", "gmm")
-DEMO: Shape = (101, 135, 135)
+DEMO_SHAPE: Shape = (101, 135, 135)
 LARGE: Shape = (512, 1024, 1024)
 
 
@@ -15,7 +15,7 @@ class Case:
 
     Attributes:
         name: of the row.
-        shape: of the volume, (z, y, x); `DEMO` is the whole demo tomogram.
+        shape: of the volume, (z, y, x); `DEMO_SHAPE` is the demo tomogram itself.
         through: "api" is ``run_s1`` in a warm process, "cli" the command line from its start,
             "recipe" the scikit-learn recipe. Each in a process of its own.
         repeats: of the run; the median counts.
@@ -52,10 +52,10 @@ _ALONE = [
     for mode in MODES
     for method in METHODS
 ]
-_DEMO = Case("demo, CPU", DEMO)
+_DEMO = Case("demo, CPU", DEMO_SHAPE)
 
 SUITES: dict[str, list[Case]] = {
-    # A minute, to see that all of it works.
+    # Half a minute, to see that all of it works.
     "quick": [
         Case("24^3, scikit-learn recipe", _cube(24), through="recipe"),
         Case("24^3", _cube(24), repeats=3, judge="24^3, scikit-learn recipe"),
@@ -70,14 +70,21 @@ SUITES: dict[str, list[Case]] = {
         Case("200^3", _cube(200)),
         Case("100^3, 1 GiB", _cube(100), budget="1 GiB", repeats=3, judge=_RECIPE.name),
         *_ALONE,
-        Case("demo, command line", DEMO, through="cli"),
+        Case("demo, command line", DEMO_SHAPE, through="cli"),
     ],
     # One visit to a machine with a GPU.
     "gpu": [
         _DEMO,
-        Case("demo, GPU", DEMO, "gpu", repeats=5, judge=_DEMO.name),
-        Case("demo, GPU, TF32", DEMO, "gpu", precision="tf32", repeats=5, judge=_DEMO.name),
-        Case("demo, GPU, cuML", DEMO, "gpu", kmeans_engine="cuml", repeats=5, judge=_DEMO.name),
+        Case("demo, GPU", DEMO_SHAPE, "gpu", repeats=5, judge=_DEMO.name),
+        Case("demo, GPU, TF32", DEMO_SHAPE, "gpu", precision="tf32", repeats=5, judge=_DEMO.name),
+        Case(
+            "demo, GPU, cuML",
+            DEMO_SHAPE,
+            "gpu",
+            kmeans_engine="cuml",
+            repeats=5,
+            judge=_DEMO.name,
+        ),
         _RECIPE,
         Case("100^3, GPU", _cube(100), "gpu", repeats=5, judge=_RECIPE.name),
         Case(

@@ -17,8 +17,9 @@ import numpy as np
 
 from picket_gpu.backend import Backend, available_threads
 
-PACKAGES = ("picket-gpu", "numpy", "scipy", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
-PACKAGES += ("cuml-cu12", "cuml-cu13")
+# By the names that pip and conda give them.
+PACKAGES = ("picket-gpu", "numpy", "scipy", "scikit-learn")
+PACKAGES += ("cupy", "cupy-cuda12x", "cupy-cuda13x", "cuml", "cuml-cu12", "cuml-cu13")
 
 
 def describe(backend: Backend) -> dict[str, Any]:
@@ -40,13 +41,19 @@ def describe(backend: Backend) -> dict[str, Any]:
 
 
 def rates(backend: Backend) -> dict[str, float]:
-    """Bytes read and written a second by a large copy, and float32 operations a second by a large
-    matrix product, both on all cores."""
+    """Bytes read and written a second by a large copy, and operations a second by large matrix
+    products in float32 and float64, all on all cores."""
     copy_seconds, copied = _copy(backend)
     side = 8192 if backend.name == "gpu" else 2048
     a = backend.upload(np.random.default_rng(0).random((side, side), dtype=np.float32))
-    product = timed(backend, lambda: a @ a)
-    return {"bytes_per_second": copied / copy_seconds, "flops_per_second": 2 * side**3 / product}
+    single = timed(backend, lambda: a @ a)
+    a = a[: side // 2, : side // 2].astype("float64")
+    double = timed(backend, lambda: a @ a)
+    return {
+        "bytes_per_second": copied / copy_seconds,
+        "flops_per_second": 2 * side**3 / single,
+        "float64_flops_per_second": 2 * (side // 2) ** 3 / double,
+    }
 
 
 def _copy(backend: Backend) -> tuple[float, int]:
@@ -117,8 +124,12 @@ def _processor() -> str:
 def _driver(backend: Backend) -> str | None:
     if backend.name != "gpu":
         return None
-    number = backend.xp.cuda.runtime.driverGetVersion()
-    return f"CUDA {number // 1000}.{number % 1000 // 10}"
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    except OSError:
+        return None
+    return found[0] if found else None
 
 
 def _version(package: str) -> str | None:

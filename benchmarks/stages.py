@@ -29,9 +29,11 @@ class Stage:
     """A stage over some windows.
 
     Attributes:
-        flops: operations a window, of the algorithm as it is.
-        bytes: a window, the least: the volume read once, results written once.
-        share: of the machine that the stage can use: a tile has one worker.
+        flops: operations of the algorithm, a window.
+        bytes: least traffic with main memory, a window: each input read and each output written
+            once. The input of a pass is the volume; of a stage of a tile, the tile.
+        share: of the machine's rates that the stage may use: a tile has one worker.
+        rate: which matrix rate holds.
     """
 
     name: str
@@ -40,15 +42,19 @@ class Stage:
     flops: float
     bytes: float
     share: float = 1.0
+    rate: str = "flops_per_second"
 
     def row(self, rates: dict[str, float]) -> dict[str, Any]:
-        """Figures of the table. ``times_floor`` is 1 where nothing could be faster."""
-        floor = max(self.flops / rates["flops_per_second"], self.bytes / rates["bytes_per_second"])
+        """Figures of the table; the larger of the two shares says what bounds the stage."""
+        per_second = self.windows / self.seconds / self.share
         return {
             "name": self.name,
             "windows": self.windows,
             "microseconds_per_1000_windows": self.seconds / self.windows * 1e9,
-            "times_floor": self.seconds / self.windows / floor * self.share,
+            "flops_per_window": self.flops,
+            "bytes_per_window": self.bytes,
+            "share_of_matrix_rate": self.flops * per_second / rates[self.rate],
+            "share_of_bandwidth": self.bytes * per_second / rates["bytes_per_second"],
         }
 
 
@@ -66,8 +72,8 @@ def _over_a_volume(backend: Backend, size: int) -> list[Stage]:
     plan = plan_memory(backend, windows, 2, 4 * volume.nbytes + 2**31)
     seconds = timed(backend, lambda: prepare(backend, volume, 2.0, plan), repeats=3)
     prepared = prepare(backend, volume, 2.0, plan)
-    # Three blurs of 17 taps; host to device once, three times through the device's memory.
-    stages = [Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 8 * VOXEL)]
+    # Three blurs of 17 taps.
+    stages = [Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 2 * VOXEL)]
     for mode in MODES:
         stages += _of_a_mode(backend, prepared, windows, plan, mode)
     return stages
@@ -86,12 +92,13 @@ def _of_a_mode(
     raw = len(total)
     extraction = 6250 + 2400 if mode.mode == "ffts" else 0
 
-    def add(name: str, function: Any, flops: float, size: float = VOXEL) -> None:
+    def add(name: str, function: Any, flops: float, size: float = VOXEL, **kind: str) -> None:
         seconds = timed(backend, function, repeats=3)
-        stages.append(Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size))
+        stages.append(Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size, **kind))
 
     if mode.mode != "gabor":  # its raw features are those of intensities
-        add("moments, float64", features.moments, extraction + 2 * raw**2)
+        squares = 2 * raw**2
+        add("moments, float64", features.moments, squares, rate="float64_flops_per_second")
     reported, whitening = _scale(mode, total, 5, "volume")
     kmeans = fit_kmeans(features, subset, reported, total[-1], 0)
     add(
@@ -146,13 +153,14 @@ def _of_a_side(backend: Backend, volume: Array, side: int) -> list[Stage]:
     tile = gather().copy()
     extract = MODES[0].extractor(backend.operations, side, 0.5)
     moved = VOXEL * (voxels + 1) * 1.5
-    # A complex FFT of n points takes about 5 n log2 n operations.
-    least = 2.5 * voxels * np.log2(voxels)
-    add("magnitudes by matrix product", lambda: extract(tile, scratch), least, moved)
+    product = 2 * side**5 + 4 * side**2 * (side**2 - 1)
+    add("magnitudes by matrix product", lambda: extract(tile, scratch), product, moved)
+    # Half of the 5 n log2 n that a complex FFT of n points is counted with.
+    fft = 2.5 * voxels * np.log2(voxels)
     add(
         "magnitudes by FFT",
         lambda: magnitudes_by_fft(xp, tile, side, 0.5),
-        least,
+        fft,
         moved,
     )
     return stages

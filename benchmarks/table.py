@@ -54,6 +54,8 @@ def _case_cells(
 ) -> list[str]:
     if figures is None:
         return [NOT, "", "", "", "", "", case.judge or ""]
+    if "missing" in figures:
+        return [f"{NOT}: {figures['missing']}", "", "", "", "", "", case.judge or ""]
     if "error" in figures:
         return [f"failed: {figures['error']}", "", "", "", "", "", case.judge or ""]
     stages = sorted(figures.get("stages", {}).items(), key=lambda item: -item[1])[:3]
@@ -80,12 +82,13 @@ def _seconds(case: Case, judge: dict[str, Any]) -> float:
 
 
 def _stages(measurement: dict[str, Any]) -> str:
-    header = ["stage", "us for 1000 windows", "times the floor"]
+    header = ["stage", "us for 1000 windows", "share of matrix rate", "share of bandwidth"]
     rows = [
         [
             stage["name"],
             f"{stage['microseconds_per_1000_windows']:.3g}",
-            f"{stage['times_floor']:.2g}",
+            f"{stage['share_of_matrix_rate']:.2g}",
+            f"{stage['share_of_bandwidth']:.2g}",
         ]
         for stage in measurement.get("stages", [])
     ]
@@ -93,15 +96,20 @@ def _stages(measurement: dict[str, Any]) -> str:
 
 
 def _rivals(measurement: dict[str, Any]) -> str:
+    header = ["two clusters", "windows", "seconds", "iterations", "peak MiB device"]
     rows = [
-        [row["name"], row["error"], ""]
+        [row["name"], f"{NOT}: {row['error']}", "", "", ""]
         if "error" in row
-        else [row["name"], f"{row['seconds']:.3g}", f"{row['peak_device_mib']:.0f}"]
+        else [
+            row["name"],
+            f"{row['windows']:.0e}",
+            f"{row['seconds']:.3g}",
+            f"{row['iterations']}",
+            f"{row['peak_device_mib']:.0f}" if "peak_device_mib" in row else "",
+        ]
         for row in measurement.get("rivals", [])
     ]
-    return (
-        _markdown(["1e7 windows, two clusters", "seconds", "peak MiB device"], rows) if rows else ""
-    )
+    return _markdown(header, rows) if rows else ""
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -31,6 +31,7 @@ def test_a_suite_runs_and_its_last_line_is_its_json(trial):
     assert all("error" not in figures for figures in result["cases"].values())
     assert result["machine"]["bytes_per_second"] > 1e8
     assert result["machine"]["flops_per_second"] > 1e9
+    assert all(0 < stage["share_of_matrix_rate"] < 3 for stage in result["stages"][1:-12])
 
 
 def test_the_ways_through_agree(trial):
@@ -43,9 +44,19 @@ def test_the_ways_through_agree(trial):
 def test_every_case_and_stage_is_in_the_table(trial):
     result, _ = trial
     table = tables([result], ["quick"])
-    for row in [*SUITES["quick"], *(stage["name"] for stage in result["stages"])]:
-        assert f"| {getattr(row, 'name', row)} |" in table
-    assert NOT not in table
+    rows = [row["name"] for row in (*result["stages"], *result["rivals"])]
+    for name in [*(case.name for case in SUITES["quick"]), *rows]:
+        assert f"| {name} |" in table
+    assert [line for line in table.splitlines() if NOT in line] == [
+        line for line in table.splitlines() if "cuML" in line
+    ]
+
+
+def test_rivals_are_measured_where_they_can_be(trial):
+    rivals = {row["name"]: row for row in trial[0]["rivals"]}
+    assert "cuml" in rivals.pop("k-means, cuML")["error"]
+    assert len(rivals) == 3
+    assert all(row["seconds"] > 0 < row["iterations"] for row in rivals.values())
 
 
 def test_what_was_not_measured_says_so():

@@ -51,6 +51,7 @@ class Backend:
         correlates: whether labels of a linear decision come faster from a correlation than from
             windows. On a CPU they take three times as long.
         lloyd: k-means of a library, if one is to be used.
+        transfers: where it ``streams``, transfers of float32 arrays of at most a given shape.
     """
 
     name: str = "cpu"
@@ -58,6 +59,7 @@ class Backend:
     correlates = False
     tile_bytes = 2 * MIB
     lloyd: Lloyd | None = None
+    transfers: Callable[[tuple[int, ...]], Transfers]
 
     def __init__(
         self, reason: str, xp: Any = np, ndimage: Any = scipy.ndimage, workers: int = 1
@@ -106,17 +108,9 @@ class Backend:
         out[...] = array
         return out
 
-    def device_empty(self, shape: tuple[int, ...]) -> Array:
-        """A float32 array on the device."""
-        return self.xp.empty(shape, dtype="float32")
-
     def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
         """A float32 array in host memory that can be sent to the device fast."""
         return np.empty(shape, dtype=np.float32)
-
-    def transfers(self, shape: tuple[int, ...]) -> Transfers:
-        """For arrays of at most ``shape``, float32."""
-        return _Uploads(self)
 
     @contextmanager
     def precision(self, precision: Precision) -> Iterator[None]:
@@ -153,19 +147,6 @@ class Backend:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-
-
-class _Uploads:
-    """Transfers that are not ahead of anything."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def begin(self, array: np.ndarray) -> None:
-        self._array = array
-
-    def finish(self) -> Array:
-        return self._backend.xp.array(self._array)
 
 
 def select_backend(device: str = "auto", kmeans_engine: KMeansEngine = "auto") -> Backend:

@@ -44,9 +44,9 @@ class MemoryPlan:
         """Whether a library's k-means can have the feature matrix of that many windows."""
         return _library_bytes(windows, features) <= self.cache_bytes
 
-    def halved(self) -> "MemoryPlan":
-        """With tiles of half the size and half the cache, for when memory ran out all the same."""
-        return replace(self, tile_windows=self.tile_windows // 2, cache_bytes=self.cache_bytes // 2)
+    def with_less(self, tile_windows: int) -> "MemoryPlan":
+        """With smaller tiles and half the cache, for when memory ran out all the same."""
+        return replace(self, tile_windows=tile_windows, cache_bytes=self.cache_bytes // 2)
 
 
 def plan_memory(
@@ -65,7 +65,7 @@ def plan_memory(
         sigma: of the blur, in voxels.
 
     Raises:
-        PicketError: the budget is below what one small tile needs.
+        PicketError: the budget is below the least that volume, blur, labels and tiles take.
     """
     depth = windows.volume_shape[0]
     volume = FLOAT * prod(windows.volume_shape)
@@ -90,16 +90,29 @@ def plan_memory(
     return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, blur_planes)
 
 
-def check_library(plan: MemoryPlan, windows: WindowSet, modes: Sequence[FeatureMode]) -> None:
+def check_library(
+    backend: Backend,
+    windows: WindowSet,
+    methods: int,
+    plan: MemoryPlan,
+    modes: Sequence[FeatureMode],
+) -> None:
     """Whether a library's k-means can hold the feature matrix of each mode.
+
+    Args:
+        methods: as for `plan_memory`.
+        plan: that was made.
 
     Raises:
         PicketError: it cannot.
     """
     for mode in modes:
-        features = mode.num_features(windows.side)
+        features = mode.num_distinct(windows.side)
         if not plan.holds_matrix(windows.count, features):
-            needed = plan.budget - plan.cache_bytes + _library_bytes(windows.count, features)
+            rich = plan_memory(backend, windows, methods, 2**62)
+            if rich.slab_planes is not None:
+                raise PicketError("kmeans_engine: cuml cannot be used on a volume of this size")
+            needed = rich.budget - rich.cache_bytes + _library_bytes(windows.count, features)
             raise PicketError(
                 f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} windows of "
                 f"{mode.mode}, more than the memory_budget of {plan.budget // MIB} MiB; use auto, "
@@ -153,8 +166,9 @@ class _Parts:
 def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
     """To blur a block of ``planes``, each array with its halo: input, result, one in between, the
     last block's result, and as much again for what is small or does not fit exactly."""
-    _, rows, columns = windows.volume_shape
-    return BLUR_ARRAYS * FLOAT * rows * columns * (planes + 2 * blur_radius(sigma))
+    depth, rows, columns = windows.volume_shape
+    with_halo = min(planes + 2 * blur_radius(sigma), depth)
+    return BLUR_ARRAYS * FLOAT * rows * columns * with_halo
 
 
 def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
@@ -162,6 +176,8 @@ def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
     and need as much pinned host memory."""
     depth, rows, columns = windows.volume_shape
     most = min(free // (BLUR_ARRAYS * FLOAT), MOST_ELEMENTS) // (rows * columns)
+    if most >= depth and FLOAT * depth * rows * columns <= BLUR_BLOCK:
+        return depth
     large = max(1, BLUR_BLOCK // (FLOAT * rows * columns))
     return max(1, min(depth, most - 2 * blur_radius(sigma), large))
 

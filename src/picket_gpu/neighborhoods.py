@@ -6,7 +6,7 @@ stored; every pass over them gathers tiles, sized to stay in cache, and reduces 
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -148,7 +148,7 @@ class ChosenWindows(WindowSet):
         index: numbers in the C-ordered window grid, ascending, int64, in host memory.
     """
 
-    index: np.ndarray = None  # type: ignore[assignment]
+    index: np.ndarray = field(kw_only=True)
 
     @property
     def count(self) -> int:

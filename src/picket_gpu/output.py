@@ -75,7 +75,12 @@ def write_hdf5(path: Path, labels: np.ndarray, attributes: Mapping[str, Any]) ->
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group(GROUP)
         dataset = group.create_dataset(
-            DATASET, labels.shape, labels.dtype, chunks=chunks, compression="gzip"
+            DATASET,
+            labels.shape,
+            labels.dtype,
+            chunks=chunks,
+            compression="gzip",
+            compression_opts=1,
         )
         _write_chunks(dataset, labels)
         for name, value in attributes.items():
@@ -83,8 +88,7 @@ def write_hdf5(path: Path, labels: np.ndarray, attributes: Mapping[str, Any]) ->
 
 
 def _write_chunks(dataset: h5py.Dataset, labels: np.ndarray) -> None:
-    """Compress chunks in threads, as HDF5's gzip filter would one after the other: on 16 cores
-    that is the difference between 2 s and 0.2 s for 500 MB."""
+    """Compress chunks in threads, as HDF5's gzip filter would one after the other."""
 
     def compressed(corner: tuple[int, ...]) -> bytes:
         chunk = np.zeros(dataset.chunks, labels.dtype)  # those at the ends are filled up

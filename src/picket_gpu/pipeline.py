@@ -84,6 +84,8 @@ def run_s1(
     console = None if quiet else ConsoleReporter()
     if console:
         console.line(f"Device: {backend.reason}")
+        if config.precision == "tf32" and backend.name == "cpu":
+            console.line("precision: tf32 is for GPUs; here products are float32")
     plans = plan_run(config, backend, overwrite)
     if console is None:
         return _run(config, backend, plans, Reporter())
@@ -120,6 +122,7 @@ def _run(
                 reporter,
                 name=str(path),
                 precision=config.precision,
+                kmeans_engine=config.kmeans_engine,
             ):
                 results.append(_save(config, plan, result, seconds))
                 reporter.line(_describe(results[-1]))

@@ -110,5 +110,5 @@ def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPl
     methods = len(config.clustering_methods)
     memory = plan_memory(backend, windows, methods, config.memory_budget, config.blur_sigma)
     if config.kmeans_engine == "cuml":
-        check_library(memory, windows, config.feature_extraction_params)
+        check_library(backend, windows, methods, memory, config.feature_extraction_params)
     return TomogramPlan(index, header, windows, memory, config.directory, config.save)

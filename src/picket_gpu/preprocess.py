@@ -1,6 +1,7 @@
 """Blur and normalisation of the whole volume."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def prepare(
 ) -> Prepared:
     """Blur with a Gaussian of ``sigma`` voxels, scale to [0, 1], centre.
 
-    To be called inside ``backend.exclusive()``.
+    To be called inside ``backend.exclusive()``. Where memory runs out, blocks are halved.
 
     Args:
         voxels: grey values, (z, y, x), any real type.
@@ -53,8 +54,21 @@ def prepare(
     Raises:
         PicketError: the blurred volume is constant or not finite.
     """
-    backend.release()
     backend.limit(plan.budget)
+    while True:
+        backend.release()
+        try:
+            return _prepare(backend, voxels, sigma, plan, name)
+        except MemoryError:
+            if plan.blur_planes == 1:
+                raise
+        plan = replace(plan, blur_planes=plan.blur_planes // 2)
+
+
+def _prepare(
+    backend: Backend, voxels: Array, sigma: float, plan: "MemoryPlan", name: str
+) -> Prepared:
+    """`prepare` in blocks of the size that the plan says."""
     depth = voxels.shape[0]
     low, high, total = np.inf, -np.inf, 0.0
     data: Array = None
@@ -69,12 +83,13 @@ def prepare(
         if last - first == depth and plan.slab_planes is None:
             data = block
             break
-        if data is None:
-            make = backend.device_empty if plan.slab_planes is None else backend.host_empty
-            data = make(voxels.shape)
         if plan.slab_planes is None:
+            if data is None:
+                data = backend.xp.empty(voxels.shape, dtype="float32")
             data[first:last] = block
         else:
+            if data is None:
+                data = backend.host_empty(voxels.shape)
             backend.download(block, out=data[first:last])
         del block  # its memory is counted on for the next one
     if not high > low:
@@ -82,7 +97,7 @@ def prepare(
     offset = (total / voxels.size - low) / (high - low)
     scaling = Scaling(low, high - low, offset)
     if plan.slab_planes is not None:
-        volume = StreamedVolume(backend, data, scaling, plan.slab_planes, plan.side)
+        volume = StreamedVolume(backend.transfers, data, scaling, plan.slab_planes, plan.side)
         return Prepared(volume, offset)
     scaling.apply(data)
     return Prepared(ResidentVolume(data), offset)

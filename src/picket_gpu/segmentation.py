@@ -73,14 +73,23 @@ def segment(
             f"kmeans_engine: must be 'auto', 'cuml' or 'native' (got {kmeans_engine!r})"
         )
     backend = select_backend(device, kmeans_engine)
+    if backend.name == "cpu" and not isinstance(volume, np.ndarray):
+        raise PicketError("volume: must be a NumPy array for the CPU; use device: gpu for CuPy's")
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
     plan = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
     if kmeans_engine == "cuml":
-        check_library(plan, windows, [mode])
+        check_library(backend, windows, 1, plan, [mode])
     with backend.exclusive():
         prepared = prepare(backend, volume, blur_sigma, plan)
         (result,) = segment_prepared(
-            backend, prepared, windows, [mode], [clustering], plan, precision=precision
+            backend,
+            prepared,
+            windows,
+            [mode],
+            [clustering],
+            plan,
+            precision=precision,
+            kmeans_engine=kmeans_engine,
         )
     return result.labels
 

@@ -1,10 +1,11 @@
 """The prepared volume: wholly on the device, or in host memory and streamed in slabs of planes."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from picket_gpu.backend import Backend
+from picket_gpu.backend import Transfers
 from picket_gpu.operations import Array, Shape
 
 
@@ -49,7 +50,7 @@ class Volume(Protocol):
     def step(self) -> int: ...
 
     def slab(self, plane: int) -> Slab:
-        """The slab of the windows that begin on ``plane``. The last one's memory may be reused."""
+        """The slab of the windows that begin on ``plane``. The one before it may be overwritten."""
 
 
 class ResidentVolume:
@@ -73,10 +74,16 @@ class StreamedVolume:
     """
 
     def __init__(
-        self, backend: Backend, host: np.ndarray, scaling: Scaling, step: int, side: int
+        self,
+        transfers: Callable[[tuple[int, ...]], Transfers],
+        host: np.ndarray,
+        scaling: Scaling,
+        step: int,
+        side: int,
     ) -> None:
         """
         Args:
+            transfers: of arrays of at most a given shape.
             host: blurred grey values, (z, y, x) float32, in pinned memory if the device wants it.
             scaling: applied to each slab.
             step: planes from one slab to the next.
@@ -88,12 +95,12 @@ class StreamedVolume:
         self._scaling = scaling
         self._margin = side - 1
         self._slabs = -(-(host.shape[0] - self._margin) // step)
-        self._transfers = backend.transfers((step + self._margin, *host.shape[1:]))
+        self._transfers = transfers((step + self._margin, *host.shape[1:]))
         self._here = self._coming = -1
         self._data: Array = None
 
     def slab(self, plane: int) -> Slab:
-        """The slab of the windows that begin on ``plane``; overwrites the one before the last."""
+        """The slab of the windows that begin on ``plane``. The one before it is overwritten."""
         number = plane // self.step
         if number != self._here:
             if number != self._coming:

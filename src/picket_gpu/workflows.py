@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from picket_gpu.backend import Backend, Precision
+from picket_gpu.backend import Backend, KMeansEngine, Lloyd, Precision
 from picket_gpu.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError
@@ -35,8 +35,9 @@ class Segmentation:
         labels: int8, shape of the volume; 0 background, 1 the rarer cluster, -1 no window.
         model: the fitted clusters.
         num_windows: windows used for fitting.
-        timings: seconds for ``features`` (statistics and scaling), ``clustering`` (a mixture's
-            includes its k-means where that was not asked for) and ``labels``.
+        timings: seconds for ``features`` (statistics and scaling, which the methods of a mode
+            share), ``clustering`` (a mixture's includes its k-means where that was not asked for)
+            and ``labels`` (of all methods in one pass, divided evenly).
     """
 
     mode: FeatureMode
@@ -57,6 +58,7 @@ def segment_prepared(
     reporter: Reporter = SILENT,
     name: str = "volume",
     precision: Precision = "float32",
+    kmeans_engine: KMeansEngine = "auto",
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
 
@@ -70,13 +72,16 @@ def segment_prepared(
         reporter: is told of each step.
         name: what to call the volume in an error.
         precision: of the mixture's products, where the device offers more than one.
+        kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
 
     Raises:
-        PicketError: the windows used for fitting are all alike.
+        PicketError: the windows used for fitting are all alike, or as told of ``kmeans_engine``.
     """
     moments: dict[str, np.ndarray] = {}
     for mode in modes:
-        job = ModeJob(backend, prepared, windows, mode, plan, reporter, name, precision)
+        job = ModeJob(
+            backend, prepared, windows, mode, plan, reporter, name, precision, kmeans_engine
+        )
         job, fit = _until_it_fits(job, ModeJob.fit, methods, moments)
         job, results = _until_it_fits(job, ModeJob.label, methods, fit)
         plan = job.plan
@@ -91,10 +96,10 @@ def _until_it_fits(
         try:
             return job, stage(job, *arguments)
         except MemoryError:
-            if job.plan.tile_windows == 1:
+            if job.tile_windows == 1:
                 raise
         # Outside the handler, whose traceback would keep arrays.
-        job = replace(job, plan=job.plan.halved())
+        job = replace(job, plan=job.plan.with_less(job.tile_windows // 2))
         job.backend.release()
         job.reporter.line(f"  out of memory: tiles of {job.plan.tile_windows} windows from here on")
     return job, stage(job, *arguments)
@@ -121,6 +126,12 @@ class ModeJob:
     reporter: Reporter
     name: str
     precision: Precision
+    kmeans_engine: KMeansEngine
+
+    @property
+    def tile_windows(self) -> int:
+        """Windows of a tile, at most, by memory and by the settings of the mode."""
+        return min(self.plan.tile_windows, self.mode.batch_limit(self.windows.count))
 
     def fit(self, methods: Sequence[Method], moments: dict[str, np.ndarray]) -> _Fit:
         """Fit the clusterers.
@@ -140,7 +151,7 @@ class ModeJob:
         statistics = clock.lap()
 
         subset = self._stream(replace(windows, cap=plan.subset_windows))
-        lloyd = backend.lloyd if plan.holds_matrix(windows.count, len(reported)) else None
+        lloyd = self._library(len(reported))
         kmeans = fit_kmeans(
             features, subset, reported, total[-1], windows.seed, self.reporter, lloyd
         )
@@ -151,6 +162,18 @@ class ModeJob:
             models["gmm"] = fit_gmm(coordinates, whitening, kmeans, self.reporter, self.precision)
             seconds["gmm"] = clock.lap() + (0 if "kmeans" in methods else seconds["kmeans"])
         return _Fit(models, statistics, seconds)
+
+    def _library(self, features: int) -> Lloyd | None:
+        """A library's k-means, where there is one and it can have that many features."""
+        lloyd = self.backend.lloyd
+        if lloyd is None or self.plan.holds_matrix(self.windows.count, features):
+            return lloyd
+        if self.kmeans_engine == "cuml":
+            raise PicketError(
+                f"kmeans_engine: cuml: {self.name}: its matrix does not fit in memory; use auto"
+            )
+        self.reporter.line(f"  {self.mode.mode}: the matrix is too large for cuML; k-means by us")
+        return None
 
     def label(self, methods: Sequence[Method], fit: _Fit) -> list[Segmentation]:
         """Label all voxels, by all methods in one pass."""

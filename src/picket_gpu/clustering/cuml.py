@@ -1,9 +1,8 @@
 """cuML's k-means, which needs the whole feature matrix on the device; imported here only."""
 
 from picket_gpu.backend import Lloyd
+from picket_gpu.clustering.kmeans import MAX_ITERATIONS
 from picket_gpu.operations import Array
-
-MAX_ITERATIONS = 300
 
 
 def lloyd_by_cuml() -> Lloyd:

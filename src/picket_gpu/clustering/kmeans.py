@@ -199,13 +199,13 @@ def _by_library(
     backend, xp = features.backend, features.backend.xp
     mean = total[:-1] / total[-1]
     width = matrix_width(len(reported))
-    rotation = np.zeros((width, len(total)))
-    rotation[: len(reported), :-1] = reported
-    rotation[:, -1] = -rotation[:, :-1] @ mean  # centred, for float32
+    to_reported = np.zeros((width, len(total)))
+    to_reported[: len(reported), :-1] = reported
+    to_reported[:, -1] = -to_reported[:, :-1] @ mean  # centred, for float32
     centres = np.vstack([start.centres.T, np.ones(2)])
     labels = lloyd(
-        _feature_matrix(features, rotation),
-        backend.upload((rotation @ centres).T.astype(np.float32)),
+        _feature_matrix(features, to_reported),
+        backend.upload((to_reported @ centres).T.astype(np.float32)),
     )
     begins = features.begins
 
@@ -221,11 +221,12 @@ def _by_library(
     return KMeans(centres, start.metric, 0, False)
 
 
-def _feature_matrix(features: RawFeatures, rotation: np.ndarray) -> Array:
-    """rotation (x, 1) of every window, (windows, len(rotation)) float32, C-contiguous."""
+def _feature_matrix(features: RawFeatures, to_reported: np.ndarray) -> Array:
+    """Reported features to_reported (x, 1) of every window, (windows, len(to_reported)) float32,
+    C-contiguous."""
     backend, xp = features.backend, features.backend.xp
-    matrix = xp.empty((features.count, len(rotation)), dtype="float32")
-    transposed = backend.upload(rotation.T.astype(np.float32))
+    matrix = xp.empty((features.count, len(to_reported)), dtype="float32")
+    transposed = backend.upload(to_reported.T.astype(np.float32))
     begins = features.begins
 
     def fill(x: Array, number: int, _: Scratch) -> None:

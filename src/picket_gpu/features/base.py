@@ -31,6 +31,10 @@ class FeatureMode(BaseModel, ABC):
     def num_features(self, side: int) -> int:
         """Number of reported features d of a window of ``side`` voxels a side."""
 
+    def num_distinct(self, side: int) -> int:
+        """Rows of ``reported_from_raw``: d, less where features repeat."""
+        return self.num_features(side)
+
     def batch_limit(self, count: int) -> int:
         """The largest batch, in windows, that the settings allow when ``count`` are processed."""
         return count

@@ -21,6 +21,9 @@ class FFTs(FeatureMode):
     def num_features(self, side: int) -> int:
         return side**3
 
+    def num_distinct(self, side: int) -> int:
+        return (side**3 + 1) // 2
+
     def batch_limit(self, count: int) -> int:
         return -(-count // self.n_fft_subsets)
 
