@@ -80,10 +80,11 @@ def test_six_workflows_run_on_the_device_and_give_the_same_labels(small, operati
     assert_same(device, all_labels(select_backend("cpu"), small, **options))
 
 
+@pytest.mark.parametrize("operations", OPERATIONS)
 @pytest.mark.parametrize("side", [3, 9])
-def test_other_sides_on_the_device(small, side):
+def test_other_sides_on_the_device(small, side, operations):
     piece = small[:14, :24, :24]
-    device = all_labels(DeviceDouble(OPERATIONS[-1].values[0]), piece, side=side)
+    device = all_labels(DeviceDouble(operations), piece, side=side)
     assert_same(device, all_labels(select_backend("cpu"), piece, side=side), side)
 
 
