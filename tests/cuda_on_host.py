@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from picket_gpu.cuda import SOURCE, CudaOperations
+from picket_gpu.cuda import OPTIONS, SOURCE, CudaOperations
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
 
@@ -75,7 +75,15 @@ class HostModule:
         with tempfile.TemporaryDirectory() as directory:
             file, library = Path(directory, "kernels.cpp"), Path(directory, "kernels.so")
             file.write_text(HEADER + SOURCE.read_text() + FOOTER + exports)
-            options = ["-O2", "-std=c++17", "-w", "-shared", "-fPIC", f"-DSIDE={side}"]
+            options = [
+                "-O2",
+                "-std=c++17",
+                "-w",
+                "-shared",
+                "-fPIC",
+                *OPTIONS[1:],
+                f"-DSIDE={side}",
+            ]
             subprocess.run([COMPILER, *options, file, "-o", library], check=True)
             self._library = ctypes.CDLL(str(library))
         self._side = side

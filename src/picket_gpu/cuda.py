@@ -10,10 +10,10 @@ import numpy as np
 from picket_gpu.operations import Array, Box, Draw, NearPlaces, Operations, Scratch, Shape
 
 SOURCE = Path(__file__).with_name("kernels.cu")
-OPTIONS = ("--std=c++14",)
 _THREADS = 256  # of a block
 _WARP = 32
-_RUN = 16  # RUN of kernels.cu
+_RUN = 16  # planes of labels that one thread makes
+OPTIONS = ("--std=c++14", f"-DRUN={_RUN}")  # of the compiler, beside the window side
 
 
 class Module(Protocol):

@@ -1,5 +1,6 @@
 """An NVIDIA GPU by CuPy, which is imported here and nowhere else."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -146,7 +147,12 @@ class GPUBackend(Backend):
         try:
             # Not by CuPy's pool of pinned memory, which rounds up to a power of two.
             memory = cuda.PinnedMemory(size * 4)
-        except cuda.runtime.CUDARuntimeError:  # more than may be pinned: slower, but it goes
+        except cuda.runtime.CUDARuntimeError as error:
+            warnings.warn(
+                f"{size * 4 // MIB} MiB of host memory cannot be pinned ({error}); "
+                "streaming from it is slower",
+                stacklevel=2,
+            )
             return super().host_empty(shape)
         pointer = cuda.PinnedMemoryPointer(memory, 0)
         return np.frombuffer(pointer, dtype=np.float32, count=size).reshape(shape)

@@ -1,5 +1,5 @@
 // The innermost loops of S1 for windows of SIDE^3 voxels: `operations.Operations` as CUDA kernels,
-// for -DSIDE=n.
+// for -DSIDE=n and -DRUN=n, the planes of labels that one thread makes.
 //
 // One thread makes one column (window) unless said otherwise, so that the
 // threads of a warp read and write neighbours. Offsets are 64-bit: a slab and a tile's windows can
@@ -12,7 +12,6 @@
 #define VOXELS (SIDE * SIDE * SIDE)
 #define HALF (SIDE / 2)
 #define PAIRS ((AREA - 1) / 2)
-#define RUN 16  // planes of labels that one thread makes
 #if SIDE <= 9  // keeps sums in registers; larger ones would compile for minutes
 #define UNROLL _Pragma("unroll")
 #else
