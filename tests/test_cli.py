@@ -726,6 +726,8 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "memory_budget": [True, 1.5, ["12 GiB"]],
         "blur_sigma": ["2", True, [2.0]],
         "save": ["mrc", 5, [5]],
+        "scores": ["yes", 1, [True]],
+        "report": ["yes", 1, [True]],
     },
     TomogramInput: {
         "tomogram": [5, True, ["tomo.mrc"]],

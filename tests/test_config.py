@@ -109,6 +109,8 @@ def test_the_documented_example_loads_with_its_values(tmp_path, text):
         "memory_budget": None,
         "blur_sigma": 2.0,
         "save": ["hdf5", "mrc"],
+        "scores": False,
+        "report": True,
     }
 
 
@@ -158,6 +160,8 @@ def test_defaults():
     assert config.memory_budget is None
     assert config.blur_sigma == 2.0
     assert config.save == ["hdf5", "mrc"]
+    assert config.scores is False
+    assert config.report is True
     assert config.inputs == [TomogramInput(tomogram=Path("a.mrc"))]
     assert config.inputs[0].lower_z_slice_limit is None
     assert config.inputs[0].upper_z_slice_limit is None

@@ -158,7 +158,7 @@ def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
 
 def test_chunks_hold_the_labels_also_at_the_ends(tmp_path):
     labels = np.random.default_rng(0).integers(-1, 2, (35, 300, 270)).astype(np.int8)
-    write_hdf5(tmp_path / "a.h5", labels, {"x": None})
+    write_hdf5(tmp_path / "a.h5", labels, None, {"x": None})
     with h5py.File(tmp_path / "a.h5") as file:
         dataset = file["segmentations/semantic_segmentation"]
         assert dataset.chunks == (16, 256, 256)

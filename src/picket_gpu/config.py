@@ -118,6 +118,12 @@ class S1Config(BaseModel):
     save: list[FileKind] = Field(
         ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
     )
+    scores: bool = Field(
+        False, strict=True, description="also save how sure each voxel's label is, 0 to 1"
+    )
+    report: bool = Field(
+        True, strict=True, description="write report.html and a preview of each tomogram"
+    )
 
     @field_validator("memory_budget", mode="before")
     @classmethod

@@ -1,8 +1,9 @@
-"""Labels of all voxels from fitted clusters."""
+"""Labels of all voxels from fitted clusters, and how sure they are."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from picket_gpu.operations import Array, Box, Scratch
 from picket_gpu.streams import RawFeatures
 
 UNLABELLED, BACKGROUND, FOREGROUND = -1, 0, 1
+_HALF = np.float16(0.5)
+_ABOVE_HALF = np.nextafter(_HALF, np.float16(1))
 
 
 class Decision(NamedTuple):
@@ -17,44 +20,61 @@ class Decision(NamedTuple):
 
     Attributes:
         of_features: from (x, 1), (raw + 1, windows), to (windows,), positive for cluster 1.
+        score: from (x, 1) and what ``of_features`` made of it to how sure cluster 1 is, (windows,)
+            float32 in [0, 1].
         plane: where it is linear in x, (raw + 1,); plane . (x, 1) is positive for cluster 1.
     """
 
     of_features: Callable[[Array, Scratch], Array]
+    score: Callable[[Array, Array, Scratch], Array]
     plane: np.ndarray | None = None
 
 
+class Labelled(NamedTuple):
+    """What one clusterer makes of a volume.
+
+    Attributes:
+        labels: int8, (z, y, x): 0 for the more populous cluster, 1 for the other, -1 for voxels
+            nearer than side // 2 to a face, which have no window.
+        scores: float16 in [0, 1], (z, y, x), above 0.5 exactly where the label is 1; 0 where there
+            is no label. None if not asked for.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray | None
+
+
 def label_volume(
-    features: RawFeatures, decisions: Sequence[Decision], voxels: bool
-) -> list[np.ndarray]:
-    """One label volume per fitted clusterer, in one pass over all windows.
+    features: RawFeatures, decisions: Sequence[Decision], voxels: bool, scores: bool = False
+) -> list[Labelled]:
+    """Labels by each fitted clusterer, in one pass over all windows.
 
     Args:
         features: of all windows of the volume.
         decisions: one of each clusterer.
         voxels: whether raw features are a window's voxels: a plane is then one filter.
-
-    Returns:
-        int8 arrays, (z, y, x): 0 for the more populous cluster, 1 for the other, -1 for voxels
-        nearer than side // 2 to a face, which have no window.
+        scores: whether to tell how sure each label is.
     """
-    backend = features.backend
-    filters = voxels and backend.correlates
-    parts: list[list[np.ndarray]] = [[] for _ in decisions]
-    ones = [0] * len(decisions)
+    backend, side = features.backend, features.windows.side
+    filters = voxels and backend.correlates and not scores
+    parts = [_Parts([], [], 0) for _ in decisions]
     for first, numbers in _by_slab(features):
-        blocks = _label_slab(features, decisions, filters, first, numbers)
-        for which, block in enumerate(blocks):
+        blocks = _label_slab(features, decisions, filters, scores, first, numbers)
+        for part, (labels, block) in zip(parts, blocks, strict=True):
             # All planes are one run of memory, which a GPU sums fast; the border counts -1.
-            border = block.planes.size - block.labels.size
-            ones[which] += int(block.planes.sum(dtype="int64")) + border
-            parts[which].append(backend.download(block.planes))
-        del blocks, block  # before the next slab's
-    labelled = features.count
-    return [
-        _background_first(_whole(pieces), count, labelled, features.windows.side)
-        for pieces, count in zip(parts, ones, strict=True)
-    ]
+            border = labels.planes.size - labels.inside.size
+            part.ones += int(labels.planes.sum(dtype="int64")) + border
+            part.labels.append(backend.download(labels.planes))
+            if block is not None:
+                part.scores.append(backend.download(block.planes))
+        del blocks, labels, block  # before the next slab's
+    volumes = []
+    for part in parts:
+        volume = Labelled(_whole(part.labels), _whole(part.scores) if scores else None)
+        if 2 * part.ones > features.count:
+            _exchange(volume, side)
+        volumes.append(volume)
+    return volumes
 
 
 def core(volume: Array, side: int) -> Array:
@@ -63,11 +83,20 @@ def core(volume: Array, side: int) -> Array:
     return volume[half:-half, half:-half, half:-half]
 
 
+@dataclass
+class _Parts:
+    """Labels and scores slab by slab, and how many of the labels are 1."""
+
+    labels: list[np.ndarray]
+    scores: list[np.ndarray]
+    ones: int
+
+
 class _Block(NamedTuple):
-    """Planes of a label volume on the device, and the part of them that has labels."""
+    """Planes of a volume on the device, and the part of them that has labels."""
 
     planes: Array
-    labels: Array
+    inside: Array
 
 
 def _by_slab(features: RawFeatures) -> Iterator[tuple[int, list[int]]]:
@@ -82,27 +111,40 @@ def _label_slab(
     features: RawFeatures,
     decisions: Sequence[Decision],
     filters: bool,
+    scores: bool,
     first: int,
     numbers: list[int],
-) -> list[_Block]:
-    """Labels of the windows that begin in one slab."""
+) -> list[tuple[_Block, _Block | None]]:
+    """Labels, and scores if asked for, of the windows that begin in one slab."""
     operations, side = features.backend.operations, features.windows.side
-    blocks = [_empty_block(features, first) for _ in decisions]
+    xp = features.backend.xp
+    blocks = [
+        (
+            _empty_block(features, first, UNLABELLED, "int8"),
+            _empty_block(features, first, 0, "float16") if scores else None,
+        )
+        for _ in decisions
+    ]
     of_windows = []
-    for decision, block in zip(decisions, blocks, strict=True):
+    for decision, (labels, sure) in zip(decisions, blocks, strict=True):
         if filters and decision.plane is not None:
             slab = features.volume.slab(first)
             begin = first - slab.first
-            planes = slab.data[begin : begin + len(block.labels) + side - 1]
-            operations.label_by_plane(planes, decision.plane, side, block.labels)
+            planes = slab.data[begin : begin + len(labels.inside) + side - 1]
+            operations.label_by_plane(planes, decision.plane, side, labels.inside)
         else:
-            of_windows.append((decision, block.labels))
+            of_windows.append((decision, labels.inside, sure and sure.inside))
 
     def label(x: Array, number: int, scratch: Scratch) -> None:
         z, *row = cast("Box", features.tiles[number])
-        for decision, labels in of_windows:
-            box = labels[slice(z.start - first, z.stop - first), *row]
-            box[...] = (decision.of_features(x, scratch) > 0).reshape(box.shape)
+        place = (slice(z.start - first, z.stop - first), *row)
+        for decision, labels, sure in of_windows:
+            margin = decision.of_features(x, scratch)
+            chosen = margin > 0
+            labels[place] = chosen.reshape(labels[place].shape)
+            if sure is not None:
+                score = _agreeing(xp, decision.score(x, margin, scratch), chosen)
+                sure[place] = score.reshape(sure[place].shape)
 
     if of_windows:
         for _ in features.map(label, numbers):
@@ -110,8 +152,8 @@ def _label_slab(
     return blocks
 
 
-def _empty_block(features: RawFeatures, first: int) -> _Block:
-    """Planes around the windows that begin in the slab at ``first``, without labels. The volume's
+def _empty_block(features: RawFeatures, first: int, fill: int, dtype: str) -> _Block:
+    """Planes around the windows that begin in the slab at ``first``, all ``fill``. The volume's
     first and last planes belong to its first and last slab."""
     _, rows, columns = features.volume.shape
     half, windows = features.windows.side // 2, features.windows.grid[0]
@@ -119,7 +161,7 @@ def _empty_block(features: RawFeatures, first: int) -> _Block:
     above, below = half * (first == 0), half * (last == windows)
     shape = (above + last - first + below, rows, columns)
     xp = features.backend.xp
-    planes = xp.full(shape, UNLABELLED, dtype=xp.int8)
+    planes = xp.full(shape, fill, dtype=dtype)
     return _Block(planes, planes[above : above + last - first, half:-half, half:-half])
 
 
@@ -127,9 +169,17 @@ def _whole(pieces: list[np.ndarray]) -> np.ndarray:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _background_first(labels: np.ndarray, ones: int, labelled: int, side: int) -> np.ndarray:
+def _agreeing(xp: Any, score: Array, chosen: Array) -> Array:
+    """``score`` as float16, above 0.5 where ``chosen`` and nowhere else, whatever rounding did."""
+    rounded = score.astype("float16")
+    return xp.where(chosen, xp.maximum(rounded, _ABOVE_HALF), xp.minimum(rounded, _HALF))
+
+
+def _exchange(volume: Labelled, side: int) -> None:
     """Rename clusters in place, so that the more populous one is the background."""
-    if 2 * ones > labelled:
-        inside = core(labels, side)
-        np.subtract(FOREGROUND, inside, out=inside)
-    return labels
+    labels = core(volume.labels, side)
+    np.subtract(FOREGROUND, labels, out=labels)
+    if volume.scores is not None:
+        # Plane by plane: little memory.
+        for score, label in zip(core(volume.scores, side), labels, strict=True):
+            score[...] = _agreeing(np, 1 - score, label == FOREGROUND)

@@ -14,6 +14,9 @@ from picket_gpu.preprocess import blur_radius
 FLOAT = 4  # bytes
 BLUR_ARRAYS = 5
 BLUR_BLOCK = 256 * MIB
+REPORT_BYTES = 5  # of a voxel, to find connected components, up to
+REPORT_MOST = 5 * 2**23  # bytes, since larger volumes are binned first
+REPORT_SLICES = 16 * MIB
 MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
 
 
@@ -52,7 +55,7 @@ class MemoryPlan:
 def plan_memory(
     backend: Backend,
     windows: WindowSet,
-    methods: int,
+    label_bytes: int,
     budget: int | None = None,
     sigma: float = 2.0,
 ) -> MemoryPlan:
@@ -60,7 +63,7 @@ def plan_memory(
 
     Args:
         windows: those used for fitting.
-        methods: number of clustering methods, each with a label volume.
+        label_bytes: of one voxel: 1 for each clustering method, 3 with scores.
         budget: bytes for all arrays; None for the backend's default.
         sigma: of the blur, in voxels.
 
@@ -69,18 +72,19 @@ def plan_memory(
     """
     depth = windows.volume_shape[0]
     volume = FLOAT * prod(windows.volume_shape)
-    labels = methods * volume // FLOAT
+    labels = label_bytes * volume // FLOAT
     # k-means keeps up to five arrays of this size: the subset, two bands and their pieces.
     subset_array = max(8 * MIB, min(volume // 4, 128 * MIB))
     parts = _Parts(backend, windows, backend.tile_bytes, subset_array)
     if backend.streams:
         fixed = volume + max(labels + parts.bytes, _blur_bytes(windows, sigma, 1))
-    else:  # beside the volume its blur, or labels and a copy of one to write
-        fixed = volume + max(volume, labels + volume // FLOAT) + parts.bytes
+    else:  # beside the volume its blur, or labels and what is made of them
+        report = REPORT_SLICES + min(REPORT_BYTES * volume // FLOAT, REPORT_MOST)
+        fixed = volume + max(volume, labels + max(volume // FLOAT, report)) + parts.bytes
     if budget is None:
         budget = backend.default_budget(volume, fixed)
     if backend.streams and (budget < fixed or volume > FLOAT * MOST_ELEMENTS):
-        return _plan_streaming(backend, windows, methods, budget, sigma)
+        return _plan_streaming(backend, windows, label_bytes, budget, sigma)
     if budget < fixed:
         raise _too_little(budget, fixed, windows)
     cache = budget - volume - labels - parts.bytes if backend.streams else budget - fixed
@@ -93,14 +97,14 @@ def plan_memory(
 def check_library(
     backend: Backend,
     windows: WindowSet,
-    methods: int,
+    label_bytes: int,
     plan: MemoryPlan,
     modes: Sequence[FeatureMode],
 ) -> None:
     """Whether a library's k-means can hold the feature matrix of each mode.
 
     Args:
-        methods: as for `plan_memory`.
+        label_bytes: as for `plan_memory`.
         plan: that was made.
 
     Raises:
@@ -109,7 +113,7 @@ def check_library(
     for mode in modes:
         features = mode.num_distinct(windows.side)
         if not plan.holds_matrix(windows.count, features):
-            rich = plan_memory(backend, windows, methods, 2**62)
+            rich = plan_memory(backend, windows, label_bytes, 2**62)
             if rich.slab_planes is not None:
                 raise PicketError("kmeans_engine: cuml cannot be used on a volume of this size")
             needed = rich.budget - rich.cache_bytes + _library_bytes(windows.count, features)
@@ -126,14 +130,14 @@ def _library_bytes(windows: int, features: int) -> int:
 
 
 def _plan_streaming(
-    backend: Backend, windows: WindowSet, methods: int, budget: int, sigma: float
+    backend: Backend, windows: WindowSet, label_bytes: int, budget: int, sigma: float
 ) -> MemoryPlan:
     """A quarter of the budget for tiles and one for k-means; slabs and labels share the rest."""
     depth, rows, columns = windows.volume_shape
     plane = FLOAT * rows * columns
     margin = windows.side - 1
     overlap = 2 * plane * margin
-    each = 2 * plane + methods * rows * columns  # two slabs, and labels of one
+    each = 2 * plane + label_bytes * rows * columns  # two slabs, and labels of one
     # Slabs of less than twice their overlap would mostly be sent twice.
     least = max(2 * (margin * each + overlap), _blur_bytes(windows, sigma, 1))
     if budget < least:

@@ -19,11 +19,12 @@ from mrcfile.mrcfile import MrcFile
 
 from picket_gpu.backend import available_threads
 from picket_gpu.config import S1Config
+from picket_gpu.errors import PicketError
 from picket_gpu.labels import FOREGROUND, UNLABELLED, core
 from picket_gpu.tomogram import TomogramHeader
 from picket_gpu.workflows import Segmentation
 
-GROUP, DATASET = "segmentations", "semantic_segmentation"
+GROUP, DATASET, SCORES = "segmentations", "semantic_segmentation", "particle_score"
 CHUNK = (16, 256, 256)
 
 
@@ -65,40 +66,38 @@ def attributes(
     }
 
 
-def write_hdf5(path: Path, labels: np.ndarray, attributes: Mapping[str, Any]) -> None:
-    """Write labels and attributes to ``path``; None becomes the text "None".
+def write_hdf5(
+    path: Path, labels: np.ndarray, scores: np.ndarray | None, attributes: Mapping[str, Any]
+) -> None:
+    """Write labels, scores if there are any, and attributes to ``path``; None becomes "None".
 
     Args:
         labels: int8, (z, y, x); -1 where there is no label.
+        scores: float16, (z, y, x).
     """
-    chunks = tuple(min(n, side) for n, side in zip(labels.shape, CHUNK, strict=True))
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group(GROUP)
-        dataset = group.create_dataset(
-            DATASET,
-            labels.shape,
-            labels.dtype,
-            chunks=chunks,
-            compression="gzip",
-            compression_opts=1,
-        )
-        _write_chunks(dataset, labels)
+        _write_dataset(group, DATASET, labels)
+        if scores is not None:
+            _write_dataset(group, SCORES, scores)
         for name, value in attributes.items():
             group.attrs[name] = "None" if value is None else value
 
 
-def _write_chunks(dataset: h5py.Dataset, labels: np.ndarray) -> None:
+def _write_dataset(group: h5py.Group, name: str, volume: np.ndarray) -> None:
     """Compress chunks in threads, as HDF5's gzip filter would one after the other."""
+    chunks = tuple(min(n, side) for n, side in zip(volume.shape, CHUNK, strict=True))
+    dataset = group.create_dataset(
+        name, volume.shape, volume.dtype, chunks=chunks, compression="gzip", compression_opts=1
+    )
 
     def compressed(corner: tuple[int, ...]) -> bytes:
-        chunk = np.zeros(dataset.chunks, labels.dtype)  # those at the ends are filled up
-        part = labels[tuple(slice(c, c + n) for c, n in zip(corner, chunk.shape, strict=True))]
+        chunk = np.zeros(chunks, volume.dtype)  # those at the ends are filled up
+        part = volume[tuple(slice(c, c + n) for c, n in zip(corner, chunks, strict=True))]
         chunk[tuple(slice(n) for n in part.shape)] = part
         return zlib.compress(chunk.data, level=1)
 
-    corners = product(
-        *(range(0, n, step) for n, step in zip(labels.shape, dataset.chunks, strict=True))
-    )
+    corners = product(*(range(0, n, step) for n, step in zip(volume.shape, chunks, strict=True)))
     threads = available_threads()
     with ThreadPoolExecutor(threads) as pool:
         while some := list(islice(corners, 8 * threads)):  # few in memory at a time
@@ -108,8 +107,19 @@ def _write_chunks(dataset: h5py.Dataset, labels: np.ndarray) -> None:
 
 def write_mrc(path: Path, labels: np.ndarray, header: TomogramHeader) -> None:
     """Write label 1 as an int8 mask (MRC mode 0), 0 elsewhere, with the tomogram's geometry."""
-    with whole_file(path) as temporary, _MaskFile(temporary, mode="w+") as mrc:
-        mrc.set_data((labels == FOREGROUND).view(np.int8))
+    _write_volume(path, _MaskFile, (labels == FOREGROUND).view(np.int8), header)
+
+
+def write_scores(path: Path, scores: np.ndarray, header: TomogramHeader) -> None:
+    """Write scores, float16 (MRC mode 12), with the tomogram's geometry."""
+    _write_volume(path, _ScoreFile, scores, header)
+
+
+def _write_volume(
+    path: Path, kind: type[MrcFile], volume: np.ndarray, header: TomogramHeader
+) -> None:
+    with whole_file(path) as temporary, kind(temporary, mode="w+") as mrc:
+        mrc.set_data(volume)
         mrc.set_volume()
         mrc.voxel_size = tuple(reversed(header.voxel_size))
         mrc.nstart = header.nstart
@@ -126,6 +136,21 @@ class _MaskFile(MrcFile):  # type: ignore[misc]
         self.header.dmean, self.header.rms = share, (share * (1 - share)) ** 0.5
 
 
+class _ScoreFile(MrcFile):  # type: ignore[misc]
+    """An MRC file in float16, whose statistics are summed in float64 section by section."""
+
+    def update_header_stats(self) -> None:
+        low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
+        for section in self.data:
+            precise = section.astype(np.float64)
+            low, high = min(low, precise.min()), max(high, precise.max())
+            total += precise.sum()
+            squares += np.vdot(precise, precise)
+        mean = total / self.data.size
+        self.header.dmin, self.header.dmax, self.header.dmean = low, high, mean
+        self.header.rms = max(squares / self.data.size - mean**2, 0) ** 0.5
+
+
 def read_labels(path: Path, side: int) -> np.ndarray:
     """Labels from a file of either kind, int8, (z, y, x), -1 where there is no label.
 
@@ -139,6 +164,21 @@ def read_labels(path: Path, side: int) -> np.ndarray:
     labels = np.full(mask.shape, UNLABELLED, dtype=np.int8)
     core(labels, side)[...] = core(mask, side)
     return labels
+
+
+def read_scores(path: Path) -> np.ndarray:
+    """Scores that belong to the labels in ``path``, float16, (z, y, x).
+
+    Raises:
+        PicketError: none were saved.
+    """
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            if SCORES in file[GROUP]:
+                return np.asarray(file[GROUP][SCORES])
+    elif (beside := path.with_name(f"{path.stem}_score.mrc")).exists():
+        return np.asarray(mrcfile.read(beside))
+    raise PicketError(f"{path}: holds no scores; run again with scores: true")
 
 
 @contextmanager

@@ -14,7 +14,14 @@ from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config, load_config
 from picket_gpu.console import ConsoleReporter, Reporter
 from picket_gpu.labels import FOREGROUND, core
-from picket_gpu.output import attributes, read_labels, write_hdf5, write_mrc
+from picket_gpu.output import (
+    attributes,
+    read_labels,
+    read_scores,
+    write_hdf5,
+    write_mrc,
+    write_scores,
+)
 from picket_gpu.plan import TomogramPlan, plan_run
 from picket_gpu.preprocess import prepare
 from picket_gpu.tomogram import read_voxels
@@ -57,6 +64,15 @@ class SegmentationResult:
     def labels(self) -> np.ndarray:
         """int8 labels, (z, y, x), read from the file: a hundred tomograms do not fit in memory."""
         return read_labels(self.path, self.neighborhood_size)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float16 scores, (z, y, x), read from the file: how sure label 1 is, 0 to 1.
+
+        Raises:
+            PicketError: none were saved.
+        """
+        return read_scores(self.path)
 
 
 def run_s1(
@@ -123,6 +139,7 @@ def _run(
                 name=str(path),
                 precision=config.precision,
                 kmeans_engine=config.kmeans_engine,
+                scores=config.scores,
             ):
                 results.append(_save(config, plan, result, seconds))
                 reporter.line(_describe(results[-1]))
@@ -142,9 +159,11 @@ def _save(
     for kind, path in files.items():
         if kind == "hdf5":
             details = attributes(config, plan.index, plan.header, result, timestamp)
-            write_hdf5(path, result.labels, details)
-        else:
+            write_hdf5(path, result.labels, result.scores, details)
+        elif kind == "mrc":
             write_mrc(path, result.labels, plan.header)
+        elif result.scores is not None:
+            write_scores(path, result.scores, plan.header)
     ones = int(np.count_nonzero(result.labels == FOREGROUND))
     labelled = core(result.labels, config.neighborhood_size).size
     return SegmentationResult(

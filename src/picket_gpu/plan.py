@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picket_gpu.backend import MIB, Backend
-from picket_gpu.config import FileKind, S1Config
+from picket_gpu.config import S1Config
 from picket_gpu.errors import PicketError
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
 from picket_gpu.tomogram import TomogramHeader, read_header
 
-_SUFFIX: dict[FileKind, str] = {"hdf5": ".h5", "mrc": ".mrc"}
+_ENDINGS = {"hdf5": ".h5", "mrc": ".mrc", "score": "_score.mrc"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TomogramPlan:
         windows: those used for fitting.
         memory: how the budget is spent.
         directory: of the outputs.
-        kinds: of files.
+        kinds: of files for each workflow: hdf5, mrc, score.
     """
 
     index: int
@@ -33,12 +33,12 @@ class TomogramPlan:
     windows: WindowSet
     memory: MemoryPlan
     directory: Path
-    kinds: list[FileKind]
+    kinds: list[str]
 
-    def files(self, mode: str, method: str) -> dict[FileKind, Path]:
-        """Files of one workflow."""
+    def files(self, mode: str, method: str) -> dict[str, Path]:
+        """Files of one workflow, by their kind."""
         stem = f"segmentation_{self.index}_{mode}_{method}"
-        return {kind: self.directory / (stem + _SUFFIX[kind]) for kind in self.kinds}
+        return {kind: self.directory / (stem + _ENDINGS[kind]) for kind in self.kinds}
 
 
 def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[TomogramPlan]:
@@ -107,8 +107,11 @@ def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPl
         config.seed,
         name=str(entry.tomogram),
     )
-    methods = len(config.clustering_methods)
-    memory = plan_memory(backend, windows, methods, config.memory_budget, config.blur_sigma)
+    labels = len(config.clustering_methods) * (3 if config.scores else 1)
+    memory = plan_memory(backend, windows, labels, config.memory_budget, config.blur_sigma)
     if config.kmeans_engine == "cuml":
-        check_library(backend, windows, methods, memory, config.feature_extraction_params)
-    return TomogramPlan(index, header, windows, memory, config.directory, config.save)
+        check_library(backend, windows, labels, memory, config.feature_extraction_params)
+    kinds: list[str] = list(config.save)
+    if config.scores and "mrc" in kinds:
+        kinds.append("score")
+    return TomogramPlan(index, header, windows, memory, config.directory, kinds)

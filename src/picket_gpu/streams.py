@@ -149,7 +149,7 @@ class Coordinates:
 
 def whitened(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:
     """(z, 1) from (x, 1): (raw + 1, windows) and (raw + 1, k + 1) to (windows, k + 1) float32,
-    an array of ``scratch``.
+    an array of ``scratch``; or any other affine map of x.
 
     Windows are rows here, where BLAS multiplies by small matrices fastest.
     """

@@ -33,6 +33,8 @@ class Segmentation:
         mode: feature mode.
         method: clustering method.
         labels: int8, shape of the volume; 0 background, 1 the rarer cluster, -1 no window.
+        scores: float16 in [0, 1], how sure label 1 is, above 0.5 where it is given; None if not
+            asked for.
         model: the fitted clusters.
         num_windows: windows used for fitting.
         timings: seconds for ``features`` (statistics and scaling, which the methods of a mode
@@ -43,6 +45,7 @@ class Segmentation:
     mode: FeatureMode
     method: Method
     labels: np.ndarray
+    scores: np.ndarray | None
     model: KMeans | GaussianMixture
     num_windows: int
     timings: dict[str, float]
@@ -59,6 +62,7 @@ def segment_prepared(
     name: str = "volume",
     precision: Precision = "float32",
     kmeans_engine: KMeansEngine = "auto",
+    scores: bool = False,
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
 
@@ -73,6 +77,7 @@ def segment_prepared(
         name: what to call the volume in an error.
         precision: of the mixture's products, where the device offers more than one.
         kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
+        scores: whether to tell how sure each label is.
 
     Raises:
         PicketError: the windows used for fitting are all alike, or as told of ``kmeans_engine``.
@@ -80,12 +85,13 @@ def segment_prepared(
     moments: dict[str, np.ndarray] = {}
     for mode in modes:
         job = ModeJob(
-            backend, prepared, windows, mode, plan, reporter, name, precision, kmeans_engine
+            backend, prepared, windows, mode, plan, reporter, name, precision, kmeans_engine, scores
         )
         job, fit = _until_it_fits(job, ModeJob.fit, methods, moments)
         job, results = _until_it_fits(job, ModeJob.label, methods, fit)
         plan = job.plan
-        yield from results
+        while results:  # none is kept here: they are as large as a quarter of the volume
+            yield results.pop(0)
 
 
 def _until_it_fits(
@@ -127,6 +133,7 @@ class ModeJob:
     name: str
     precision: Precision
     kmeans_engine: KMeansEngine
+    scores: bool
 
     @property
     def tile_windows(self) -> int:
@@ -182,18 +189,18 @@ class ModeJob:
         self.reporter.status(f"{mode.mode}: labels")
         decisions = [fit.models[method].decision(backend) for method in methods]
         everything = self._stream(all_windows(windows.volume_shape, windows.side))
-        volumes = label_volume(everything, decisions, mode.raw_kind == "voxels")
+        volumes = label_volume(everything, decisions, mode.raw_kind == "voxels", self.scores)
         seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
         return [
             Segmentation(
                 mode,
                 method,
-                labels,
+                *volume,
                 fit.models[method],
                 windows.count,
                 seconds | {"clustering": fit.clustering[method]},
             )
-            for method, labels in zip(methods, volumes, strict=True)
+            for method, volume in zip(methods, volumes, strict=True)
         ]
 
     def _stream(self, chosen: WindowSet) -> RawFeatures:

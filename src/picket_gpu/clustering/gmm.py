@@ -43,7 +43,7 @@ class GaussianMixture:
     converged: bool
 
     def decision(self, backend: Backend) -> Decision:
-        """By log-odds."""
+        """By log-odds. The score is the posterior of component 1."""
         xp = backend.xp
         matrix = backend.upload(self.whitening.matrix.T.astype(np.float32))
         log_odds = backend.upload(self.log_odds.astype(np.float32))
@@ -53,7 +53,11 @@ class GaussianMixture:
             product = xp.matmul(z, log_odds, out=scratch.array("product", z.shape))
             return backend.operations.row_dots(z, product, scratch)
 
-        return Decision(decide)
+        def posterior(_: Array, odds: Array, __: Scratch) -> Array:
+            decay = xp.exp(-xp.abs(odds))
+            return xp.where(odds > 0, 1, decay) / (1 + decay)
+
+        return Decision(decide, posterior)
 
 
 def fit_gmm(

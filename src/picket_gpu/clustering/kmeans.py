@@ -20,7 +20,7 @@ from picket_gpu.backend import Backend, Lloyd
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.labels import Decision
 from picket_gpu.operations import Array, Scratch
-from picket_gpu.streams import RawFeatures
+from picket_gpu.streams import RawFeatures, whitened
 
 MAX_ITERATIONS = 300
 START_WINDOWS = 4096  # of which k-means++ draws two
@@ -50,9 +50,32 @@ class KMeans:
         return np.append(normal, -0.5 * normal @ self.centres.sum(axis=0))
 
     def decision(self, backend: Backend) -> Decision:
-        """By the side of the plane."""
+        """By the side of the plane. The score is d0 / (d0 + d1), distances to the two centres."""
+        xp = backend.xp
         plane = backend.upload(self.plane.astype(np.float32))
-        return Decision(lambda x, _: plane @ x, self.plane)
+        from_middle = backend.upload(self._from_middle.T.astype(np.float32))
+        away = self.centres[1] - self.centres[0]
+        quarter = float(away @ self.metric @ away) / 4
+
+        def relative_distance(x: Array, margin: Array, scratch: Scratch) -> Array:
+            # d0^2 and d1^2 are the mean of the two plus and minus the margin, and that mean is the
+            # squared distance to the point between the centres plus (distance of centres / 2)^2.
+            y = whitened(backend, x, from_middle, scratch)
+            mean = backend.operations.row_dots(y, y, scratch) + quarter
+            d0 = xp.sqrt(xp.maximum(mean + margin, 0))
+            d1 = xp.sqrt(xp.maximum(mean - margin, 0))
+            return d0 / (d0 + d1)
+
+        return Decision(lambda x, _: plane @ x, relative_distance, self.plane)
+
+    @property
+    def _from_middle(self) -> np.ndarray:
+        """(m, raw + 1), from (x, 1) to coordinates whose squares sum to the squared distance from
+        the point between the centres."""
+        squares, basis = np.linalg.eigh(self.metric)
+        kept = squares > squares[-1] * np.finfo(np.float32).eps ** 2
+        root = np.sqrt(squares[kept])[:, None] * basis[:, kept].T
+        return np.hstack([root, -root @ self.centres.mean(axis=0)[:, None]])
 
 
 def fit_kmeans(
