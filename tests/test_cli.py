@@ -47,9 +47,14 @@ GOOD: dict[str, Any] = {
 }
 WINDOWS = (8 - 2) * (14 - 2) * (16 - 2)  # between the limits
 STEMS = [f"segmentation_0_{mode}_{method}" for mode in FEATURES for method in ("kmeans", "gmm")]
-FILES = {f"{stem}{suffix}" for stem in STEMS for suffix in (".h5", ".mrc")}
-# One workflow, where the number of workflows does not matter.
-ONE = {"feature_extraction_params": [{"mode": "intensities"}], "clustering_methods": ["kmeans"]}
+REPORT = {"report.html", "preview_0.png"}
+FILES = {f"{stem}{suffix}" for stem in STEMS for suffix in (".h5", ".mrc")} | REPORT
+# One workflow and no report, where these do not matter.
+ONE = {
+    "feature_extraction_params": [{"mode": "intensities"}],
+    "clustering_methods": ["kmeans"],
+    "report": False,
+}
 
 # Rich takes these as a terminal; some CI services set them.
 ENVIRONMENT = {

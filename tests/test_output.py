@@ -103,6 +103,9 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
         assert seconds[2] == pytest.approx(seconds[0] + seconds[1])
         when = datetime.fromisoformat(attributes.pop("timestamp_s1"))
         assert abs(datetime.now(when.tzinfo) - when).total_seconds() < 3600
+        assert attributes.pop("blur_sigma") == 2.0
+        assert attributes.pop("iterations") > 0
+        assert attributes.pop("converged")
         assert not attributes  # no others
 
 
@@ -124,7 +127,7 @@ def test_mrc_is_valid_and_keeps_the_geometry(run, workflow):
 def test_results_say_what_the_files_hold(run):
     directory, tomogram, results = run
     assert len(results) == 12
-    assert sorted(directory.iterdir()) == sorted(
+    assert sorted(directory.glob("segmentation_*")) == sorted(
         p for r in results for p in (r.path, r.path.with_suffix(".mrc"))
     )
     for result in results:
@@ -148,6 +151,7 @@ def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
         "clustering_methods": ["gmm"],
         "output_dir": tmp_path,
         "save": ["mrc"],
+        "report": False,
         "device": "cpu",
     }
     (result,) = run_s1(config, quiet=True)

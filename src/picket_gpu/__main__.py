@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from picket_gpu import __version__
@@ -12,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run S1 as told on the command line.
 
     Returns:
-        Exit code: 0, or 2 for a fault of the input, 1 for one of the system, 130 if interrupted.
+        Exit code, see `exit_code`.
     """
     parser = argparse.ArgumentParser(
         prog="picket-gpu",
@@ -28,12 +29,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     options = parser.parse_args(arguments)
+    return exit_code(lambda: _run(options))
 
+
+def exit_code(run: Callable[[], None]) -> int:
+    """Run, and tell an error in one line.
+
+    Returns:
+        0, or 2 for a fault of the input, 1 for one of the system, 130 if interrupted.
+    """
     # After parsing, so that --help and --version answer at once.
     from picket_gpu.errors import PicketError
 
     try:
-        _run(options)
+        run()
     except PicketError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

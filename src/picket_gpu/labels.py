@@ -92,6 +92,11 @@ class _Parts:
     ones: int
 
 
+def share_of_ones(labels: np.ndarray, side: int) -> float:
+    """Of the labelled voxels of a volume, how many have label 1."""
+    return float(np.count_nonzero(labels == FOREGROUND) / core(labels, side).size)
+
+
 class _Block(NamedTuple):
     """Planes of a volume on the device, and the part of them that has labels."""
 

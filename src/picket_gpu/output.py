@@ -55,6 +55,10 @@ def attributes(
         "time_taken_for_clustering": clustering,
         "time_taken_for_s1": features + clustering,
         "timestamp_s1": timestamp,
+        # For the report.
+        "blur_sigma": config.blur_sigma,
+        "iterations": result.model.iterations,
+        "converged": result.model.converged,
         # S2 fills these in.
         "z_lb_for_particle_extraction": None,
         "z_ub_for_particle_extraction": None,

@@ -13,7 +13,7 @@ from picket_gpu.backend import Backend, select_backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config, load_config
 from picket_gpu.console import ConsoleReporter, Reporter
-from picket_gpu.labels import FOREGROUND, core
+from picket_gpu.labels import share_of_ones
 from picket_gpu.output import (
     attributes,
     read_labels,
@@ -23,7 +23,9 @@ from picket_gpu.output import (
     write_scores,
 )
 from picket_gpu.plan import TomogramPlan, plan_run
-from picket_gpu.preprocess import prepare
+from picket_gpu.preprocess import Prepared, prepare
+from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
+from picket_gpu.report.write import INDEX, ReportWriter
 from picket_gpu.tomogram import read_voxels
 from picket_gpu.workflows import Segmentation, segment_prepared
 
@@ -109,6 +111,8 @@ def run_s1(
     with console.bar(len(plans) * workflows):
         results = _run(config, backend, plans, console)
     console.line(f"{len(results)} segmentations in {config.directory}")
+    if config.report:
+        console.line(f"Report: {config.directory / INDEX}")
     console.table(_summary(results))
     return results
 
@@ -117,6 +121,8 @@ def _run(
     config: S1Config, backend: Backend, plans: list[TomogramPlan], reporter: Reporter
 ) -> list[SegmentationResult]:
     results = []
+    indices = [plan.index for plan in plans]
+    writer = ReportWriter(config.directory, config.dataset_name, indices) if config.report else None
     with backend.exclusive():
         for plan in plans:
             path = plan.header.path
@@ -128,6 +134,7 @@ def _run(
             )
             backend.synchronize()
             seconds = time.perf_counter() - started
+            report = _begin_report(config, backend, plan, prepared) if writer else None
             for result in segment_prepared(
                 backend,
                 prepared,
@@ -143,8 +150,13 @@ def _run(
             ):
                 results.append(_save(config, plan, result, seconds))
                 reporter.line(_describe(results[-1]))
+                if report:
+                    report.add(_workflow(results[-1]), result.labels)
+                del result  # as large as a quarter of the volume
                 reporter.advance()
             del prepared  # before the next one takes its place
+            if writer and report:
+                writer.write(report)
     return results
 
 
@@ -164,18 +176,45 @@ def _save(
             write_mrc(path, result.labels, plan.header)
         elif result.scores is not None:
             write_scores(path, result.scores, plan.header)
-    ones = int(np.count_nonzero(result.labels == FOREGROUND))
-    labelled = core(result.labels, config.neighborhood_size).size
     return SegmentationResult(
         path=files.get("hdf5") or next(iter(files.values())),
         tomogram=plan.header.path,
         mode=result.mode.mode,
         method=result.method,
         timings=result.timings | {"files": time.perf_counter() - started, "volume": volume_seconds},
-        share=ones / labelled,
+        share=share_of_ones(result.labels, config.neighborhood_size),
         iterations=result.model.iterations,
         converged=result.model.converged,
         neighborhood_size=config.neighborhood_size,
+    )
+
+
+def _begin_report(
+    config: S1Config, backend: Backend, plan: TomogramPlan, prepared: Prepared
+) -> TomogramReport:
+    entry = config.inputs[plan.index]
+    subject = Subject(
+        index=plan.index,
+        dataset=config.dataset_name,
+        path=plan.header.path,
+        shape=plan.header.shape,
+        voxel_size=plan.header.voxel_size,
+        lower=entry.lower_z_slice_limit,
+        upper=entry.upper_z_slice_limit,
+        side=config.neighborhood_size,
+    )
+    return begin_report(subject, lambda z: prepared.volume.picture(z, backend.download))
+
+
+def _workflow(result: SegmentationResult) -> Workflow:
+    return Workflow(
+        mode=result.mode,
+        method=result.method,
+        path=result.path if result.path.suffix == ".h5" else None,
+        share=result.share,
+        iterations=result.iterations,
+        converged=result.converged,
+        seconds=result.seconds,
     )
 
 

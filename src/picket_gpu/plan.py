@@ -10,6 +10,7 @@ from picket_gpu.config import S1Config
 from picket_gpu.errors import PicketError
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
+from picket_gpu.report.write import report_names
 from picket_gpu.tomogram import TomogramHeader, read_header
 
 _ENDINGS = {"hdf5": ".h5", "mrc": ".mrc", "score": "_score.mrc"}
@@ -58,7 +59,7 @@ def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[Tomogr
 
 
 def planned_files(config: S1Config, plans: list[TomogramPlan]) -> Iterator[Path]:
-    """Every file that the run would write."""
+    """Every file of a segmentation that the run would write."""
     for plan in plans:
         for mode in config.feature_extraction_params:
             for method in config.clustering_methods:
@@ -84,6 +85,9 @@ def describe_plan(config: S1Config, plans: list[TomogramPlan]) -> Iterator[str]:
     yield "Files:"
     for path in planned_files(config, plans):
         yield f"  {path}"
+    if config.report:
+        for name in report_names([plan.index for plan in plans]):
+            yield f"  {config.directory / name}"
 
 
 def _check_directory(directory: Path) -> None:

@@ -52,6 +52,13 @@ class Volume(Protocol):
     def slab(self, plane: int) -> Slab:
         """The slab of the windows that begin on ``plane``. The one before it may be overwritten."""
 
+    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """Grey values of one plane, (y, x) float32 in host memory, up to offset and scale.
+
+        Args:
+            download: from the device to host memory.
+        """
+
 
 class ResidentVolume:
     """A volume on the device: one slab."""
@@ -64,6 +71,10 @@ class ResidentVolume:
     def slab(self, plane: int) -> Slab:
         """All of it."""
         return Slab(self.data, 0)
+
+    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """Grey values of one plane, (y, x) float32 in host memory."""
+        return download(self.data[z])
 
 
 class StreamedVolume:
@@ -110,6 +121,11 @@ class StreamedVolume:
             self._here = number
             self._begin((number + 1) % self._slabs)
         return Slab(self._data, number * self.step)
+
+    def picture(self, z: int, _: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """Grey values of one plane before scaling, (y, x) float32 in host memory."""
+        plane: np.ndarray = self._host[z]
+        return plane
 
     def _begin(self, number: int) -> None:
         first = number * self.step

@@ -1,0 +1,135 @@
+"""The page of one tomogram: a single HTML file that asks nothing of a network."""
+
+import html
+import json
+import re
+from base64 import b64encode
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from picket_gpu.report.collect import Findings, Subject, TomogramReport
+from picket_gpu.report.components import SMALLEST
+
+MOST_BYTES = 12_000_000
+BINS = 24  # of the plot of diameters, at most
+
+
+def tomogram_page(report: TomogramReport, links: dict[str, str]) -> str:
+    """The page of a tomogram, of at most `MOST_BYTES`: every second slice is left out until it is.
+
+    Args:
+        links: file names of other pages: index, previous, next.
+    """
+    slices = range(len(report.layout.places))
+    while True:
+        page = render("viewer", report.subject.path.name, _data(report, links, slices))
+        if len(page) <= MOST_BYTES or len(slices) == 1:
+            return page
+        slices = slices[::2]
+
+
+def render(name: str, title: str, data: Any) -> str:
+    """A page from the files in web/, in ASCII."""
+    web = files("picket_gpu.report") / "web"
+    # No character of a name can end the script element or begin another.
+    content = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data))
+    parts = {
+        "title": html.escape(title),
+        "style": (web / "style.css").read_text(encoding="utf-8"),
+        "data": content,
+        "script": "\n".join(
+            (web / file).read_text(encoding="utf-8") for file in ("common.js", f"{name}.js")
+        ),
+    }
+    template = (web / f"{name}.html").read_text(encoding="utf-8")
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def describe(subject: Subject) -> dict[str, Any]:
+    """What every page says of a tomogram."""
+    return {
+        "index": subject.index,
+        "name": subject.path.name,
+        "path": str(subject.path),
+        "shape": subject.shape,
+        "voxelSize": subject.voxel_size,
+        "limits": [subject.lower, subject.upper],
+    }
+
+
+def describe_workflow(findings: Findings) -> dict[str, Any]:
+    """What every page says of a segmentation."""
+    workflow = findings.workflow
+    return {
+        "mode": workflow.mode,
+        "method": workflow.method,
+        "share": workflow.share,
+        "file": None if workflow.path is None else yaml_text(workflow.path),
+    }
+
+
+def yaml_text(path: Path) -> str:
+    """An absolute path as a YAML scalar that holds whatever characters it has."""
+    quoted: str = yaml.safe_dump(str(path.absolute()), default_style='"', width=float("inf"))
+    return quoted.removesuffix("\n")
+
+
+def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[str, Any]:
+    subject, layout, grey = report.subject, report.layout, report.grey
+    rows, columns = layout.pixels
+    return describe(subject) | {
+        "dataset": subject.dataset,
+        "links": links,
+        "border": -(-(subject.side // 2) // layout.binning),
+        "rows": rows,
+        "columns": columns,
+        "binning": layout.binning,
+        "places": [layout.places[n] for n in slices],
+        "histogram": grey.histogram.tolist(),
+        "grey": [_text(grey.jpegs[n]) for n in slices],
+        "smallest": SMALLEST,
+        "workflows": [
+            describe_workflow(findings)
+            | {
+                "iterations": findings.workflow.iterations,
+                "converged": findings.workflow.converged,
+                "seconds": findings.workflow.seconds,
+                "separation": findings.separation,
+                "components": _components(findings, subject),
+                "bits": [_text(findings.slices.bits[n]) for n in slices],
+            }
+            for findings in report.findings
+        ],
+    }
+
+
+def _components(findings: Findings, subject: Subject) -> dict[str, Any]:
+    """Numbers and the histogram of diameters, in nm, or voxels where their size is not known."""
+    components = findings.components
+    known = all(subject.voxel_size)
+    diameters = components.diameters(subject.voxel_size if known else (1, 1, 1))
+    diameters = diameters / 10 if known else diameters
+    described: dict[str, Any] = {
+        "count": len(diameters),
+        "smaller": components.smaller,
+        "largest": components.largest,
+        "binning": components.binning,
+        "unit": "nm" if known else "voxels",
+    }
+    if len(diameters):
+        # Sizes span powers of ten, so bins are even in the logarithm.
+        low, high = diameters.min() * 0.99, diameters.max() * 1.01
+        edges = np.geomspace(low, high, min(BINS, 4 + len(diameters)) + 1)
+        described["counts"] = np.histogram(diameters, edges)[0].tolist()
+        described["edges"] = edges.tolist()
+        described["quantiles"] = np.quantile(diameters, (0.1, 0.5, 0.9)).tolist()
+    return described
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode("ascii")

@@ -1,0 +1,67 @@
+"use strict";
+
+// What both pages need. Names go into the page as text nodes only, never as HTML.
+
+const DATA = JSON.parse(byId("data").textContent);
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function workflowName(workflow) {
+  return `${workflow.mode} ${workflow.method}`;
+}
+
+function percent(share) {
+  return `${(100 * share).toFixed(1)}%`;
+}
+
+// Three significant digits, without an exponent.
+function short(value) {
+  return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+function describeVolume(tomogram) {
+  const [z, y, x] = tomogram.shape;
+  const size = tomogram.voxelSize;
+  const known = size.every((length) => length > 0);
+  const [dz, dy, dx] = size.map(short);
+  const voxel = dz === dy && dy === dx ? dx : `${dz} \u00d7 ${dy} \u00d7 ${dx}`;
+  const text = `${z} \u00d7 ${y} \u00d7 ${x} voxels (z y x)`;
+  return known ? `${text} of ${voxel} \u00c5` : `${text} of unknown size`;
+}
+
+// Entries as S2 reads them: {file, particle, lower, upper}; files are YAML already.
+function s2Inputs(entries) {
+  const lines = ["inputs:"];
+  for (const { file, particle, lower, upper } of entries) {
+    lines.push(`  - segmentation: ${file}`, `    particle_cluster_id: ${particle}`);
+    if (lower !== null) lines.push(`    lower_z-slice_limit: ${lower}`);
+    if (upper !== null) lines.push(`    upper_z-slice_limit: ${upper}`);
+  }
+  return lines.join("\n") + "\n";
+}
+
+function showYaml(text) {
+  const box = byId("yaml");
+  box.value = text;
+  box.rows = Math.min(20, text.split("\n").length);
+  byId("copied").value = "";
+}
+
+byId("copy").addEventListener("click", async () => {
+  const box = byId("yaml");
+  try {
+    await navigator.clipboard.writeText(box.value);
+  } catch {
+    box.select(); // where a page may not write to the clipboard, it may copy what is selected
+    document.execCommand("copy");
+  }
+  byId("copied").value = "copied";
+});

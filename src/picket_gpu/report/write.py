@@ -1,0 +1,88 @@
+"""The files of a report: a page and a preview for each tomogram, and an index of several."""
+
+import io
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from picket_gpu.output import whole_file
+from picket_gpu.report.collect import TomogramReport
+from picket_gpu.report.page import describe, describe_workflow, render, tomogram_page
+from picket_gpu.report.preview import preview
+from picket_gpu.report.slices import QUALITY
+
+INDEX = "report.html"
+THUMBNAIL = 96  # pixels of the longer side
+
+
+class ReportWriter:
+    """Writes the report of a run, each tomogram's part as soon as it is complete.
+
+    One tomogram has its page in report.html. Of several, each has a page of its own, and
+    report.html leads to those that are done.
+    """
+
+    def __init__(self, directory: Path, dataset: str, indices: list[int]) -> None:
+        """
+        Args:
+            directory: of the files.
+            dataset: name of the data set.
+            indices: of all tomograms of the run.
+        """
+        self._directory = directory
+        self._dataset = dataset
+        self._indices = indices
+        self._done: list[dict[str, Any]] = []
+
+    def write(self, report: TomogramReport) -> None:
+        """Write the page and the preview of a tomogram, and the index of all so far."""
+        index = report.subject.index
+        with whole_file(self._directory / preview_name(index)) as temporary:
+            preview(report).save(temporary, "PNG", optimize=True)
+        self._write(self._page(index), tomogram_page(report, self._links(index)))
+        if len(self._indices) > 1:
+            self._done.append(self._entry(report))
+            data = {"dataset": self._dataset, "tomograms": self._done}
+            self._write(INDEX, render("index", self._dataset, data))
+
+    def _write(self, name: str, page: str) -> None:
+        with whole_file(self._directory / name) as temporary:
+            temporary.write_text(page, encoding="ascii")
+
+    def _page(self, index: int) -> str:
+        return INDEX if len(self._indices) == 1 else f"report_{index}.html"
+
+    def _links(self, index: int) -> dict[str, str]:
+        place = self._indices.index(index)
+        links = {"index": INDEX} if len(self._indices) > 1 else {}
+        if place > 0:
+            links["previous"] = self._page(self._indices[place - 1])
+        if place + 1 < len(self._indices):
+            links["next"] = self._page(self._indices[place + 1])
+        return links
+
+    def _entry(self, report: TomogramReport) -> dict[str, Any]:
+        """A tomogram's row of the index."""
+        image = Image.fromarray(report.grey.central[1])
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=QUALITY)
+        encoded = b64encode(buffer.getvalue()).decode("ascii")
+        return describe(report.subject) | {
+            "page": self._page(report.subject.index),
+            "thumbnail": f"data:image/jpeg;base64,{encoded}",
+            "workflows": [describe_workflow(findings) for findings in report.findings],
+        }
+
+
+def preview_name(index: int) -> str:
+    """Of a tomogram's contact sheet."""
+    return f"preview_{index}.png"
+
+
+def report_names(indices: list[int]) -> list[str]:
+    """Every file of the report of a run over tomograms with these indices."""
+    pages = [f"report_{index}.html" for index in indices] if len(indices) > 1 else []
+    return [INDEX, *pages, *map(preview_name, indices)]
