@@ -268,6 +268,7 @@ def test_enlarging_and_back_by_keyboard(page):
     assert large.size["height"] < page.execute_script("return window.innerHeight")
     page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     drawn(page, 51)
+    assert the(page, "#large-z").text == "z 51"
     the(page, "#large-next").click()
     assert the(page, "#large-title").text == "intensities kmeans"
     page.switch_to.active_element.send_keys("1")

@@ -40,7 +40,7 @@ class ReportWriter:
         """Write the page and the preview of a tomogram, and the index of all so far."""
         index = report.subject.index
         with whole_file(self._directory / preview_name(index)) as temporary:
-            preview(report).save(temporary, "PNG", optimize=True)
+            preview(report).save(temporary, "PNG")
         self._write(self._page(index), tomogram_page(report, self._links(index)))
         if len(self._indices) > 1:
             self._done.append(self._entry(report))

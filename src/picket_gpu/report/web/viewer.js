@@ -118,6 +118,7 @@ function goTo(slice) {
   slider.value = state.slice;
   slider.ariaValueText = `z ${places[state.slice]}`;
   byId("z").value = `${places[state.slice]} of 0 to ${DATA.shape[0] - 1}`;
+  byId("large-z").value = `z ${places[state.slice]}`;
   draw();
 }
 
