@@ -23,7 +23,8 @@ from benchmarks.machine import device_memory
 from benchmarks.volumes import demo_volume
 from picket_gpu.backend import Backend, select_backend
 from picket_gpu.clustering import fit_gmm, fit_kmeans
-from picket_gpu.clustering.kmeans import START_WINDOWS, _feature_matrix, _plus_plus
+from picket_gpu.clustering.kmeans import START_WINDOWS, _plus_plus
+from picket_gpu.clustering.library import feature_matrix
 from picket_gpu.features import Intensities
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
@@ -90,7 +91,7 @@ def sklearn_mixture(backend: Backend, stream: Callable[[int], RawFeatures], wind
 
 def _matrix(features: RawFeatures, width: int) -> Any:
     """The features, and zeros up to ``width`` columns."""
-    return _feature_matrix(features, np.eye(width, 126) * (np.arange(126) < 125))
+    return feature_matrix(features, np.eye(width, 126) * (np.arange(126) < 125))
 
 
 RIVALS: dict[str, Rival] = {

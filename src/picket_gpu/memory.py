@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from picket_gpu.backend import MIB, Backend
-from picket_gpu.clustering.kmeans import matrix_width
+from picket_gpu.clustering.library import matrix_width
 from picket_gpu.errors import PicketError
 from picket_gpu.features import FeatureMode
 from picket_gpu.neighborhoods import WindowSet

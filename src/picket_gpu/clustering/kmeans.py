@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from picket_gpu.backend import Backend, Lloyd
+from picket_gpu.clustering.library import centres_by_library
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.labels import Decision
 from picket_gpu.operations import Array, Scratch
@@ -114,7 +115,8 @@ def fit_kmeans(
         model, _ = _lloyd(backend, few, start, np.zeros_like(total), few_total, 0)
     else:
         reporter.status("k-means by a library")
-        model = _by_library(lloyd, features, start, reported, total)
+        centres = centres_by_library(lloyd, features, centres, reported, total)
+        model = KMeans(centres, metric, 0, False)
     model = KMeans(model.centres, metric, 0, False)
     share = min(1.0, few.shape[1] / features.count)
     tolerance = TOLERANCE * features.count
@@ -213,54 +215,3 @@ def _pass(
     if len(places) == 0:
         return ones, xp.empty((len(ones), 0), dtype="float32")
     return ones, features.choose(places).together()
-
-
-def _by_library(
-    lloyd: Lloyd, features: RawFeatures, start: KMeans, reported: np.ndarray, total: np.ndarray
-) -> KMeans:
-    """Centres from a library's labels of all windows."""
-    backend, xp = features.backend, features.backend.xp
-    mean = total[:-1] / total[-1]
-    width = matrix_width(len(reported))
-    to_reported = np.zeros((width, len(total)))
-    to_reported[: len(reported), :-1] = reported
-    to_reported[:, -1] = -to_reported[:, :-1] @ mean  # centred, for float32
-    centres = np.vstack([start.centres.T, np.ones(2)])
-    labels = lloyd(
-        _feature_matrix(features, to_reported),
-        backend.upload((to_reported @ centres).T.astype(np.float32)),
-    )
-    begins = features.begins
-
-    def sum_ones(x: Array, number: int, _: Scratch) -> Array:
-        chosen = labels[begins[number] : begins[number + 1]]
-        return (x @ chosen.astype(x.dtype)).astype(xp.float64)
-
-    ones = backend.download(sum(features.map(sum_ones)))
-    zeros = total - ones
-    if min(ones[-1], zeros[-1]) < 1:
-        return start
-    centres = np.stack([zeros[:-1] / zeros[-1], ones[:-1] / ones[-1]])
-    return KMeans(centres, start.metric, 0, False)
-
-
-def _feature_matrix(features: RawFeatures, to_reported: np.ndarray) -> Array:
-    """Reported features to_reported (x, 1) of every window, (windows, len(to_reported)) float32,
-    C-contiguous."""
-    backend, xp = features.backend, features.backend.xp
-    matrix = xp.empty((features.count, len(to_reported)), dtype="float32")
-    transposed = backend.upload(to_reported.T.astype(np.float32))
-    begins = features.begins
-
-    def fill(x: Array, number: int, _: Scratch) -> None:
-        rows = matrix[begins[number] : begins[number + 1]]
-        xp.matmul(x.T, transposed, out=rows)
-
-    for _ in features.map(fill):
-        pass
-    return matrix
-
-
-def matrix_width(features: int) -> int:
-    """Columns of the matrix that a library gets: vector loads want a multiple of 4."""
-    return -(-features // 4) * 4

@@ -34,20 +34,21 @@ def tomogram_page(report: TomogramReport, links: dict[str, str]) -> str:
 
 def render(name: str, title: str, data: Any) -> str:
     """A page from the files in web/, in ASCII."""
-    web = files("picket_gpu.report") / "web"
     # No character of a name can end the script element or begin another.
     content = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data))
     parts = {
         "title": html.escape(title),
-        "style": (web / "style.css").read_text(encoding="utf-8"),
+        "style": _web("style.css"),
+        "body": _web(f"{name}.html"),
         "data": content,
-        "script": "\n".join(
-            (web / file).read_text(encoding="utf-8") for file in ("common.js", f"{name}.js")
-        ),
+        "script": _web("common.js") + _web(f"{name}.js"),
     }
-    template = (web / f"{name}.html").read_text(encoding="utf-8")
-    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _web("page.html"))
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _web(name: str) -> str:
+    return (files("picket_gpu.report") / "web" / name).read_text(encoding="utf-8")
 
 
 def describe(subject: Subject) -> dict[str, Any]:
