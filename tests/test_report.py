@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 from base64 import b64decode
+from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from zlib import decompress
@@ -16,14 +18,19 @@ import numpy as np
 import pytest
 import yaml
 from conftest import DATA
+from device_double import DeviceDouble
 from PIL import Image
 from scipy import ndimage
 
-from picket_gpu import run_s1
+from picket_gpu import pipeline, run_s1
+from picket_gpu.backend import select_backend
+from picket_gpu.memory import plan_memory
+from picket_gpu.neighborhoods import fit_windows
+from picket_gpu.preprocess import prepare
 from picket_gpu.report.__main__ import main
 from picket_gpu.report.binning import block_sums
 from picket_gpu.report.collect import Subject, Workflow, begin_report
-from picket_gpu.report.components import find_components, foreground
+from picket_gpu.report.components import find_components
 from picket_gpu.report.page import MOST_BYTES, tomogram_page, yaml_text
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import (
@@ -34,6 +41,7 @@ from picket_gpu.report.slices import (
     separation,
 )
 from picket_gpu.report.write import ReportWriter, report_names
+from picket_gpu.volume import StreamedVolume
 
 
 def data_of(page: str) -> dict:
@@ -68,24 +76,19 @@ def test_no_components(value):
     assert (len(found.sizes), found.smaller, found.largest) == (0, 0, 0.0)
 
 
-def test_a_large_volume_is_binned_and_sizes_stay_those_of_voxels():
-    labels = np.zeros((40, 50, 60), dtype=np.int8)
-    labels[8:20, 8:20, 8:20] = 1
-    found = find_components(labels, most_voxels=20_000)
-    assert found.binning == 2
-    assert found.sizes.tolist() == [12**3]
-    assert find_components(labels, most_voxels=1).binning == 31
-    assert find_components(labels[:3], most_voxels=1).binning == 3
-
-
-@pytest.mark.parametrize("binning", [1, 2, 3, 7])
-def test_binning_by_majority(binning):
-    labels = np.random.default_rng(0).integers(-1, 2, (14, 21, 23)).astype(np.int8)
-    ours = foreground(labels, binning)
-    z, y, x = (n // binning for n in labels.shape)
-    whole = labels[: z * binning, : y * binning, : x * binning] == 1
-    blocks = whole.reshape(z, binning, y, binning, x, binning)
-    assert (ours == (blocks.mean(axis=(1, 3, 5)) >= 0.5)).all()
+@pytest.mark.parametrize("block", [1, 2000, 7000, 2**22])
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_blocks_are_joined_as_if_there_were_none(block, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((31, 40, 50)), 1.2)
+    for share in (0.05, 0.3, 0.5):
+        labels = (smooth > np.quantile(smooth, 1 - share)).astype(np.int8)
+        numbered, _ = ndimage.label(labels)
+        sizes = np.sort(np.bincount(numbered.ravel())[1:])
+        found = find_components(labels, block)
+        assert found.sizes.tolist() == sizes[sizes >= 27].tolist()
+        assert found.smaller == (sizes < 27).sum()
+        assert found.largest == pytest.approx(sizes[-1] / sizes.sum())
 
 
 def test_sums_of_blocks_leave_their_input_alone():
@@ -177,6 +180,25 @@ def test_a_page_holds_the_slices(hiv):
     )
 
 
+@pytest.mark.parametrize("slab", [None, 7])
+def test_slices_come_from_a_device_too(slab):
+    """From arrays that are not NumPy's, whether the volume is there or streamed."""
+    volume = mrcfile.read(DATA / "phantom_a.mrc")[:24, :40, :50]
+    device, host = DeviceDouble(), select_backend("cpu")
+    windows = fit_windows(volume.shape, 5)
+    reports = []
+    for backend, planes in ((device, slab), (host, None)):
+        plan = replace(plan_memory(backend, windows, 1), slab_planes=planes)
+        with backend.exclusive():
+            prepared = prepare(backend, volume, 2.0, plan)
+            assert isinstance(prepared.volume, StreamedVolume) == (planes is not None)
+            picture = partial(prepared.volume.picture, download=backend.download)
+            reports.append(begin_report(subject(volume.shape), picture))
+    ours, theirs = (r.grey for r in reports)
+    assert np.corrcoef(ours.sample.ravel(), theirs.sample.ravel())[0, 1] > 0.999999
+    assert (np.abs(ours.central.astype(int) - theirs.central) <= 1).all()
+
+
 def test_a_page_is_at_most_12_mb_whatever_the_labels():
     """Noise does not compress; slices are left out evenly until the page is small enough."""
     shape = (70, 512, 512)
@@ -190,7 +212,7 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
     page = tomogram_page(report, {})
     assert MOST_BYTES / 4 < len(page) <= MOST_BYTES <= 12_000_000
     places = data_of(page)["places"]
-    assert len(set(np.diff(places).round(-1))) == 1
+    assert places == report.layout.places[:: len(report.layout.places) // len(places)]
     assert len(places) < len(report.layout.places)
     assert {len(w["bits"]) for w in data_of(page)["workflows"]} == {len(places)}
 
@@ -198,7 +220,9 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
 def test_pages_ask_nothing_of_a_network(tmp_path, hiv):
     report = begin_report(subject(hiv.shape), lambda z: hiv[z].astype(np.float32))
     report.add(workflow(), (hiv > 20).astype(np.int8))
-    ReportWriter(tmp_path, "set", [0, 1]).write(report)
+    writer = ReportWriter(tmp_path, "set", [0, 1])
+    writer.write(report)
+    writer.write_index()
     for name in ("report.html", "report_0.html"):
         page = (tmp_path / name).read_text()
         assert page.isascii()
@@ -301,6 +325,18 @@ def test_a_run_of_several_writes_an_index_and_pages(run):
     }
 
 
+def test_a_run_on_a_device_has_the_same_report(run, tmp_path, monkeypatch):
+    """There findings are made aside, while the next workflow is computed."""
+    monkeypatch.setattr(pipeline, "select_backend", lambda *_: DeviceDouble())
+    run_s1(run | {"inputs": run["inputs"][:1], "output_dir": tmp_path}, quiet=True)
+    ours = data_of((tmp_path / "set/report.html").read_text())["workflows"]
+    theirs = data_of((run["output_dir"] / "set/report_0.html").read_text())["workflows"]
+    assert [(w["mode"], w["method"]) for w in ours] == [(w["mode"], w["method"]) for w in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["share"] == pytest.approx(other["share"], abs=1e-3)
+        assert one["separation"] == pytest.approx(other["separation"], rel=1e-2)
+
+
 def test_report_false_writes_none(run, tmp_path):
     run_s1(run | {"output_dir": tmp_path, "report": False}, quiet=True)
     names = {path.name for path in (tmp_path / "set").iterdir()}
@@ -354,7 +390,36 @@ def test_files_of_the_original_will_do(files):
     assert [w["mode"] for w in data["workflows"]][::2] == ["ffts", "gabor", "intensities"]
 
 
+def test_a_border_that_the_original_labelled_does_not_count(run, files):
+    """Where it exchanges the clusters, the original makes -1 into 1."""
+    for path in files.glob("*.h5"):
+        with h5py.File(path, "a") as file:
+            labels = file["segmentations/semantic_segmentation"]
+            labels[...] = np.where(labels[()] == -1, 1, labels[()])
+    assert main([str(files), "-q"]) == 0
+    ours = data_of((files / "report.html").read_text())
+    theirs = data_of((run["output_dir"] / "set/report_0.html").read_text())
+    assert without_places(ours["workflows"]) == without_places(theirs["workflows"])
+
+
+def test_a_report_that_cannot_be_rebuilt_is_left_as_it_was(run, tmp_path, capsys):
+    shutil.copytree(run["output_dir"] / "set", tmp_path / "set")
+    with h5py.File(tmp_path / "set/segmentation_1_gabor_gmm.h5", "a") as file:
+        file["segmentations"].attrs["tomogram_path"] = "/gone/tomo.mrc"
+    before = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    assert main([str(tmp_path / "set")]) == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
+
+
 def spoil(name):
+    def attribute(files, name, value, which="ffts_kmeans"):
+        with h5py.File(files / f"segmentation_0_{which}.h5", "a") as file:
+            file["segmentations"].attrs[name] = value
+
+    def all_attributes(files, name, value):
+        for path in files.iterdir():
+            attribute(files, name, value, path.stem.removeprefix("segmentation_0_"))
+
     def cut(files):
         path = files / "segmentation_0_gabor_gmm.h5"
         path.write_bytes(path.read_bytes()[:3000])
@@ -364,12 +429,27 @@ def spoil(name):
             file["other"] = 1
 
     def moved(files):
-        with h5py.File(files / "segmentation_0_ffts_kmeans.h5", "a") as file:
-            file["segmentations"].attrs["tomogram_path"] = "/gone/tomo.mrc"
+        all_attributes(files, "tomogram_path", "/gone/tomo.mrc")
+
+    def elsewhere(files):
+        all_attributes(files, "tomogram_path", "gone/tomo.mrc")
 
     def other(files):
+        all_attributes(files, "tomogram_path", str(DATA / "hiv_vlp_40A.mrc"))
+
+    def mixed(files):
+        attribute(files, "tomogram_path", str(DATA / "hiv_vlp_40A.mrc"), "gabor_gmm")
+
+    def sized(files):
+        attribute(files, "voxel_size", "None")
+
+    def thin(files):
+        attribute(files, "neighborhood_size", 1)
+
+    def flat(files):
         with h5py.File(files / "segmentation_0_ffts_kmeans.h5", "a") as file:
-            file["segmentations"].attrs["tomogram_path"] = str(DATA / "hiv_vlp_40A.mrc")
+            del file["segmentations/semantic_segmentation"]
+            file["segmentations/semantic_segmentation"] = np.zeros((9, 9), np.int8)
 
     def bare(files):
         with h5py.File(files / "segmentation_0_ffts_kmeans.h5", "a") as file:
@@ -388,6 +468,11 @@ def spoil(name):
         ("cut", ("segmentation_0_gabor_gmm.h5", "not a whole segmentation")),
         ("strange", ("segmentation_0_gabor_gmm.h5", "not a whole segmentation")),
         ("moved", ("/gone/tomo.mrc", "no such file")),
+        ("elsewhere", ("gone/tomo.mrc", "no such file", "in which S1 was run")),
+        ("mixed", ("segmentation_0_gabor_gmm.h5", "another tomogram")),
+        ("sized", ("segmentation_0_ffts_kmeans.h5", "not a whole segmentation")),
+        ("thin", ("segmentation_0_ffts_kmeans.h5", "neighborhood_size 1")),
+        ("flat", ("segmentation_0_ffts_kmeans.h5", "not a whole segmentation")),
         ("other", ("hiv_vlp_40A.mrc", "(101, 135, 135)", "(32, 50, 60)")),
         ("bare", ("segmentation_0_ffts_kmeans.h5", "voxel_size")),
         ("none", ("holds no segmentation_*.h5", "save: [hdf5]")),
@@ -413,6 +498,32 @@ def test_rebuilding_as_a_user_does(files):
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.splitlines()[-1] == f"Report: {files / 'report.html'}"
     assert (files / "preview_0.png").exists()
+
+
+@pytest.mark.parametrize("length", [np.nan, np.inf, -np.inf, -10.0, 0.0])
+def test_a_voxel_size_that_makes_no_sense_is_unknown(tmp_path, length):
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(mrcfile.read(DATA / "phantom_a.mrc")[:, :30, :30])
+        mrc.voxel_size = 10.0
+        mrc.header.cella.x = length
+    config = {
+        "dataset_name": "set",
+        "inputs": [{"tomogram": tmp_path / "a.mrc"}],
+        "feature_extraction_params": [{"mode": "intensities"}],
+        "output_dir": tmp_path,
+        "device": "cpu",
+    }
+    run_s1(config, quiet=True)
+    data = data_of((tmp_path / "set/report.html").read_text())
+    assert data["voxelSize"] == [10.0, 10.0, 0.0]
+    assert data["workflows"][0]["components"]["unit"] == "voxels"
+
+
+def test_a_run_says_when_its_report_leaves_something_out(run, tmp_path, capsys):
+    config = run | {"inputs": run["inputs"][:1], "output_dir": tmp_path}
+    for mode, told in (("intensities", False), ("gabor", True)):
+        run_s1(config | {"feature_extraction_params": [{"mode": mode}]})
+        assert ("python -m picket_gpu.report" in capsys.readouterr().out) == told
 
 
 def test_only_mrc_files_give_a_report_without_inputs_for_s2(run, tmp_path):

@@ -209,6 +209,17 @@ def test_scores_go_into_the_kinds_of_files_that_are_saved(run, tmp_path, save, e
         assert (ours.labels == theirs.labels).all()
 
 
+def test_overwriting_leaves_no_file_that_contradicts_the_new_ones(run, tmp_path):
+    config = run[0] | {"output_dir": tmp_path, "report": False}
+    run_s1(config, quiet=True)
+    changes = {"scores": False, "save": ["mrc"], "blur_sigma": 1.0}
+    result = run_s1(config | changes, overwrite=True, quiet=True)[0]
+    names = {path.name for path in (tmp_path / "set").iterdir()}
+    assert names == {f"segmentation_0_intensities_{m}.mrc" for m in ("kmeans", "gmm")}
+    with pytest.raises(PicketError, match="holds no scores"):
+        _ = result.scores
+
+
 @pytest.mark.parametrize("save", [["mrc"], ["hdf5"]])
 def test_without_scores_asking_for_them_is_an_error(run, tmp_path, save):
     config, _ = run

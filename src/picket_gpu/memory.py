@@ -10,12 +10,12 @@ from picket_gpu.errors import PicketError
 from picket_gpu.features import FeatureMode
 from picket_gpu.neighborhoods import WindowSet
 from picket_gpu.preprocess import blur_radius
+from picket_gpu.report.components import BLOCK_VOXELS
 
 FLOAT = 4  # bytes
 BLUR_ARRAYS = 5
 BLUR_BLOCK = 256 * MIB
-REPORT_BYTES = 5  # of a voxel, to find connected components, up to
-REPORT_MOST = 5 * 2**23  # bytes, since larger volumes are binned first
+REPORT_BYTES = 5  # of a voxel, to find connected components
 REPORT_SLICES = 16 * MIB
 MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
 
@@ -79,7 +79,8 @@ def plan_memory(
     if backend.streams:
         fixed = volume + max(labels + parts.bytes, _blur_bytes(windows, sigma, 1))
     else:  # beside the volume its blur, or labels and what is made of them
-        report = REPORT_SLICES + min(REPORT_BYTES * volume // FLOAT, REPORT_MOST)
+        block = min(volume // FLOAT, backend.workers * BLOCK_VOXELS)
+        report = REPORT_SLICES + REPORT_BYTES * block
         fixed = volume + max(volume, labels + max(volume // FLOAT, report)) + parts.bytes
     if budget is None:
         budget = backend.default_budget(volume, fixed)

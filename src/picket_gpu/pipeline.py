@@ -1,7 +1,9 @@
 """S1 from a configuration to files."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,7 +89,8 @@ def run_s1(
 
     Args:
         config: an `S1Config`, a mapping with its keys, or the path of a YAML file.
-        overwrite: replace segmentations that are there; otherwise they are an error.
+        overwrite: replace segmentations that are there, all their files; otherwise they are an
+            error.
         quiet: print nothing.
 
     Returns:
@@ -113,6 +116,8 @@ def run_s1(
     console.line(f"{len(results)} segmentations in {config.directory}")
     if config.report:
         console.line(f"Report: {config.directory / INDEX}")
+        if set(config.directory.glob("segmentation_*.h5")) - {result.path for result in results}:
+            console.line(f"  of this run; of all: python -m picket_gpu.report {config.directory}")
     console.table(_summary(results))
     return results
 
@@ -123,7 +128,7 @@ def _run(
     results = []
     indices = [plan.index for plan in plans]
     writer = ReportWriter(config.directory, config.dataset_name, indices) if config.report else None
-    with backend.exclusive():
+    with backend.exclusive(), ThreadPoolExecutor(1) as aside:
         for plan in plans:
             path = plan.header.path
             reporter.line(f"[{plan.index + 1}/{len(plans)}] {path}")
@@ -135,6 +140,7 @@ def _run(
             backend.synchronize()
             seconds = time.perf_counter() - started
             report = _begin_report(config, backend, plan, prepared) if writer else None
+            reported: deque[Future[None]] = deque()
             for result in segment_prepared(
                 backend,
                 prepared,
@@ -151,12 +157,18 @@ def _run(
                 results.append(_save(config, plan, result, seconds))
                 reporter.line(_describe(results[-1]))
                 if report:
-                    report.add(_workflow(results[-1]), result.labels)
+                    reported.append(aside.submit(report.add, _workflow(results[-1]), result.labels))
+                    # While a GPU computes, the host has cores and memory for the last labels.
+                    while len(reported) > 2 * backend.streams:
+                        reported.popleft().result()
                 del result  # as large as a quarter of the volume
                 reporter.advance()
             del prepared  # before the next one takes its place
+            for done in reported:
+                done.result()
             if writer and report:
                 writer.write(report)
+                writer.write_index()
     return results
 
 
@@ -176,6 +188,8 @@ def _save(
             write_mrc(path, result.labels, plan.header)
         elif result.scores is not None:
             write_scores(path, result.scores, plan.header)
+    for path in plan.stale_files(result.mode.mode, result.method):
+        path.unlink(missing_ok=True)
     return SegmentationResult(
         path=files.get("hdf5") or next(iter(files.values())),
         tomogram=plan.header.path,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from picket_gpu.backend import MIB, Backend
@@ -27,6 +27,7 @@ class TomogramPlan:
         memory: how the budget is spent.
         directory: of the outputs.
         kinds: of files for each workflow: hdf5, mrc, score.
+        overwrite: whether files that are there are replaced.
     """
 
     index: int
@@ -35,11 +36,18 @@ class TomogramPlan:
     memory: MemoryPlan
     directory: Path
     kinds: list[str]
+    overwrite: bool
 
     def files(self, mode: str, method: str) -> dict[str, Path]:
         """Files of one workflow, by their kind."""
         stem = f"segmentation_{self.index}_{mode}_{method}"
         return {kind: self.directory / (stem + _ENDINGS[kind]) for kind in self.kinds}
+
+    def stale_files(self, mode: str, method: str) -> list[Path]:
+        """Where other kinds of files of the workflow would contradict the new ones."""
+        everything = replace(self, kinds=list(_ENDINGS)).files(mode, method)
+        others = everything.keys() - set(self.kinds) if self.overwrite else ()
+        return [everything[kind] for kind in others]
 
 
 def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[TomogramPlan]:
@@ -49,7 +57,8 @@ def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[Tomogr
         PicketError: a tomogram is unusable, its limits or the memory budget do not fit it, or
             a file would be overwritten.
     """
-    plans = [_plan_tomogram(config, backend, index) for index in range(len(config.inputs))]
+    indices = range(len(config.inputs))
+    plans = [_plan_tomogram(config, backend, index, overwrite) for index in indices]
     _check_directory(config.directory)
     if not overwrite:
         for path in planned_files(config, plans):
@@ -99,7 +108,7 @@ def _check_directory(directory: Path) -> None:
         raise PicketError(f"output_dir: {directory}: no permission to write in {there}")
 
 
-def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPlan:
+def _plan_tomogram(config: S1Config, backend: Backend, index: int, overwrite: bool) -> TomogramPlan:
     entry = config.inputs[index]
     header = read_header(entry.tomogram)
     windows = fit_windows(
@@ -118,4 +127,4 @@ def _plan_tomogram(config: S1Config, backend: Backend, index: int) -> TomogramPl
     kinds: list[str] = list(config.save)
     if config.scores and "mrc" in kinds:
         kinds.append("score")
-    return TomogramPlan(index, header, windows, memory, config.directory, kinds)
+    return TomogramPlan(index, header, windows, memory, config.directory, kinds, overwrite)

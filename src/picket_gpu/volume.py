@@ -122,7 +122,7 @@ class StreamedVolume:
             self._begin((number + 1) % self._slabs)
         return Slab(self._data, number * self.step)
 
-    def picture(self, z: int, _: Callable[[Array], np.ndarray]) -> np.ndarray:
+    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
         """Grey values of one plane before scaling, (y, x) float32 in host memory."""
         plane: np.ndarray = self._host[z]
         return plane

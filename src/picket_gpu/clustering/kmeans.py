@@ -13,6 +13,7 @@ point of Lloyd's algorithm, reached in a few passes instead of some thirty.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -54,14 +55,15 @@ class KMeans:
         """By the side of the plane. The score is d0 / (d0 + d1), distances to the two centres."""
         xp = backend.xp
         plane = backend.upload(self.plane.astype(np.float32))
-        from_middle = backend.upload(self._from_middle.T.astype(np.float32))
+        # When first wanted: each pass of the fit makes a decision, and only labelling scores it.
+        from_middle = cache(lambda: backend.upload(self._from_middle.T.astype(np.float32)))
         away = self.centres[1] - self.centres[0]
         quarter = float(away @ self.metric @ away) / 4
 
         def relative_distance(x: Array, margin: Array, scratch: Scratch) -> Array:
             # d0^2 and d1^2 are the mean of the two plus and minus the margin, and that mean is the
             # squared distance to the point between the centres plus (distance of centres / 2)^2.
-            y = whitened(backend, x, from_middle, scratch)
+            y = whitened(backend, x, from_middle(), scratch)
             mean = backend.operations.row_dots(y, y, scratch) + quarter
             d0 = xp.sqrt(xp.maximum(mean + margin, 0))
             d1 = xp.sqrt(xp.maximum(mean - margin, 0))

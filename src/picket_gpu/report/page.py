@@ -15,6 +15,10 @@ from picket_gpu.report.collect import Findings, Subject, TomogramReport
 from picket_gpu.report.components import SMALLEST
 
 MOST_BYTES = 12_000_000
+SCRIPTS = {
+    "viewer": ("common.js", "pictures.js", "table.js", "viewer.js"),
+    "index": ("common.js", "index.js"),
+}
 BINS = 24  # of the plot of diameters, at most
 
 
@@ -35,13 +39,15 @@ def tomogram_page(report: TomogramReport, links: dict[str, str]) -> str:
 def render(name: str, title: str, data: Any) -> str:
     """A page from the files in web/, in ASCII."""
     # No character of a name can end the script element or begin another.
-    content = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data))
+    content = re.sub(
+        "[<>&]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data, allow_nan=False)
+    )
     parts = {
         "title": html.escape(title),
         "style": _web("style.css"),
         "body": _web(f"{name}.html"),
         "data": content,
-        "script": _web("common.js") + _web(f"{name}.js"),
+        "script": "".join(_web(script) for script in SCRIPTS[name]),
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _web("page.html"))
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -86,7 +92,7 @@ def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[
     return describe(subject) | {
         "dataset": subject.dataset,
         "links": links,
-        "border": -(-(subject.side // 2) // layout.binning),
+        "border": subject.side // 2 // layout.binning,
         "rows": rows,
         "columns": columns,
         "binning": layout.binning,
@@ -112,14 +118,13 @@ def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[
 def _components(findings: Findings, subject: Subject) -> dict[str, Any]:
     """Numbers and the histogram of diameters, in nm, or voxels where their size is not known."""
     components = findings.components
-    known = all(subject.voxel_size)
+    known = all(length > 0 for length in subject.voxel_size)
     diameters = components.diameters(subject.voxel_size if known else (1, 1, 1))
     diameters = diameters / 10 if known else diameters
     described: dict[str, Any] = {
         "count": len(diameters),
         "smaller": components.smaller,
         "largest": components.largest,
-        "binning": components.binning,
         "unit": "nm" if known else "voxels",
     }
     if len(diameters):

@@ -54,7 +54,8 @@ def _stretched(grey: np.ndarray) -> np.ndarray:
 
 def _tile_size(report: TomogramReport) -> tuple[int, int]:
     """Width and height of a picture, of voxels that need not be cubes."""
-    _, dy, dx = report.subject.voxel_size if all(report.subject.voxel_size) else (1, 1, 1)
+    known = all(length > 0 for length in report.subject.voxel_size)
+    _, dy, dx = report.subject.voxel_size if known else (1, 1, 1)
     rows, columns = report.layout.pixels
     scale = TILE / max(rows * dy, columns * dx)
     return max(1, round(columns * dx * scale)), max(1, round(rows * dy * scale))
@@ -62,7 +63,7 @@ def _tile_size(report: TomogramReport) -> tuple[int, int]:
 
 def _headline(report: TomogramReport) -> str:
     subject = report.subject
-    text = f"{subject.dataset}, {subject.path.name}"
+    text = " ".join(f"{subject.dataset}, {subject.path.name}".split())  # in one line
     width = report.layout.pixels[1] * report.layout.binning * subject.voxel_size[2] / 10
     return f"{text}; a picture is {width:.0f} nm wide" if width > 0 else text
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from picket_gpu.backend import Backend, select_backend
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError
-from picket_gpu.labels import share_of_ones
+from picket_gpu.labels import UNLABELLED, core, share_of_ones
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.output import DATASET, GROUP, read_labels
@@ -21,24 +22,21 @@ from picket_gpu.report.write import INDEX, ReportWriter
 from picket_gpu.tomogram import read_header, read_voxels
 
 _NAME = re.compile(r"segmentation_(\d+)_(.+)_(kmeans|gmm)\.h5")
-_NEEDED = (
-    "dataset_name",
-    "tomogram_path",
-    "voxel_size",
-    "neighborhood_size",
-    "fex_mode",
-    "clustering_method",
-)
 BLUR_SIGMA = 2.0  # where a file does not tell
 
 
 @dataclass(frozen=True)
 class _Segmentation:
-    """One file, its place in ``inputs``, and its attributes."""
+    """What a file tells of a tomogram and of one segmentation of it."""
 
     path: Path
-    index: int
-    attributes: Mapping[str, Any]
+    subject: Subject
+    mode: str
+    method: str
+    blur_sigma: float
+    iterations: int | None
+    converged: bool | None
+    seconds: float | None
 
 
 def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
@@ -51,20 +49,21 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     """
     by_index: dict[int, list[_Segmentation]] = {}
     for segmentation in _segmentations(directory):
-        by_index.setdefault(segmentation.index, []).append(segmentation)
+        by_index.setdefault(segmentation.subject.index, []).append(segmentation)
     if not by_index:
         raise PicketError(
             f"{directory}: holds no segmentation_*.h5; S1 writes them by save: [hdf5]"
         )
-    indices = sorted(by_index)
-    dataset = str(by_index[indices[0]][0].attributes["dataset_name"])
-    writer = ReportWriter(directory, dataset, indices)
+    for segmentations in by_index.values():
+        _check(segmentations)  # all, before a page of an older report is replaced
+    dataset = by_index[min(by_index)][0].subject.dataset
+    writer = ReportWriter(directory, dataset, sorted(by_index))
     backend = select_backend("cpu")
     with backend.exclusive():
-        for place, index in enumerate(indices):
-            subject = _subject(by_index[index][0])
-            reporter.line(f"[{place + 1}/{len(indices)}] {subject.path}")
-            writer.write(_report(backend, subject, by_index[index]))
+        for place, index in enumerate(sorted(by_index)):
+            reporter.line(f"[{place + 1}/{len(by_index)}] {by_index[index][0].subject.path}")
+            writer.write(_report(backend, by_index[index]))
+    writer.write_index()
     return directory / INDEX
 
 
@@ -76,70 +75,89 @@ def _segmentations(directory: Path) -> Iterable[_Segmentation]:
     for match in sorted(matches, key=lambda m: (int(m[1]), m[2], m[3] != "kmeans")):
         path = directory / match[0]
         try:
-            with h5py.File(path) as file:
-                attributes = dict(file[GROUP].attrs)
-                shape = file[GROUP][DATASET].shape
-        except (OSError, KeyError) as error:
+            yield _read(path, int(match[1]))
+        except (OSError, KeyError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())
-            raise PicketError(f"{path}: is not a whole segmentation ({reason})") from None
-        attributes["tomogram_shape"] = shape
-        if missing := [name for name in _NEEDED if name not in attributes]:
-            raise PicketError(f"{path}: has no attribute {missing[0]}; it is no file of S1")
-        yield _Segmentation(path, int(match[1]), attributes)
+            raise PicketError(f"{path}: is not a whole segmentation of S1 ({reason})") from None
 
 
-def _subject(segmentation: _Segmentation) -> Subject:
-    attributes = segmentation.attributes
-    z, y, x = (int(n) for n in attributes["tomogram_shape"])
-    dz, dy, dx = (float(length) for length in attributes["voxel_size"])
-    return Subject(
-        index=segmentation.index,
+def _read(path: Path, index: int) -> _Segmentation:
+    with h5py.File(path) as file:
+        attributes = dict(file[GROUP].attrs)
+        z, y, x = file[GROUP][DATASET].shape
+    lengths = (float(length) for length in attributes["voxel_size"])
+    dz, dy, dx = (length if 0 < length < np.inf else 0.0 for length in lengths)
+    side = int(attributes["neighborhood_size"])
+    if not 3 <= side <= min(z, y, x):
+        raise ValueError(f"neighborhood_size {side}")
+    subject = Subject(
+        index=index,
         dataset=str(attributes["dataset_name"]),
         path=Path(str(attributes["tomogram_path"])),
         shape=(z, y, x),
         voxel_size=(dz, dy, dx),
         lower=_number(attributes, "z_lb_for_clusterer_fitting", int),
         upper=_number(attributes, "z_ub_for_clusterer_fitting", int),
-        side=int(attributes["neighborhood_size"]),
+        side=side,
     )
-
-
-def _report(
-    backend: Backend, subject: Subject, segmentations: list[_Segmentation]
-) -> TomogramReport:
-    """The report of one tomogram, blurred anew."""
-    path = subject.path
-    header = read_header(path)
-    if header.shape != subject.shape:
-        raise PicketError(
-            f"{path}: has {header.shape} voxels (z, y, x), its segmentations have {subject.shape}"
-        )
-    sigma = _number(segmentations[0].attributes, "blur_sigma", float)
-    sigma = BLUR_SIGMA if sigma is None else sigma
-    windows = fit_windows(subject.shape, subject.side)
-    plan = plan_memory(backend, windows, 1, sigma=sigma)
-    volume = prepare(backend, read_voxels(path), sigma, plan, str(path)).volume
-    report = begin_report(subject, lambda z: volume.picture(z, backend.download))
-    for segmentation in segmentations:
-        attributes = segmentation.attributes
-        labels = read_labels(segmentation.path, subject.side)
-        converged = attributes.get("converged")
-        report.add(
-            Workflow(
-                mode=str(attributes["fex_mode"]),
-                method=str(attributes["clustering_method"]),
-                path=segmentation.path,
-                share=share_of_ones(labels, subject.side),
-                iterations=_number(attributes, "iterations", int),
-                converged=None if converged is None else bool(converged),
-                seconds=_number(attributes, "time_taken_for_s1", float),
-            ),
-            labels,
-        )
-    return report
+    sigma = _number(attributes, "blur_sigma", float)
+    return _Segmentation(
+        path=path,
+        subject=subject,
+        mode=str(attributes["fex_mode"]),
+        method=str(attributes["clustering_method"]),
+        blur_sigma=BLUR_SIGMA if sigma is None else sigma,
+        iterations=_number(attributes, "iterations", int),
+        converged=_number(attributes, "converged", bool),
+        seconds=_number(attributes, "time_taken_for_s1", float),
+    )
 
 
 def _number(attributes: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     """An attribute, None where there is none."""
     value = attributes.get(name, "None")
     return None if isinstance(value, str) else kind(value)
+
+
+def _check(segmentations: list[_Segmentation]) -> None:
+    """Whether segmentations of one tomogram are of one tomogram, and that is there."""
+    first = segmentations[0]
+    for other in segmentations:
+        if other.subject != first.subject:
+            raise PicketError(
+                f"{other.path}: is of another tomogram or fit than {first.path.name}; move one away"
+            )
+    path = first.subject.path
+    if not path.is_absolute() and not path.exists():
+        raise PicketError(f"{path}: no such file; go to the directory in which S1 was run")
+    shape = read_header(path).shape
+    if shape != first.subject.shape:
+        raise PicketError(
+            f"{path}: has {shape} voxels (z, y, x), its segmentations have {first.subject.shape}"
+        )
+
+
+def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramReport:
+    """The report of one tomogram, blurred anew."""
+    subject, sigma = segmentations[0].subject, segmentations[0].blur_sigma
+    windows = fit_windows(subject.shape, subject.side)
+    plan = plan_memory(backend, windows, 1, sigma=sigma)
+    voxels = read_voxels(subject.path)
+    volume = prepare(backend, voxels, sigma, plan, str(subject.path)).volume
+    report = begin_report(subject, lambda z: volume.picture(z, backend.download))
+    for segmentation in segmentations:
+        # PickET itself may leave its border labelled 1; a border has no label.
+        labels = np.full(subject.shape, UNLABELLED, dtype=np.int8)
+        inside = core(labels, subject.side)
+        inside[...] = core(read_labels(segmentation.path, subject.side), subject.side)
+        workflow = Workflow(
+            mode=segmentation.mode,
+            method=segmentation.method,
+            path=segmentation.path,
+            share=share_of_ones(labels, subject.side),
+            iterations=segmentation.iterations,
+            converged=segmentation.converged,
+            seconds=segmentation.seconds,
+        )
+        report.add(workflow, labels)
+    return report

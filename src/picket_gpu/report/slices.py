@@ -88,7 +88,7 @@ class GreySlices:
 
 def grey_slices(plane: Callable[[int], np.ndarray], layout: Layout) -> GreySlices:
     """Slices from ``plane``, which gives grey values of one z, (y, x) float32."""
-    sample = np.stack([plane(z)[layout.sampled] for z in layout.places])
+    sample = np.stack([plane(z)[layout.sampled].copy() for z in layout.places])  # not the planes
     low, high = np.percentile(sample, RANGE)
     scale = 255 / max(high - low, np.finfo(np.float32).tiny)
     jpegs, central = [], []
@@ -138,7 +138,7 @@ def label_slices(labels: np.ndarray, layout: Layout) -> LabelSlices:
 
 def separation(grey: np.ndarray, ones: np.ndarray) -> float | None:
     """How far two clusters lie apart in grey value: the distance of their means over their pooled
-    standard deviation (d', the root of Fisher's criterion). None where one is empty.
+    standard deviation, the root of Fisher's criterion. None where one is empty.
 
     Args:
         grey: of some voxels.

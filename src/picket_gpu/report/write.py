@@ -21,7 +21,7 @@ class ReportWriter:
     """Writes the report of a run, each tomogram's part as soon as it is complete.
 
     One tomogram has its page in report.html. Of several, each has a page of its own, and
-    report.html leads to those that are done.
+    report.html, the index, leads to those that are done.
     """
 
     def __init__(self, directory: Path, dataset: str, indices: list[int]) -> None:
@@ -37,14 +37,21 @@ class ReportWriter:
         self._done: list[dict[str, Any]] = []
 
     def write(self, report: TomogramReport) -> None:
-        """Write the page and the preview of a tomogram, and the index of all so far."""
+        """Write the page and the preview of a tomogram."""
         index = report.subject.index
         with whole_file(self._directory / preview_name(index)) as temporary:
             preview(report).save(temporary, "PNG")
         self._write(self._page(index), tomogram_page(report, self._links(index)))
+        self._done.append(self._entry(report))
+
+    def write_index(self) -> None:
+        """Write the index of the tomograms so far, if there are several."""
         if len(self._indices) > 1:
-            self._done.append(self._entry(report))
-            data = {"dataset": self._dataset, "tomograms": self._done}
+            data = {
+                "dataset": self._dataset,
+                "total": len(self._indices),
+                "tomograms": self._done,
+            }
             self._write(INDEX, render("index", self._dataset, data))
 
     def _write(self, name: str, page: str) -> None:

@@ -14,6 +14,12 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// What a screen reader calls an element that has no text.
+function named(name, made) {
+  made.setAttribute("aria-label", name);
+  return made;
+}
+
 function workflowName(workflow) {
   return `${workflow.mode} ${workflow.method}`;
 }
@@ -37,6 +43,11 @@ function describeVolume(tomogram) {
   return known ? `${text} of ${voxel} \u00c5` : `${text} of unknown size`;
 }
 
+// z-slice limits of a fit, the upper one excluded, as S2 takes them: it includes the upper one.
+function s2Limits([lower, upper]) {
+  return [lower, upper === null ? null : upper - 1];
+}
+
 // Entries as S2 reads them: {file, particle, lower, upper}; files are YAML already.
 function s2Inputs(entries) {
   const lines = ["inputs:"];
@@ -57,11 +68,12 @@ function showYaml(text) {
 
 byId("copy").addEventListener("click", async () => {
   const box = byId("yaml");
+  let done = true;
   try {
     await navigator.clipboard.writeText(box.value);
   } catch {
     box.select(); // where a page may not write to the clipboard, it may copy what is selected
-    document.execCommand("copy");
+    done = document.execCommand("copy");
   }
-  byId("copied").value = "copied";
+  byId("copied").value = done ? "copied" : "selected; press Ctrl+C";
 });

@@ -4,7 +4,7 @@ const tomograms = DATA.tomograms;
 const names = [...new Set(tomograms.flatMap((tomogram) => tomogram.workflows.map(workflowName)))];
 
 function fillTable() {
-  for (const title of ["", "tomogram", ...names]) {
+  for (const title of ["", "", "tomogram", ...names]) {
     byId("columns").append(element("th", { scope: "col", textContent: title }));
   }
   for (const tomogram of tomograms) {
@@ -12,11 +12,13 @@ function fillTable() {
     const row = element(
       "tr",
       {},
+      element("td", { className: "number quiet", textContent: tomogram.index }),
       element("td", {}, element("a", { href: tomogram.page, tabIndex: -1 }, picture)),
       element(
         "td",
         {},
         element("a", { href: tomogram.page, textContent: tomogram.name }),
+        element("div", { className: "quiet path", textContent: tomogram.path }),
         element("div", { className: "quiet", textContent: describeVolume(tomogram) }),
       ),
     );
@@ -39,14 +41,15 @@ function updateYaml() {
   for (const tomogram of tomograms) {
     const workflow = tomogram.workflows.find((each) => workflowName(each) === name);
     if (!workflow || workflow.file === null) continue;
-    const [lower, upper] = tomogram.limits;
+    const [lower, upper] = s2Limits(tomogram.limits);
     entries.push({ file: workflow.file, particle, lower, upper });
   }
   showYaml(entries.length ? s2Inputs(entries) : "# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
 }
 
 byId("name").textContent = DATA.dataset;
-byId("facts").textContent = `${tomograms.length} tomograms`;
+byId("facts").textContent =
+  tomograms.length < DATA.total ? `${tomograms.length} of ${DATA.total} tomograms` : `${DATA.total} tomograms`;
 byId("workflow").append(...names.map((name) => element("option", { textContent: name })));
 for (const id of ["workflow", "particle"]) byId(id).addEventListener("change", updateYaml);
 fillTable();

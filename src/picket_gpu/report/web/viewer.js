@@ -1,7 +1,5 @@
 // The page of one tomogram.
 
-const { places, rows, columns, border, workflows } = DATA;
-const COLOUR = new Uint32Array(new Uint8Array([255, 120, 0, 255]).buffer)[0];
 const state = {
   slice: Math.floor(places.length / 2),
   shown: workflows.map(() => true),
@@ -9,69 +7,6 @@ const state = {
   used: workflows.map(() => false),
   large: null, // number of the workflow in the dialog, -1 for the blurred slice
 };
-
-// Pictures: decoded when first wanted, then kept.
-
-const images = new Map();
-const masks = new Map();
-
-function greyImage(slice) {
-  if (!images.has(slice)) {
-    const image = new Image();
-    image.src = `data:image/jpeg;base64,${DATA.grey[slice]}`;
-    images.set(slice, image.decode().then(() => image));
-  }
-  return images.get(slice);
-}
-
-function maskBits(workflow, slice) {
-  const key = `${workflow} ${slice}`;
-  if (!masks.has(key)) masks.set(key, inflate(workflows[workflow].bits[slice]));
-  return masks.get(key);
-}
-
-async function inflate(text) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-// A view is a grey canvas with a coloured one above it, and a scale bar.
-
-function makeView() {
-  const canvas = (className) => element("canvas", { className, width: columns, height: rows });
-  const view = { grey: canvas("grey"), mask: canvas("mask"), box: element("span", { className: "view" }) };
-  view.box.append(view.grey, view.mask);
-  const [, dy, dx] = DATA.voxelSize;
-  view.box.style.aspectRatio = dx > 0 && dy > 0 ? `${columns * dx} / ${rows * dy}` : `${columns} / ${rows}`;
-  if (dx > 0) view.box.append(scaleBar((columns * DATA.binning * dx) / 10));
-  return view;
-}
-
-function scaleBar(width) {
-  const most = width / 4; // nm
-  const power = 10 ** Math.floor(Math.log10(most));
-  const length = power * [5, 2, 1].find((step) => step * power <= most);
-  const bar = element("span", { className: "scale", textContent: `${short(length)} nm` });
-  bar.style.width = `${(100 * length) / width}%`;
-  return bar;
-}
-
-function paint(view, image, bits, particle) {
-  view.grey.getContext("2d").drawImage(image, 0, 0);
-  const context = view.mask.getContext("2d");
-  if (!bits) return context.clearRect(0, 0, columns, rows);
-  const picture = context.createImageData(columns, rows);
-  const pixels = new Uint32Array(picture.data.buffer);
-  for (let y = border; y < rows - border; y++) {
-    for (let x = border; x < columns - border; x++) {
-      const place = y * columns + x;
-      const label = (bits[place >> 3] >> (7 - (place & 7))) & 1;
-      if (label === particle) pixels[place] = COLOUR;
-    }
-  }
-  context.putImageData(picture, 0, 0);
-}
 
 const modes = [...new Set(workflows.map(({ mode }) => mode))];
 const methods = [...new Set(workflows.map(({ method }) => method))];
@@ -81,7 +16,7 @@ byId("grid").style.setProperty("--columns", modes.length + 1);
 const panels = [-1, ...workflows.keys()].map((number) => {
   const view = makeView();
   const title = number < 0 ? "blurred slice" : workflowName(workflows[number]);
-  const open = element("button", { type: "button", className: "stage", ariaLabel: `Enlarge ${title}` }, view.box);
+  const open = named(`Enlarge ${title}`, element("button", { type: "button", className: "stage" }, view.box));
   open.addEventListener("click", () => enlarge(number));
   const share = element("span", { className: "quiet" });
   const caption = element("figcaption", {}, element("span", { textContent: title }), share);
@@ -112,14 +47,19 @@ async function draw() {
   for (const next of [state.slice - 1, state.slice + 1]) if (next in places) greyImage(next);
 }
 
+function complain(error) {
+  byId("complaint").hidden = false;
+  byId("complaint").textContent = error.message;
+}
+
 function goTo(slice) {
   state.slice = Math.max(0, Math.min(places.length - 1, slice));
   const slider = byId("slice");
   slider.value = state.slice;
-  slider.ariaValueText = `z ${places[state.slice]}`;
+  slider.setAttribute("aria-valuetext", `z ${places[state.slice]}`);
   byId("z").value = `${places[state.slice]} of 0 to ${DATA.shape[0] - 1}`;
   byId("large-z").value = `z ${places[state.slice]}`;
-  draw();
+  draw().catch(complain);
 }
 
 function enlarge(number) {
@@ -127,103 +67,20 @@ function enlarge(number) {
   byId("large-title").textContent = panels[number + 1].title;
   const [, dy, dx] = DATA.voxelSize;
   const aspect = (columns * (dx || 1)) / (rows * (dy || 1));
-  byId("large-view").style.width = `min(92vw, ${80 * aspect}vh)`;
+  byId("large-view").style.width = `min(100vw - 4rem, ${80 * aspect}vh)`;
   if (!byId("large").open) byId("large").showModal();
-  draw();
+  draw().catch(complain);
 }
 
 function stepLarge(step) {
   enlarge(((state.large + 1 + step + panels.length) % panels.length) - 1);
 }
 
-// The table.
-
-function fillTable() {
-  workflows.forEach((workflow, number) => {
-    const name = workflowName(workflow);
-    const show = element("input", { type: "checkbox", checked: true, ariaLabel: `Show ${name}` });
-    show.addEventListener("change", () => setShown(number, show.checked));
-    const use = element("input", { type: "checkbox", ariaLabel: `Use ${name} in S2`, disabled: !workflow.file });
-    use.addEventListener("change", () => {
-      state.used[number] = use.checked;
-      update();
-    });
-    const swap = element("select", { ariaLabel: `Particles in ${name}` });
-    for (const label of [1, 0]) swap.append(element("option", { value: label, textContent: `label ${label}` }));
-    swap.addEventListener("change", () => {
-      state.particle[number] = Number(swap.value);
-      update();
-      draw();
-    });
-    workflow.row = element(
-      "tr",
-      {},
-      element("td", {}, show),
-      element("th", { scope: "row", textContent: name }),
-      numberCell(percent(workflow.share)),
-      numberCell(workflow.components.count.toLocaleString("en"), componentsTitle(workflow.components)),
-      element("td", {}, diameterPlot(workflow.components)),
-      numberCell(workflow.separation === null ? "\u2013" : workflow.separation.toFixed(2)),
-      numberCell(iterationsText(workflow)),
-      numberCell(workflow.seconds === null ? "\u2013" : `${short(workflow.seconds)} s`),
-      element("td", {}, swap),
-      element("td", {}, use),
-    );
-    byId("rows").append(workflow.row);
-    workflow.show = show;
-  });
-}
-
-function numberCell(text, title = "") {
-  return element("td", { className: "number", textContent: text, title });
-}
-
-function iterationsText({ iterations, converged }) {
-  if (iterations === null) return "\u2013";
-  return converged === false ? `${iterations}, not converged` : String(iterations);
-}
-
-function componentsTitle({ smaller, largest }) {
-  return `and ${smaller.toLocaleString("en")} smaller ones; the largest holds ${percent(largest)} of label 1`;
-}
-
-function diameterPlot({ counts, edges, quantiles, unit }) {
-  if (!counts) return "none";
-  const [width, height] = [150, 34];
-  const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height + 12}`, width, height: height + 12, role: "img" });
-  const [low, middle, high] = quantiles.map(short);
-  const title = svgElement("title", {});
-  title.textContent = `median ${middle} ${unit}; 80% lie between ${low} and ${high} ${unit}`;
-  svg.append(title);
-  svg.setAttribute("aria-label", title.textContent);
-  const step = width / counts.length;
-  const most = Math.max(...counts);
-  counts.forEach((count, place) => {
-    const tall = count ? Math.max(1.5, (height * count) / most) : 0;
-    svg.append(svgElement("rect", { x: place * step, y: height - tall, width: step - 1, height: tall }));
-  });
-  const ends = [[0, "start", edges[0]], [width, "end", edges[edges.length - 1]]];
-  for (const [x, anchor, value] of ends) {
-    const text = svgElement("text", { x, y: height + 10, "text-anchor": anchor });
-    text.textContent = `${short(value)} ${unit}`;
-    svg.append(text);
-  }
-  const mark = (width * Math.log(quantiles[1] / edges[0])) / Math.log(edges[edges.length - 1] / edges[0]);
-  svg.append(svgElement("line", { x1: mark, x2: mark, y1: 0, y2: height }));
-  return svg;
-}
-
-function svgElement(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
 function setShown(number, shown) {
   state.shown[number] = shown;
   workflows[number].show.checked = shown;
   panels[number + 1].figure.hidden = !shown;
-  draw();
+  draw().catch(complain);
 }
 
 // What follows from the choices: captions and YAML.
@@ -234,11 +91,12 @@ function update() {
     panels[number + 1].share.textContent = `label ${label}: ${percent(label ? share : 1 - share)}`;
   });
   const [lower, upper] = ["lower", "upper"].map((id) => (byId(id).value === "" ? null : Number(byId(id).value)));
+  const valid = ["lower", "upper"].every((id) => byId(id).validity.valid) && (lower ?? 0) <= (upper ?? Infinity);
   const entries = [...workflows.keys()]
     .filter((number) => state.used[number])
     .map((number) => ({ file: workflows[number].file, particle: state.particle[number], lower, upper }));
   if (!workflows.some(({ file }) => file)) showYaml("# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
-  else if (lower !== null && upper !== null && lower >= upper) showYaml("# the lower limit must be below the upper one\n");
+  else if (!valid) showYaml(`# first and last z-slice must be whole numbers from 0 to ${DATA.shape[0] - 1}, in this order\n`);
   else showYaml(entries.length ? s2Inputs(entries) : "# choose segmentations in the column: use in S2\n");
 }
 
@@ -290,11 +148,11 @@ function fillHead() {
   for (const [key, href] of Object.entries(DATA.links)) {
     byId("pages").append(element("a", { href, textContent: titles[key] }));
   }
-  const { unit, binning } = workflows[0]?.components ?? {};
+  const unit = workflows[0]?.components.unit;
   byId("notes").textContent =
     `Components are of label 1, joined through faces, of ${DATA.smallest} voxels or more; ` +
     `their diameters are those of spheres as large, the line is the median${unit === "voxels" ? ", in voxels, since the file does not tell their size" : ""}. ` +
-    (binning > 1 ? `They were counted after binning by ${binning}. ` : "") +
+    "Largest is the share of label 1 that the largest component holds. " +
     "Separation is the distance between the mean grey values of the two labels over their pooled standard deviation.";
 }
 
@@ -306,7 +164,7 @@ function listen() {
   byId("opacity").addEventListener("input", setOpacity);
   for (const id of ["black", "white"]) byId(id).addEventListener("input", setContrast);
   for (const id of ["lower", "upper"]) {
-    byId(id).max = DATA.shape[0];
+    byId(id).max = DATA.shape[0] - 1;
     byId(id).addEventListener("input", update);
     byId(`${id}-here`).addEventListener("click", () => {
       byId(id).value = places[state.slice];
@@ -314,10 +172,6 @@ function listen() {
     });
   }
   for (const { box } of [...panels.map(({ view }) => view), large.view]) {
-    const turn = (event) => {
-      event.preventDefault();
-      goTo(state.slice + Math.sign(event.deltaY));
-    };
     box.addEventListener("wheel", turn, { passive: false });
   }
   byId("large").addEventListener("close", () => (state.large = null));
@@ -325,6 +179,19 @@ function listen() {
   byId("large-previous").addEventListener("click", () => stepLarge(-1));
   byId("large-next").addEventListener("click", () => stepLarge(1));
   document.addEventListener("keydown", onKey);
+}
+
+// A notch of a wheel is one slice; the small steps of a touchpad add up. At the ends the page scrolls.
+let turned = 0;
+
+function turn(event) {
+  const step = Math.sign(event.deltaY);
+  if (event.ctrlKey || !step || !(state.slice + step in places)) return;
+  event.preventDefault();
+  turned = Math.sign(turned) === step ? turned + event.deltaY : event.deltaY;
+  if (event.deltaMode === WheelEvent.DOM_DELTA_PIXEL && Math.abs(turned) < 50) return;
+  turned = 0;
+  goTo(state.slice + step);
 }
 
 function onKey(event) {
@@ -342,7 +209,8 @@ function switchWorkflow(number) {
   else enlarge(number);
 }
 
-[byId("lower").value, byId("upper").value] = DATA.limits.map((limit) => limit ?? "");
+const [first, last] = s2Limits(DATA.limits);
+[byId("lower").value, byId("upper").value] = [first ?? "", last ?? ""];
 fillHead();
 fillTable();
 listen();
