@@ -57,7 +57,7 @@ function diameterPlot({ counts, edges, quantiles, unit }) {
   const [width, height] = [150, 34];
   const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height + 12}`, width, height: height + 12, role: "img" });
   const [low, middle, high] = quantiles.map(short);
-  const told = `median ${middle} ${unit}, 80% from ${low} to ${high}`;
+  const told = `median ${middle} ${unit} (${low} to ${high})`;
   named(told, svg);
   const step = width / counts.length;
   const most = Math.max(...counts);

@@ -151,7 +151,7 @@ function fillHead() {
   const unit = workflows[0]?.components.unit;
   byId("notes").textContent =
     `Components are of label 1, joined through faces, of ${DATA.smallest} voxels or more; ` +
-    `their diameters are those of spheres as large, the line is the median${unit === "voxels" ? ", in voxels, since the file does not tell their size" : ""}. ` +
+    `their diameters are those of spheres as large, the line is the median, 80% lie between the figures in brackets${unit === "voxels" ? ", in voxels, since the file does not tell their size" : ""}. ` +
     "Largest is the share of label 1 that the largest component holds. " +
     "Separation is the distance between the mean grey values of the two labels over their pooled standard deviation.";
 }
