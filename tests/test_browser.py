@@ -400,7 +400,7 @@ def test_hostile_names_are_shown_and_nothing_more(browser, several):
     assert browser.title == Path(HOSTILE).name
     assert HOSTILE in the(browser, "#facts").text
     assert browser.find_elements(By.CSS_SELECTOR, "b, i") == []
-    assert len(browser.find_elements(By.CSS_SELECTOR, "script")) == 2
+    assert len(browser.find_elements(By.CSS_SELECTOR, "script")) == 3
     the(browser, "[aria-label='Use gabor gmm in S2']").click()
     (entry,) = yaml_box(browser)["inputs"]
     assert entry == {

@@ -47,7 +47,7 @@ GOOD: dict[str, Any] = {
 }
 WINDOWS = (8 - 2) * (14 - 2) * (16 - 2)  # between the limits
 STEMS = [f"segmentation_0_{mode}_{method}" for mode in FEATURES for method in ("kmeans", "gmm")]
-REPORT = {"report.html", "preview_0.png"}
+REPORT = {"report.html", "preview_0.png", "run.json"}
 FILES = {f"{stem}{suffix}" for stem in STEMS for suffix in (".h5", ".mrc")} | REPORT
 # One workflow and no report, where these do not matter.
 ONE = {
@@ -207,24 +207,28 @@ def test_a_log_holds_names_whole_and_as_they_are(place, capsys, name):
 # Existing files.
 
 
-def test_a_second_run_is_refused_and_changes_nothing(finished):
+def test_a_second_run_leaves_what_is_done(finished):
     directory, _ = finished
     before = snapshot(directory)
     process = picket(directory, "params.yaml")
-    assert process.returncode == 2
-    message = the_error(process.stderr)
-    assert "out/set/segmentation_0_ffts_kmeans.h5" in message
-    assert "--overwrite" in message
+    assert (process.returncode, process.stderr) == (0, "")
+    for mode in FEATURES:
+        assert f"  {mode}: done earlier" in process.stdout.splitlines()
     assert "Features array" not in process.stdout
-    assert snapshot(directory) == before
+    after = snapshot(directory)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed <= {"out/set/run.json", "out/set"}
 
 
-def test_a_dry_run_refuses_existing_files_too(finished, monkeypatch, capsys):
+def test_a_dry_run_says_what_is_done(finished, monkeypatch, capsys):
     directory, _ = finished
     monkeypatch.chdir(directory)
-    assert main(["params.yaml", "--dry-run"]) == 2
-    assert "segmentation_0_ffts_kmeans.h5" in the_error(capsys.readouterr().err)
+    assert main(["params.yaml", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "done earlier: ffts, gabor, intensities" in out
+    assert "segmentation_" not in out
     assert main(["params.yaml", "--dry-run", "--overwrite"]) == 0
+    assert "segmentation_0_ffts_kmeans.h5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [f"{STEMS[0]}.mrc", f"{STEMS[-1]}.h5"])
@@ -288,7 +292,7 @@ def test_quiet_prints_nothing_on_success(place):
     write_config(place, **ONE)
     process = picket(place, "params.yaml", "--quiet")
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
-    assert len(names(place / "out/set")) == 2
+    assert len(names(place / "out/set")) == 3
 
 
 def test_a_quiet_dry_run_only_checks(place, capsys):
@@ -319,6 +323,7 @@ def test_output_dir_overrides_that_of_the_file(place, capsys):
     assert names(place / "else/where/set") == {
         "segmentation_0_intensities_kmeans.h5",
         "segmentation_0_intensities_kmeans.mrc",
+        "run.json",
     }
     assert not (place / "out").exists()
 
@@ -328,7 +333,7 @@ def test_save_chooses_the_kinds_of_files(place, capsys, kind, suffix):
     write_config(place, **ONE, save=[kind])
     assert main(["params.yaml"]) == 0
     name = f"segmentation_0_intensities_kmeans{suffix}"
-    assert names(place / "out/set") == {name}
+    assert names(place / "out/set") == {name, "run.json"}
     assert name in capsys.readouterr().out
 
 
@@ -338,6 +343,7 @@ def test_each_tomogram_gets_files_with_its_number(place):
     assert names(place / "out/set") == {
         "segmentation_0_intensities_kmeans.h5",
         "segmentation_1_intensities_kmeans.h5",
+        "run.json",
     }
 
 
@@ -348,7 +354,7 @@ def test_relative_paths_start_at_the_working_directory(place):
     process = picket(place, "elsewhere/params.yaml")
     assert (process.returncode, process.stderr) == (0, "")
     assert names(place / "elsewhere") == {"params.yaml"}
-    assert len(names(place / "out/set")) == 2
+    assert len(names(place / "out/set")) == 3
 
 
 def test_device_auto_overrides_the_file_and_says_what_was_found(place):
@@ -673,9 +679,9 @@ VALUES = {
 
 TOMOGRAMS = {
     "tomogram missing": Bad(lambda d: (d / "tomo.mrc").unlink(), ("tomo.mrc", "no such file")),
-    "second tomogram missing": Bad(
-        config(inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "other.mrc"}]),
-        ("other.mrc", "no such file"),
+    "both tomograms missing": Bad(
+        config(inputs=[{"tomogram": "another.mrc"}, {"tomogram": "other.mrc"}]),
+        ("another.mrc", "no such file", "(and 1 more)"),
     ),
     "tomogram a directory": Bad(directory_instead("tomo.mrc"), ("tomo.mrc", "not a file")),
     "tomogram empty": Bad(tomogram(b""), ("tomo.mrc", "MRC")),

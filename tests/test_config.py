@@ -265,7 +265,15 @@ def test_the_json_schema_has_the_names_of_the_file():
     assert schema["additionalProperties"] is False
 
 
-PUBLIC = ["PicketError", "S1Config", "SegmentationResult", "load_config", "run_s1", "segment"]
+PUBLIC = [
+    "PicketError",
+    "S1Config",
+    "S1Run",
+    "SegmentationResult",
+    "load_config",
+    "run_s1",
+    "segment",
+]
 
 
 def test_public_names_are_pinned():

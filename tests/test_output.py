@@ -1,5 +1,6 @@
 """The files as their readers see them."""
 
+import re
 from datetime import datetime
 
 import h5py
@@ -9,6 +10,7 @@ import pytest
 
 from picket_gpu import run_s1
 from picket_gpu.output import whole_file, write_hdf5, write_mrc
+from picket_gpu.stamp import Stamp
 from picket_gpu.tomogram import TomogramHeader
 
 
@@ -104,8 +106,11 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
         when = datetime.fromisoformat(attributes.pop("timestamp_s1"))
         assert abs(datetime.now(when.tzinfo) - when).total_seconds() < 3600
         assert attributes.pop("blur_sigma") == 2.0
+        assert re.fullmatch("[0-9a-f]{32}", attributes.pop("fingerprint"))
+        assert attributes.pop("share_of_label_1") == (labels == 1).sum() / (10 * 11 * 12)
         assert attributes.pop("iterations") > 0
         assert attributes.pop("converged")
+        assert attributes.pop("seconds_for_s1") == pytest.approx(seconds[2])
         assert not attributes  # no others
 
 
@@ -155,7 +160,8 @@ def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
         "device": "cpu",
     }
     (result,) = run_s1(config, quiet=True)
-    assert [p.name for p in (tmp_path / "set").iterdir()] == ["segmentation_0_intensities_gmm.mrc"]
+    names = {p.name for p in (tmp_path / "set").iterdir()}
+    assert names == {"segmentation_0_intensities_gmm.mrc", "run.json"}
     (same,) = (r for r in results[:6] if (r.mode, r.method) == ("intensities", "gmm"))
     assert (result.labels == same.labels).all()
 
@@ -175,7 +181,7 @@ def test_chunks_hold_the_labels_also_at_the_ends(tmp_path):
 def test_the_masks_header_has_its_statistics(tmp_path, share):
     labels = (np.random.default_rng(0).random((7, 8, 9)) < share).astype(np.int8)
     header = TomogramHeader(tmp_path, labels.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0, 0, 0))
-    write_mrc(tmp_path / "a.mrc", labels, header)
+    write_mrc(tmp_path / "a.mrc", labels, header, Stamp("0" * 32, 0.5, 3, True, 1.5))
     assert mrcfile.validate(tmp_path / "a.mrc")
     with mrcfile.open(tmp_path / "a.mrc") as mrc:
         assert (mrc.data == labels).all()

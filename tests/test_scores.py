@@ -203,7 +203,7 @@ def test_scores_go_into_the_kinds_of_files_that_are_saved(run, tmp_path, save, e
     results = run_s1(config | {"save": save, "output_dir": tmp_path, "report": False}, quiet=True)
     stem = "segmentation_0_intensities_"
     expected = {f"{stem}{method}{end}" for method in ("kmeans", "gmm") for end in endings}
-    assert {path.name for path in (tmp_path / "set").iterdir()} == expected
+    assert {path.name for path in (tmp_path / "set").iterdir()} == expected | {"run.json"}
     for ours, theirs in zip(results, reference, strict=True):
         assert (ours.scores == theirs.scores).all()
         assert (ours.labels == theirs.labels).all()
@@ -215,7 +215,10 @@ def test_overwriting_leaves_no_file_that_contradicts_the_new_ones(run, tmp_path)
     changes = {"scores": False, "save": ["mrc"], "blur_sigma": 1.0}
     result = run_s1(config | changes, overwrite=True, quiet=True)[0]
     names = {path.name for path in (tmp_path / "set").iterdir()}
-    assert names == {f"segmentation_0_intensities_{m}.mrc" for m in ("kmeans", "gmm")}
+    assert names == {
+        "run.json",
+        *(f"segmentation_0_intensities_{m}.mrc" for m in ("kmeans", "gmm")),
+    }
     with pytest.raises(PicketError, match="holds no scores"):
         _ = result.scores
 

@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from picket_gpu.config import S1Config, load_config
     from picket_gpu.errors import PicketError
-    from picket_gpu.pipeline import SegmentationResult, run_s1
+    from picket_gpu.pipeline import run_s1
+    from picket_gpu.results import S1Run, SegmentationResult
     from picket_gpu.segmentation import segment
 
 __version__ = version("picket-gpu")
-__all__ = ["PicketError", "S1Config", "SegmentationResult", "load_config", "run_s1", "segment"]
+__all__ = [
+    "PicketError",
+    "S1Config",
+    "S1Run",
+    "SegmentationResult",
+    "load_config",
+    "run_s1",
+    "segment",
+]
 
 _HOME = {
     "PicketError": "errors",
     "S1Config": "config",
-    "SegmentationResult": "pipeline",
+    "S1Run": "results",
+    "SegmentationResult": "results",
     "load_config": "config",
     "run_s1": "pipeline",
     "segment": "segmentation",

@@ -2,11 +2,16 @@
 
 import argparse
 import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from picket_gpu import __version__
+
+if TYPE_CHECKING:
+    from picket_gpu.plan import Failure
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,27 +37,33 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: _run(options))
 
 
-def exit_code(run: Callable[[], None]) -> int:
+def exit_code(run: Callable[[], int]) -> int:
     """Run, and tell an error in one line.
 
     Returns:
-        0, or 2 for a fault of the input, 1 for one of the system, 130 if interrupted.
+        What ``run`` does, or 2 for a fault of the input, 1 for one of the system, 130 if
+        interrupted, 143 if told to end (SIGTERM).
     """
     # After parsing, so that --help and --version answer at once.
     from picket_gpu.errors import PicketError
 
     try:
-        run()
+        signal.signal(signal.SIGTERM, _interrupt)
+        return run()
     except PicketError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (OSError, MemoryError) as error:
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+        return 143 if interrupt.args else 130
+
+
+def _interrupt(*_: object) -> None:
+    """As Ctrl-C does, so that nothing half-written stays."""
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def _device(name: str) -> str:
@@ -63,7 +74,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
     from picket_gpu.pipeline import run_s1
@@ -74,13 +85,21 @@ def _run(options: argparse.Namespace) -> None:
         update={key: value for key, value in overrides.items() if value is not None}
     )
     if not options.dry_run:
-        run_s1(config, overwrite=options.overwrite, quiet=options.quiet)
-        return
+        run = run_s1(config, overwrite=options.overwrite, quiet=options.quiet)
+        return _tell(run.failures)
     backend = select_backend(config.device, config.kmeans_engine)
-    plans = plan_run(config, backend, options.overwrite)
+    plan = plan_run(config, backend, options.overwrite)
     if not options.quiet:
         print(f"Device: {backend.reason}")
-        print("\n".join(describe_plan(config, plans)))
+        print("\n".join(describe_plan(config, plan)))
+    return _tell(plan.failures)
+
+
+def _tell(failures: "Sequence[Failure]") -> int:
+    """Name what failed of a run of which something is left."""
+    for failure in failures:
+        print(f"error: {failure.message}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class Reporter:
         """What is being done right now."""
 
     def advance(self) -> None:
-        """One more segmentation is done."""
+        """One more unit is done: a tomogram by a feature mode."""
 
 
 SILENT = Reporter()
@@ -46,12 +46,12 @@ class ConsoleReporter(Reporter):
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:
-        """Show a progress bar of ``total`` segmentations inside the context, on a terminal."""
+        """Show a progress bar of ``total`` units inside the context, on a terminal."""
         if not self._console.is_terminal:
             yield
             return
         columns = (
-            TextColumn("Segmentations"),
+            TextColumn("Units"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

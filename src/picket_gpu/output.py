@@ -4,12 +4,14 @@ A file is written under a temporary name beside its place and renamed when it is
 """
 
 import os
+import platform
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice, product
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import h5py
@@ -21,15 +23,22 @@ from picket_gpu.backend import available_threads
 from picket_gpu.config import S1Config
 from picket_gpu.errors import PicketError
 from picket_gpu.labels import FOREGROUND, UNLABELLED, core
+from picket_gpu.stamp import GROUP, Stamp
 from picket_gpu.tomogram import TomogramHeader
 from picket_gpu.workflows import Segmentation
 
-GROUP, DATASET, SCORES = "segmentations", "semantic_segmentation", "particle_score"
+DATASET, SCORES = "semantic_segmentation", "particle_score"
 CHUNK = (16, 256, 256)
+_HOST = platform.node().replace(".", "-")
 
 
 def attributes(
-    config: S1Config, index: int, header: TomogramHeader, result: Segmentation, timestamp: str
+    config: S1Config,
+    index: int,
+    header: TomogramHeader,
+    result: Segmentation,
+    timestamp: str,
+    stamp: Stamp,
 ) -> dict[str, Any]:
     """Attributes of the HDF5 group, in the layout that the next step of the method (S2) reads."""
     entry = config.inputs[index]
@@ -55,10 +64,7 @@ def attributes(
         "time_taken_for_clustering": clustering,
         "time_taken_for_s1": features + clustering,
         "timestamp_s1": timestamp,
-        # For the report.
-        "blur_sigma": config.blur_sigma,
-        "iterations": result.model.iterations,
-        "converged": result.model.converged,
+        "blur_sigma": config.blur_sigma,  # for the report
         # S2 fills these in.
         "z_lb_for_particle_extraction": None,
         "z_ub_for_particle_extraction": None,
@@ -67,6 +73,7 @@ def attributes(
         "pex_min_distance": None,
         "time_taken_for_s2": None,
         "timestamp_s2": None,
+        **stamp.attributes,
     }
 
 
@@ -109,18 +116,18 @@ def _write_dataset(group: h5py.Group, name: str, volume: np.ndarray) -> None:
                 dataset.id.write_direct_chunk(corner, data)
 
 
-def write_mrc(path: Path, labels: np.ndarray, header: TomogramHeader) -> None:
+def write_mrc(path: Path, labels: np.ndarray, header: TomogramHeader, stamp: Stamp) -> None:
     """Write label 1 as an int8 mask (MRC mode 0), 0 elsewhere, with the tomogram's geometry."""
-    _write_volume(path, _MaskFile, (labels == FOREGROUND).view(np.int8), header)
+    _write_volume(path, _MaskFile, (labels == FOREGROUND).view(np.int8), header, stamp)
 
 
-def write_scores(path: Path, scores: np.ndarray, header: TomogramHeader) -> None:
+def write_scores(path: Path, scores: np.ndarray, header: TomogramHeader, stamp: Stamp) -> None:
     """Write scores, float16 (MRC mode 12), with the tomogram's geometry."""
-    _write_volume(path, _ScoreFile, scores, header)
+    _write_volume(path, _ScoreFile, scores, header, stamp)
 
 
 def _write_volume(
-    path: Path, kind: type[MrcFile], volume: np.ndarray, header: TomogramHeader
+    path: Path, kind: type[MrcFile], volume: np.ndarray, header: TomogramHeader, stamp: Stamp
 ) -> None:
     with whole_file(path) as temporary, kind(temporary, mode="w+") as mrc:
         mrc.set_data(volume)
@@ -128,6 +135,8 @@ def _write_volume(
         mrc.voxel_size = tuple(reversed(header.voxel_size))
         mrc.nstart = header.nstart
         mrc.header.origin = header.origin
+        for label in stamp.labels:
+            mrc.add_label(label)
 
 
 class _MaskFile(MrcFile):  # type: ignore[misc]
@@ -188,9 +197,21 @@ def read_scores(path: Path) -> np.ndarray:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{get_ident()}.part")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files in ``directory`` of processes of this machine that are no more."""
+    for path in directory.glob(f".*.{_HOST}.*.*.part"):
+        process = int(path.name.split(".")[-3])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            continue  # it runs, and belongs to another user

@@ -2,17 +2,21 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from picket_gpu.backend import MIB, Backend
+from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
 from picket_gpu.errors import PicketError
+from picket_gpu.features import FeatureMode
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
 from picket_gpu.report.write import report_names
+from picket_gpu.stamp import Stamp, fingerprint, read_stamp
 from picket_gpu.tomogram import TomogramHeader, read_header
 
+RECORD = "run.json"  # of the run, see `record`
 _ENDINGS = {"hdf5": ".h5", "mrc": ".mrc", "score": "_score.mrc"}
 
 
@@ -27,7 +31,11 @@ class TomogramPlan:
         memory: how the budget is spent.
         directory: of the outputs.
         kinds: of files for each workflow: hdf5, mrc, score.
-        overwrite: whether files that are there are replaced.
+        pending: feature modes to run.
+        earlier: of modes whose files are there, made with the same settings from the same file, the
+            stamps of their segmentations.
+        changed: which of ``pending`` replace files made otherwise.
+        overwrite: whether files that S1 did not make are replaced too.
     """
 
     index: int
@@ -36,52 +44,204 @@ class TomogramPlan:
     memory: MemoryPlan
     directory: Path
     kinds: list[str]
+    pending: list[FeatureMode]
+    earlier: dict[tuple[str, Method], Stamp]
+    changed: list[str]
     overwrite: bool
 
     def files(self, mode: str, method: str) -> dict[str, Path]:
         """Files of one workflow, by their kind."""
-        stem = f"segmentation_{self.index}_{mode}_{method}"
-        return {kind: self.directory / (stem + _ENDINGS[kind]) for kind in self.kinds}
+        return workflow_files(self.directory, self.kinds, self.index, mode, method)
 
-    def stale_files(self, mode: str, method: str) -> list[Path]:
-        """Where other kinds of files of the workflow would contradict the new ones."""
-        everything = replace(self, kinds=list(_ENDINGS)).files(mode, method)
-        others = everything.keys() - set(self.kinds) if self.overwrite else ()
-        return [everything[kind] for kind in others]
+    def remove_stale(self, mode: str, method: str, fingerprint: str) -> None:
+        """Remove files of other kinds that contradict new ones with this fingerprint."""
+        every = workflow_files(self.directory, list(_ENDINGS), self.index, mode, method)
+        for kind in every.keys() - set(self.kinds):
+            stamp = read_stamp(every[kind])
+            if self.overwrite if stamp is None else stamp.fingerprint != fingerprint:
+                every[kind].unlink(missing_ok=True)
 
 
-def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> list[TomogramPlan]:
+@dataclass(frozen=True)
+class Failure:
+    """A part of a run that came to nothing.
+
+    Attributes:
+        index: the tomogram's place in ``inputs``, from 0.
+        tomogram: its file.
+        mode: feature mode; None for all of them.
+        error: why.
+    """
+
+    index: int
+    tomogram: Path
+    mode: str | None
+    error: Exception
+
+    @property
+    def message(self) -> str:
+        """Why, in one line that names the file."""
+        text = " ".join(str(self.error).split())
+        if not isinstance(self.error, PicketError):
+            text = f"{type(self.error).__name__}: {text}"
+        if str(self.tomogram) not in text:
+            text = f"{self.tomogram}: {text}"
+        return text
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would do.
+
+    Attributes:
+        total: number of tomograms in the configuration.
+        tomograms: those that can be read.
+        failures: those that cannot.
+    """
+
+    total: int
+    tomograms: list[TomogramPlan]
+    failures: list[Failure]
+
+    @property
+    def units(self) -> int:
+        """Tomograms times feature modes to run."""
+        return sum(len(plan.pending) for plan in self.tomograms)
+
+
+def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> RunPlan:
     """Check everything that can be checked without reading every voxel.
 
+    Args:
+        overwrite: run everything again.
+
     Raises:
-        PicketError: a tomogram is unusable, its limits or the memory budget do not fit it, or
-            a file would be overwritten.
+        PicketError: limits or the memory budget do not fit a tomogram, a file that S1 did not make
+            would be overwritten, or no tomogram can be read.
     """
-    indices = range(len(config.inputs))
-    plans = [_plan_tomogram(config, backend, index, overwrite) for index in indices]
     _check_directory(config.directory)
-    if not overwrite:
-        for path in planned_files(config, plans):
-            if path.exists():
-                raise PicketError(f"{path}: exists; use --overwrite, or another dataset_name")
-    return plans
+    plans, failures = [], []
+    for index, entry in enumerate(config.inputs):
+        try:
+            header = read_header(entry.tomogram)
+        except PicketError as error:
+            failures.append(Failure(index, entry.tomogram, None, error))
+        else:
+            plans.append(_plan_tomogram(config, backend, index, header, overwrite))
+    if not plans:
+        others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise PicketError(failures[0].message + others)
+    return RunPlan(len(config.inputs), plans, failures)
 
 
-def planned_files(config: S1Config, plans: list[TomogramPlan]) -> Iterator[Path]:
-    """Every file of a segmentation that the run would write."""
-    for plan in plans:
-        for mode in config.feature_extraction_params:
-            for method in config.clustering_methods:
-                yield from plan.files(mode.mode, method).values()
+def _plan_tomogram(
+    config: S1Config, backend: Backend, index: int, header: TomogramHeader, overwrite: bool
+) -> TomogramPlan:
+    """The plan for one tomogram.
+
+    Raises:
+        PicketError: limits or the memory budget do not fit, or a file would be overwritten.
+    """
+    entry = config.inputs[index]
+    windows = fit_windows(
+        header.shape,
+        config.neighborhood_size,
+        entry.lower_z_slice_limit,
+        entry.upper_z_slice_limit,
+        config.max_num_neighborhoods_for_fitting,
+        config.seed,
+        name=str(entry.tomogram),
+    )
+    memory = plan_for(config, backend, windows)
+    kinds: list[str] = list(config.save)
+    if config.scores and "mrc" in kinds:
+        kinds.append("score")
+    pending: list[FeatureMode] = []
+    earlier: dict[tuple[str, Method], Stamp] = {}
+    changed: list[str] = []
+    for mode in config.feature_extraction_params:
+        stamps = None if overwrite else _stamps(config, index, mode, kinds)
+        if stamps:
+            earlier |= stamps
+            continue
+        pending.append(mode)
+        if stamps is not None:
+            changed.append(mode.mode)
+    return TomogramPlan(
+        index,
+        header,
+        windows,
+        memory,
+        config.directory,
+        kinds,
+        pending,
+        earlier,
+        changed,
+        overwrite,
+    )
 
 
-def describe_plan(config: S1Config, plans: list[TomogramPlan]) -> Iterator[str]:
+def plan_for(config: S1Config, backend: Backend, windows: WindowSet) -> MemoryPlan:
+    """How a backend spends the memory budget.
+
+    Raises:
+        PicketError: it is too small.
+    """
+    labels = len(config.clustering_methods) * (3 if config.scores else 1)
+    memory = plan_memory(backend, windows, labels, config.memory_budget, config.blur_sigma)
+    if config.kmeans_engine == "cuml":
+        check_library(backend, windows, labels, memory, config.feature_extraction_params)
+    return memory
+
+
+def _stamps(
+    config: S1Config, index: int, mode: FeatureMode, kinds: list[str]
+) -> dict[tuple[str, Method], Stamp] | None:
+    """Stamps of the segmentations of one unit: all of them if its files are there and made alike,
+    none if they are to be made again, None if there is no file.
+
+    Raises:
+        PicketError: a file is there that S1 did not make.
+    """
+    found: dict[tuple[str, Method], Stamp] = {}
+    there = False
+    for method in config.clustering_methods:
+        expected = fingerprint(config, index, mode, method)
+        files = workflow_files(config.directory, kinds, index, mode.mode, method).values()
+        stamps: list[Stamp] = []
+        for path in files:
+            stamp = read_stamp(path)
+            if stamp is None and path.exists():
+                raise PicketError(
+                    f"{path}: exists and does not say how it was made; use --overwrite, or another "
+                    f"dataset_name"
+                )
+            if stamp is not None:
+                stamps.append(stamp)
+        there = there or bool(stamps)
+        alike = [stamp for stamp in stamps if stamp.fingerprint == expected]
+        if len(alike) == len(files):
+            found[mode.mode, method] = stamps[0]
+    if not there:
+        return None
+    return found if len(found) == len(config.clustering_methods) else {}
+
+
+def workflow_files(
+    directory: Path, kinds: list[str], index: int, mode: str, method: str
+) -> dict[str, Path]:
+    """Files of one workflow on one tomogram, by their kind."""
+    stem = f"segmentation_{index}_{mode}_{method}"
+    return {kind: directory / (stem + _ENDINGS[kind]) for kind in kinds}
+
+
+def describe_plan(config: S1Config, run: RunPlan) -> Iterator[str]:
     """The plan in lines for people."""
-    for plan in plans:
+    for plan in run.tomograms:
         header, windows = plan.header, plan.windows
         z, y, x = header.shape
         size = " x ".join(f"{a:g}" for a in header.voxel_size)
-        yield f"[{plan.index + 1}/{len(plans)}] {header.path}"
+        yield f"[{plan.index + 1}/{run.total}] {header.path}"
         yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
         yield f"  fitted on z-slices {windows.lower} to {windows.upper}, {windows.count} windows"
         for mode in config.feature_extraction_params:
@@ -91,11 +251,19 @@ def describe_plan(config: S1Config, plans: list[TomogramPlan]) -> Iterator[str]:
         yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
         if plan.memory.slab_planes is not None:
             yield f"  streamed from host memory in slabs of {plan.memory.slab_planes} planes"
+        if plan.earlier:
+            yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.earlier}))}"
+        if plan.changed:
+            yield f"  made otherwise, to be made again: {', '.join(plan.changed)}"
     yield "Files:"
-    for path in planned_files(config, plans):
-        yield f"  {path}"
+    for plan in run.tomograms:
+        for unit in plan.pending:
+            for method in config.clustering_methods:
+                for path in plan.files(unit.mode, method).values():
+                    yield f"  {path}"
+    yield f"  {config.directory / RECORD}"
     if config.report:
-        for name in report_names([plan.index for plan in plans]):
+        for name in report_names(list(range(run.total))):
             yield f"  {config.directory / name}"
 
 
@@ -106,25 +274,3 @@ def _check_directory(directory: Path) -> None:
         raise PicketError(f"output_dir: {directory} cannot be made, {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise PicketError(f"output_dir: {directory}: no permission to write in {there}")
-
-
-def _plan_tomogram(config: S1Config, backend: Backend, index: int, overwrite: bool) -> TomogramPlan:
-    entry = config.inputs[index]
-    header = read_header(entry.tomogram)
-    windows = fit_windows(
-        header.shape,
-        config.neighborhood_size,
-        entry.lower_z_slice_limit,
-        entry.upper_z_slice_limit,
-        config.max_num_neighborhoods_for_fitting,
-        config.seed,
-        name=str(entry.tomogram),
-    )
-    labels = len(config.clustering_methods) * (3 if config.scores else 1)
-    memory = plan_memory(backend, windows, labels, config.memory_budget, config.blur_sigma)
-    if config.kmeans_engine == "cuml":
-        check_library(backend, windows, labels, memory, config.feature_extraction_params)
-    kinds: list[str] = list(config.save)
-    if config.scores and "mrc" in kinds:
-        kinds.append("score")
-    return TomogramPlan(index, header, windows, memory, config.directory, kinds, overwrite)

@@ -1,15 +1,18 @@
 """MRC file -> grey values and geometry. Nothing else in the package reads tomograms."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from threading import Thread
 
 import mrcfile
 import numpy as np
 
 from picket_gpu.errors import PicketError
 
+READ_AHEAD = 2**24  # bytes at a time
 _VOXEL_TYPES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 
 
@@ -70,6 +73,21 @@ def read_voxels(path: Path) -> np.ndarray:
     if data.dtype.kind == "f" and not all(np.isfinite(section).all() for section in voxels):
         raise PicketError(f"{path}: holds NaN or infinite voxels; replace them, by the mean say")
     return voxels
+
+
+def read_ahead(path: Path) -> None:
+    """Have the system read a file that is wanted soon, while something else is computed.
+
+    What it reads stays in the system's cache, as far as there is memory. A fault of the file shows
+    when it is read in earnest.
+    """
+
+    def read() -> None:
+        with suppress(OSError), path.open("rb", buffering=0) as file:
+            while file.read(READ_AHEAD):
+                pass
+
+    Thread(target=read, daemon=True).start()
 
 
 def _open(path: Path) -> tuple[np.ndarray, np.recarray]:

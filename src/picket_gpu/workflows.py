@@ -63,6 +63,7 @@ def segment_prepared(
     precision: Precision = "float32",
     kmeans_engine: KMeansEngine = "auto",
     scores: bool = False,
+    moments: dict[str, np.ndarray] | None = None,
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
 
@@ -78,11 +79,13 @@ def segment_prepared(
         precision: of the mixture's products, where the device offers more than one.
         kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
         scores: whether to tell how sure each label is.
+        moments: of raw features by their kind, from earlier calls on the same windows; filled as
+            they become known.
 
     Raises:
         PicketError: the windows used for fitting are all alike, or as told of ``kmeans_engine``.
     """
-    moments: dict[str, np.ndarray] = {}
+    moments = {} if moments is None else moments
     for mode in modes:
         job = ModeJob(
             backend, prepared, windows, mode, plan, reporter, name, precision, kmeans_engine, scores

@@ -24,12 +24,13 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: _rebuild(options))
 
 
-def _rebuild(options: argparse.Namespace) -> None:
+def _rebuild(options: argparse.Namespace) -> int:
     from picket_gpu.console import SILENT, ConsoleReporter
     from picket_gpu.report.rebuild import rebuild
 
     reporter = SILENT if options.quiet else ConsoleReporter()
     reporter.line(f"Report: {rebuild(options.directory, reporter)}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -19,38 +19,60 @@ SCRIPTS = {
     "viewer": ("common.js", "pictures.js", "table.js", "viewer.js"),
     "index": ("common.js", "index.js"),
 }
+_SUMMARY = '<script type="application/json" id="summary">'
 BINS = 24  # of the plot of diameters, at most
 
 
-def tomogram_page(report: TomogramReport, links: dict[str, str]) -> str:
+def tomogram_page(report: TomogramReport, links: dict[str, str], summary: Any = None) -> str:
     """The page of a tomogram, of at most `MOST_BYTES`: every second slice is left out until it is.
 
     Args:
         links: file names of other pages: index, previous, next.
+        summary: what the index says of it.
     """
     slices = range(len(report.layout.places))
     while True:
-        page = render("viewer", report.subject.path.name, _data(report, links, slices))
+        data = _data(report, links, slices)
+        page = render("viewer", report.subject.path.name, data, summary)
         if len(page) <= MOST_BYTES or len(slices) == 1:
             return page
         slices = slices[::2]
 
 
-def render(name: str, title: str, data: Any) -> str:
-    """A page from the files in web/, in ASCII."""
-    # No character of a name can end the script element or begin another.
-    content = re.sub(
-        "[<>&]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data, allow_nan=False)
-    )
+def render(name: str, title: str, data: Any, summary: Any = None) -> str:
+    """A page from the files in web/, in ASCII.
+
+    Args:
+        summary: what `read_summary` finds in it.
+    """
     parts = {
         "title": html.escape(title),
         "style": _web("style.css"),
         "body": _web(f"{name}.html"),
-        "data": content,
+        "summary": _json(summary),
+        "data": _json(data),
         "script": "".join(_web(script) for script in SCRIPTS[name]),
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _web("page.html"))
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def read_summary(page: Path) -> Any:
+    """The summary in a page that `render` made; None where there is no such page."""
+    try:
+        with page.open(encoding="ascii") as file:
+            for line in file:
+                if line.startswith(_SUMMARY):
+                    return json.loads(line[len(_SUMMARY) :].removesuffix("</script>\n"))
+    except (OSError, ValueError):
+        return None  # no page of ours
+    return None
+
+
+def _json(data: Any) -> str:
+    """JSON in which no character of a name can end the script element or begin another."""
+    text = json.dumps(data, allow_nan=False)
+    return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _web(name: str) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from picket_gpu.output import whole_file
 from picket_gpu.report.collect import TomogramReport
-from picket_gpu.report.page import describe, describe_workflow, render, tomogram_page
+from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import QUALITY
 
@@ -21,7 +21,7 @@ class ReportWriter:
     """Writes the report of a run, each tomogram's part as soon as it is complete.
 
     One tomogram has its page in report.html. Of several, each has a page of its own, and
-    report.html, the index, leads to those that are done.
+    report.html, the index, leads to those that are done, in earlier runs too.
     """
 
     def __init__(self, directory: Path, dataset: str, indices: list[int]) -> None:
@@ -34,23 +34,30 @@ class ReportWriter:
         self._directory = directory
         self._dataset = dataset
         self._indices = indices
-        self._done: list[dict[str, Any]] = []
+        self._entries: dict[int, Any] = {}
+        for index in indices if len(indices) > 1 else []:
+            if (entry := read_summary(directory / self._page(index))) is not None:
+                self._entries[index] = entry
 
     def write(self, report: TomogramReport) -> None:
         """Write the page and the preview of a tomogram."""
         index = report.subject.index
+        entry = self._entries[index] = self._entry(report)
         with whole_file(self._directory / preview_name(index)) as temporary:
             preview(report).save(temporary, "PNG")
-        self._write(self._page(index), tomogram_page(report, self._links(index)))
-        self._done.append(self._entry(report))
+        self._write(self._page(index), tomogram_page(report, self._links(index), entry))
+
+    def has(self, index: int) -> bool:
+        """Whether a tomogram has its page already."""
+        return (self._directory / self._page(index)).exists()
 
     def write_index(self) -> None:
-        """Write the index of the tomograms so far, if there are several."""
+        """Write the index of the tomograms that have a page, if there are several."""
         if len(self._indices) > 1:
             data = {
                 "dataset": self._dataset,
                 "total": len(self._indices),
-                "tomograms": self._done,
+                "tomograms": [self._entries[index] for index in sorted(self._entries)],
             }
             self._write(INDEX, render("index", self._dataset, data))
 

@@ -1,0 +1,133 @@
+"""The record of a run: run.json, for people who must know later what was done."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from traceback import format_exception
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from picket_gpu.config import S1Config
+from picket_gpu.errors import PicketError
+from picket_gpu.output import whole_file
+from picket_gpu.plan import Failure
+
+PACKAGES = ("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "cupy", "cuml", "distributed")
+COMMIT = "PICKET_GPU_COMMIT"  # where the package runs without its repository
+
+
+Status: TypeAlias = Literal["done", "done earlier", "failed"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SegmentationRecord(_Record):
+    """One segmentation."""
+
+    method: str = Field(description="clustering method")
+    files: list[str] = Field(description="names of its files, in the directory of this record")
+    share: float = Field(description="of the labelled voxels, how many have label 1")
+    iterations: int = Field(description="of the clustering method")
+    converged: bool = Field(description="whether it met its stopping rule")
+    seconds: dict[str, float] = Field(description="time of each stage")
+
+
+class UnitRecord(_Record):
+    """One tomogram by one feature mode, or a tomogram that failed as a whole."""
+
+    index: int = Field(description="the tomogram's place in inputs, from 0")
+    tomogram: str = Field(description="its file, as in the configuration")
+    mode: str | None = Field(description="feature mode; null for all of them")
+    status: Status
+    error: str | None = Field(None, description="why it failed")
+    traceback: str | None = Field(None, description="of an error that was not foreseen")
+    windows: int | None = Field(None, description="used for fitting")
+    peak_host_bytes: int | None = Field(
+        None, description="most memory that the process has held so far"
+    )
+    warnings: list[str] = Field([], description="what else its user should know")
+    segmentations: list[SegmentationRecord] = []
+
+
+class RunRecord(_Record):
+    """One run, rewritten whenever a unit is done."""
+
+    format: Literal[1] = 1
+    started: datetime
+    finished: datetime | None = Field(
+        None, description="missing while it runs, or if it was killed"
+    )
+    config: dict[str, Any] = Field(description="as used, with defaults")
+    versions: dict[str, str]
+    commit: str | None = Field(description="of the repository that the package runs from")
+    host: str
+    device: str = Field(description="where it computed, and why")
+    seed: int
+    units: list[UnitRecord] = []
+
+    def write(self, path: Path) -> None:
+        """Replace the record at ``path``."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def begin_record(config: S1Config, device: str) -> RunRecord:
+    """The record of a run that starts now."""
+    return RunRecord(
+        started=now(),
+        config=config.model_dump(mode="json", by_alias=True),
+        versions=versions(),
+        commit=commit(),
+        host=platform.node(),
+        device=device,
+        seed=config.seed,
+    )
+
+
+def failed_unit(failure: Failure) -> UnitRecord:
+    """What the record says of a failure."""
+    foreseen = isinstance(failure.error, PicketError | OSError | MemoryError)
+    return UnitRecord(
+        index=failure.index,
+        tomogram=str(failure.tomogram),
+        mode=failure.mode,
+        status="failed",
+        error=failure.message,
+        traceback=None if foreseen else "".join(format_exception(failure.error)),
+    )
+
+
+def now() -> datetime:
+    """The time, to a second, with its zone."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of those `PACKAGES` that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Of the repository that the package lies in, if it does."""
+    if told := os.environ.get(COMMIT):
+        return told
+    command = ["git", "rev-parse", "HEAD"]
+    here = Path(__file__).parent
+    try:
+        process = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return process.stdout.strip() or None if process.returncode == 0 else None

@@ -1,0 +1,74 @@
+"""What a run gives back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from picket_gpu.clustering import Method
+from picket_gpu.output import read_labels, read_scores
+from picket_gpu.plan import Failure
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """One segmentation that a run has written.
+
+    Attributes:
+        path: its file, HDF5 where that was saved.
+        tomogram: the tomogram's path as in the configuration.
+        mode: feature mode.
+        method: clustering method.
+        timings: seconds for ``features``, ``clustering``, ``labels`` and ``files``, and ``volume``:
+            reading, blurring and scaling the tomogram, which its workflows share.
+        share: of the labelled voxels, how many have label 1.
+        iterations: of the clustering method.
+        converged: whether it met its stopping rule.
+        neighborhood_size: window side in voxels.
+        earlier: whether it was there already, made by an earlier run with the same settings.
+    """
+
+    path: Path
+    tomogram: Path
+    mode: str
+    method: Method
+    timings: dict[str, float]
+    share: float
+    iterations: int
+    converged: bool
+    neighborhood_size: int
+    earlier: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Time of this segmentation, that of the volume left out."""
+        return sum(seconds for stage, seconds in self.timings.items() if stage != "volume")
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int8 labels, (z, y, x), read from the file: a hundred tomograms do not fit in memory."""
+        return read_labels(self.path, self.neighborhood_size)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float16 scores, (z, y, x), read from the file: how sure label 1 is, 0 to 1.
+
+        Raises:
+            PicketError: none were saved.
+        """
+        return read_scores(self.path)
+
+
+class S1Run(list[SegmentationResult]):
+    """The segmentations of a run, in the order of inputs, modes and methods.
+
+    Attributes:
+        failures: what is missing, and why.
+    """
+
+    def __init__(
+        self, results: Iterable[SegmentationResult] = (), failures: Iterable[Failure] = ()
+    ) -> None:
+        super().__init__(results)
+        self.failures = list(failures)

@@ -1,0 +1,98 @@
+"""What a file of a segmentation says of how it was made, so that a rerun can tell what is done."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import mrcfile
+
+from picket_gpu import __version__
+from picket_gpu.clustering import Method
+from picket_gpu.config import S1Config
+from picket_gpu.features import FeatureMode
+
+GROUP = "segmentations"
+_NAMES = ("fingerprint", "share_of_label_1", "iterations", "converged", "seconds_for_s1")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Written into every file of a segmentation.
+
+    Attributes:
+        fingerprint: of all that labels depend on, see `fingerprint`.
+        share: of the labelled voxels, how many have label 1.
+        iterations: of the clustering method.
+        converged: whether it met its stopping rule.
+        seconds: from features to labels.
+    """
+
+    fingerprint: str
+    share: float
+    iterations: int
+    converged: bool
+    seconds: float
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """For HDF5."""
+        values = (self.fingerprint, self.share, self.iterations, self.converged, self.seconds)
+        return dict(zip(_NAMES, values, strict=True))
+
+    @property
+    def labels(self) -> list[str]:
+        """For an MRC header, whose labels hold 80 characters each."""
+        numbers = (
+            f"share {self.share:.9g}",
+            f"iterations {self.iterations}",
+            f"converged {int(self.converged)}",
+            f"seconds {self.seconds:.9g}",
+        )
+        return [f"picket_gpu {self.fingerprint}", " ".join(numbers)]
+
+
+def fingerprint(config: S1Config, index: int, mode: FeatureMode, method: Method) -> str:
+    """A digest of all that the labels of one segmentation depend on: version, settings, and the
+    tomogram's path, size and time of change. Where it runs, and in how much memory, is left out."""
+    entry = config.inputs[index]
+    status = entry.tomogram.stat()
+    told = {
+        "version": __version__,
+        "tomogram": entry.model_dump(mode="json"),
+        "size": status.st_size,
+        "changed": status.st_mtime_ns,
+        "mode": mode.model_dump(mode="json"),
+        "method": method,
+    }
+    for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
+        told[name] = getattr(config, name)
+    told["blur_sigma"], told["scores"] = config.blur_sigma, config.scores
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def read_stamp(path: Path) -> Stamp | None:
+    """The stamp of an HDF5 or MRC file; None where there is none, or no such file."""
+    try:
+        return _from_hdf5(path) if path.suffix == ".h5" else _from_mrc(path)
+    except (OSError, ValueError, KeyError, IndexError):
+        return None  # not ours, whatever it is
+
+
+def _from_hdf5(path: Path) -> Stamp:
+    with h5py.File(path) as file:
+        attributes = file[GROUP].attrs
+        text, share, iterations, converged, seconds = (attributes[name] for name in _NAMES)
+    return Stamp(str(text), float(share), int(iterations), bool(converged), float(seconds))
+
+
+def _from_mrc(path: Path) -> Stamp:
+    with mrcfile.open(path, header_only=True) as mrc:
+        first, second = (line for line in mrc.get_labels() if not line.startswith("Created"))
+    name, text = first.split()
+    _, share, _, iterations, _, converged, _, seconds = second.split()
+    if name != "picket_gpu":
+        raise ValueError(first)
+    return Stamp(text, float(share), int(iterations), converged == "1", float(seconds))

@@ -1,0 +1,216 @@
+"""The unit of work, one tomogram by one feature mode: computed, then saved."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from picket_gpu.backend import Backend
+from picket_gpu.clustering import Method
+from picket_gpu.config import S1Config
+from picket_gpu.console import Reporter
+from picket_gpu.features import FeatureMode
+from picket_gpu.labels import share_of_ones
+from picket_gpu.output import attributes, write_hdf5, write_mrc, write_scores
+from picket_gpu.plan import TomogramPlan
+from picket_gpu.preprocess import Prepared, prepare
+from picket_gpu.record import SegmentationRecord, Status, UnitRecord
+from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
+from picket_gpu.results import SegmentationResult
+from picket_gpu.stamp import Stamp, fingerprint
+from picket_gpu.tomogram import read_voxels
+from picket_gpu.workflows import Segmentation, segment_prepared
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One tomogram, prepared, for one feature mode after the other.
+
+    Attributes:
+        report: takes in what is saved.
+        volume_seconds: of reading, blurring and scaling.
+    """
+
+    config: S1Config
+    backend: Backend
+    plan: TomogramPlan
+    prepared: Prepared
+    report: TomogramReport | None
+    volume_seconds: float
+    reporter: Reporter
+
+    def compute(self, mode: FeatureMode, moments: dict[str, np.ndarray]) -> list[Segmentation]:
+        """Labels by all clustering methods.
+
+        Args:
+            moments: of raw features by their kind, filled as they become known.
+        """
+        config = self.config
+        return list(
+            segment_prepared(
+                self.backend,
+                self.prepared,
+                self.plan.windows,
+                [mode],
+                config.clustering_methods,
+                self.plan.memory,
+                self.reporter,
+                name=str(self.plan.header.path),
+                precision=config.precision,
+                kmeans_engine=config.kmeans_engine,
+                scores=config.scores,
+                moments=moments,
+            )
+        )
+
+    def save(self, segmentations: list[Segmentation]) -> list[SegmentationResult]:
+        """Write the files of one feature mode, and report on them."""
+        results = []
+        while segmentations:  # none is kept: they are as large as a quarter of the volume
+            segmentation = segmentations.pop(0)
+            results.append(self._write(segmentation))
+            if self.report:
+                self.report.add(workflow_of(results[-1]), segmentation.labels)
+            del segmentation
+        return results
+
+    def _write(self, result: Segmentation) -> SegmentationResult:
+        started = time.perf_counter()
+        config, plan = self.config, self.plan
+        plan.directory.mkdir(parents=True, exist_ok=True)
+        mode, method = result.mode.mode, result.method
+        stamp = Stamp(
+            fingerprint(config, plan.index, result.mode, method),
+            share_of_ones(result.labels, config.neighborhood_size),
+            result.model.iterations,
+            result.model.converged,
+            sum(result.timings.values()),
+        )
+        timestamp = datetime.now(UTC).isoformat(timespec="seconds")
+        for kind, path in plan.files(mode, method).items():
+            if kind == "hdf5":
+                details = attributes(config, plan.index, plan.header, result, timestamp, stamp)
+                write_hdf5(path, result.labels, result.scores, details)
+            elif kind == "mrc":
+                write_mrc(path, result.labels, plan.header, stamp)
+            elif result.scores is not None:
+                write_scores(path, result.scores, plan.header, stamp)
+        plan.remove_stale(mode, method, stamp.fingerprint)
+        seconds = {"files": time.perf_counter() - started, "volume": self.volume_seconds}
+        return _result(config, plan, mode, method, stamp, result.timings | seconds)
+
+
+def prepare_unit(
+    config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter
+) -> Unit:
+    """Read, blur and scale a tomogram, and begin its report.
+
+    To be called inside ``backend.exclusive()``.
+    """
+    path = plan.header.path
+    reporter.status(f"{path.name}: reading, blurring")
+    started = time.perf_counter()
+    prepared = prepare(backend, read_voxels(path), config.blur_sigma, plan.memory, str(path))
+    backend.synchronize()
+    seconds = time.perf_counter() - started
+    report = _begin_report(config, backend, plan, prepared) if config.report else None
+    return Unit(config, backend, plan, prepared, report, seconds, reporter)
+
+
+def from_stamp(
+    config: S1Config, plan: TomogramPlan, mode: str, method: Method, stamp: Stamp
+) -> SegmentationResult:
+    """The result of an earlier run, whose files are there."""
+    timings = {"all stages, earlier": stamp.seconds}
+    return _result(config, plan, mode, method, stamp, timings, earlier=True)
+
+
+def _result(
+    config: S1Config,
+    plan: TomogramPlan,
+    mode: str,
+    method: Method,
+    stamp: Stamp,
+    timings: dict[str, float],
+    earlier: bool = False,
+) -> SegmentationResult:
+    files = plan.files(mode, method)
+    return SegmentationResult(
+        path=files.get("hdf5") or next(iter(files.values())),
+        tomogram=plan.header.path,
+        mode=mode,
+        method=method,
+        timings=timings,
+        share=stamp.share,
+        iterations=stamp.iterations,
+        converged=stamp.converged,
+        neighborhood_size=config.neighborhood_size,
+        earlier=earlier,
+    )
+
+
+def unit_record(
+    plan: TomogramPlan, mode: str, results: list[SegmentationResult], status: Status
+) -> UnitRecord:
+    """What the record of a run says of one unit."""
+    stuck = [result.method for result in results if not result.converged]
+    return UnitRecord(
+        index=plan.index,
+        tomogram=str(plan.header.path),
+        mode=mode,
+        status=status,
+        windows=plan.windows.count,
+        peak_host_bytes=_peak_bytes(),
+        warnings=[f"{method} did not converge" for method in stuck],
+        segmentations=[
+            SegmentationRecord(
+                method=result.method,
+                files=[path.name for path in plan.files(mode, result.method).values()],
+                share=result.share,
+                iterations=result.iterations,
+                converged=result.converged,
+                seconds=result.timings,
+            )
+            for result in results
+        ],
+    )
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _begin_report(
+    config: S1Config, backend: Backend, plan: TomogramPlan, prepared: Prepared
+) -> TomogramReport:
+    """The report of a tomogram without segmentations."""
+    entry = config.inputs[plan.index]
+    subject = Subject(
+        index=plan.index,
+        dataset=config.dataset_name,
+        path=plan.header.path,
+        shape=plan.header.shape,
+        voxel_size=plan.header.voxel_size,
+        lower=entry.lower_z_slice_limit,
+        upper=entry.upper_z_slice_limit,
+        side=config.neighborhood_size,
+    )
+    return begin_report(subject, lambda z: prepared.volume.picture(z, backend.download))
+
+
+def workflow_of(result: SegmentationResult) -> Workflow:
+    """What a report says of a segmentation beside its labels."""
+    return Workflow(
+        mode=result.mode,
+        method=result.method,
+        path=result.path if result.path.suffix == ".h5" else None,
+        share=result.share,
+        iterations=result.iterations,
+        converged=result.converged,
+        seconds=result.seconds,
+    )

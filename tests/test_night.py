@@ -1,0 +1,427 @@
+"""Long runs: what fails is named and the rest goes on; a rerun does what is missing, no more."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import jsonschema
+import mrcfile
+import numpy as np
+import pytest
+import yaml
+from conftest import DATA
+from test_cli import ENVIRONMENT, the_error
+
+from picket_gpu import run_s1
+from picket_gpu.__main__ import main
+from picket_gpu.output import remove_leftovers
+from picket_gpu.plan import RECORD
+from picket_gpu.record import RunRecord
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_tomogram(path: Path, seed: int) -> None:
+    phantom = mrcfile.read(DATA / "phantom_a.mrc")[:, seed : seed + 30, 20:60]
+    mrcfile.write(path, phantom, voxel_size=13.48, overwrite=True)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Three good tomograms and a parameter file."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        write_tomogram(tmp_path / f"t{number}.mrc", 10 * number)
+    configure()
+    return tmp_path
+
+
+def configure(**changes) -> None:
+    content = {
+        "dataset_name": "set",
+        "inputs": [{"tomogram": f"t{number}.mrc"} for number in range(3)],
+        "feature_extraction_params": [{"mode": "gabor"}, {"mode": "intensities"}],
+        "output_dir": "out",
+        "device": "cpu",
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(content | changes))
+
+
+def stamps(directory: Path = Path("out/set")) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in directory.glob("segmentation_*")}
+
+
+def labels(directory: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for path in sorted(directory.glob("segmentation_*.h5")):
+        with h5py.File(path) as file:
+            found[path.name] = file["segmentations/semantic_segmentation"][()]
+    return found
+
+
+def record(directory: Path = Path("out/set")) -> dict:
+    return json.loads((directory / RECORD).read_text())
+
+
+# Isolation.
+
+
+def break_missing(path):
+    path.unlink()
+
+
+def break_cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def break_nan(path):
+    with mrcfile.open(path, "r+") as mrc:
+        mrc.data[3, 3, 3] = np.nan
+
+
+@pytest.mark.filterwarnings("ignore:Data array contains NaN values:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("fault", "says"), [("missing", "no such file"), ("cut", "whole MRC"), ("nan", "NaN")]
+)
+def test_a_bad_tomogram_is_named_and_the_others_are_done(place, capsys, fault, says):
+    globals()[f"break_{fault}"](place / "t1.mrc")
+    assert main(["params.yaml"]) == 1
+    captured = capsys.readouterr()
+    message = the_error(captured.err)
+    assert "t1.mrc" in message
+    assert says in message
+    assert "  FAILED: " in captured.out
+    indices = {name.split("_")[1] for name in stamps()}
+    assert indices == {"0", "2"}
+    failed = [unit for unit in record()["units"] if unit["status"] == "failed"]
+    assert [(unit["index"], unit["mode"]) for unit in failed] == [(1, None)]
+    assert says in failed[0]["error"]
+    assert failed[0]["traceback"] is None
+    # Mended, only that one is run.
+    before = stamps()
+    write_tomogram(place / "t1.mrc", 10)
+    assert main(["params.yaml"]) == 0
+    assert len(stamps()) == 24
+    assert before.items() <= stamps().items()
+
+
+def test_a_feature_mode_that_fails_leaves_the_others(place, capsys):
+    blocked = place / "out/set/segmentation_1_gabor_gmm.h5"
+    blocked.mkdir(parents=True)
+    assert main(["params.yaml", "--overwrite"]) == 1
+    assert "segmentation_1_gabor_gmm.h5" in the_error(capsys.readouterr().err)
+    assert len(list(blocked.parent.glob("segmentation_1_intensities_*"))) == 4
+    assert len(list(blocked.parent.glob("segmentation_2_*"))) == 8
+    failed = [unit for unit in record()["units"] if unit["status"] == "failed"]
+    assert [(unit["index"], unit["mode"]) for unit in failed] == [(1, "gabor")]
+
+
+def test_an_error_that_nobody_foresaw_is_told_with_its_traceback(place, capsys, monkeypatch):
+    from picket_gpu import unit
+
+    real = unit.prepare
+
+    def prepare(backend, voxels, sigma, plan, name):
+        if name == "t1.mrc":
+            raise ZeroDivisionError("one\nday")
+        return real(backend, voxels, sigma, plan, name)
+
+    monkeypatch.setattr(unit, "prepare", prepare)
+    assert main(["params.yaml"]) == 1
+    assert the_error(capsys.readouterr().err) == "t1.mrc: ZeroDivisionError: one day"
+    (failed,) = [unit for unit in record()["units"] if unit["status"] == "failed"]
+    assert "in prepare" in failed["traceback"]
+
+
+def test_a_run_from_python_tells_its_failures(place):
+    break_cut(place / "t0.mrc")
+    run = run_s1("params.yaml", quiet=True)
+    assert [result.path.name.split("_")[1] for result in run] == ["1"] * 4 + ["2"] * 4
+    (failure,) = run.failures
+    assert (failure.index, failure.tomogram) == (0, Path("t0.mrc"))
+
+
+# Resuming.
+
+
+def test_a_rerun_of_a_complete_run_touches_nothing(place, capsys):
+    first = run_s1("params.yaml", quiet=True)
+    before = {path: path.stat().st_mtime_ns for path in Path("out/set").iterdir()}
+    again = run_s1("params.yaml")
+    assert "done earlier" in capsys.readouterr().out
+    del before[Path("out/set/run.json")]
+    for path, changed in before.items():
+        assert path.stat().st_mtime_ns == changed, path
+    for ours, theirs in zip(again, first, strict=True):
+        assert ours.earlier
+        assert (ours.path, ours.iterations, ours.converged) == (
+            theirs.path,
+            theirs.iterations,
+            theirs.converged,
+        )
+        assert ours.share == pytest.approx(theirs.share, rel=1e-6)
+        assert (ours.labels == theirs.labels).all()
+
+
+@pytest.mark.parametrize("save", [["hdf5"], ["mrc"]])
+def test_what_is_done_is_known_from_either_kind_of_file(place, save):
+    configure(save=save, scores=True)
+    first = run_s1("params.yaml", quiet=True)
+    again = run_s1("params.yaml", quiet=True)
+    assert all(result.earlier for result in again)
+    for ours, theirs in zip(again, first, strict=True):
+        assert ours.share == pytest.approx(theirs.share, rel=1e-6)
+
+
+CHANGES = {
+    "seed": 1,
+    "blur_sigma": 1.5,
+    "neighborhood_size": 3,
+    "max_num_neighborhoods_for_fitting": 5000,
+    "scores": True,
+    "precision": "tf32",
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_other_settings_are_run_again_and_it_says_so(place, capsys, key):
+    configure(inputs=[{"tomogram": "t0.mrc"}])
+    run_s1("params.yaml", quiet=True)
+    before = stamps()
+    configure(inputs=[{"tomogram": "t0.mrc"}], **{key: CHANGES[key]})
+    run = run_s1("params.yaml")
+    assert "gabor: was made with other settings or from another file" in capsys.readouterr().out
+    assert not any(result.earlier for result in run)
+    assert all(stamps()[name] != before[name] for name in before)
+
+
+def test_settings_that_change_no_label_run_nothing_again(place):
+    run_s1("params.yaml", quiet=True)
+    configure(memory_budget="300 MiB", device="auto", kmeans_engine="native")
+    assert all(result.earlier for result in run_s1("params.yaml", quiet=True))
+
+
+def test_only_what_changed_is_run_again(place):
+    run_s1("params.yaml", quiet=True)
+    before = stamps()
+    write_tomogram(place / "t1.mrc", 33)
+    Path("out/set/segmentation_2_gabor_kmeans.mrc").unlink()
+    modes = [{"mode": "gabor", "num_output_features": 40}, {"mode": "intensities"}]
+    run = run_s1("params.yaml", quiet=True)
+    redone = {(r.path.name.split("_")[1], r.mode) for r in run if not r.earlier}
+    assert redone == {("1", "gabor"), ("1", "intensities"), ("2", "gabor")}
+    changed = {name for name, when in stamps().items() if before.get(name) != when}
+    assert {tuple(name.split("_")[1:3]) for name in changed} == redone
+    configure(feature_extraction_params=modes)
+    run = run_s1("params.yaml", quiet=True)
+    assert {r.mode for r in run if not r.earlier} == {"gabor"}
+    assert len([r for r in run if not r.earlier]) == 6
+
+
+def test_the_report_after_a_rerun_is_whole(place):
+    from test_report import data_of
+
+    run_s1("params.yaml", quiet=True)
+    pages = [Path(f"out/set/report_{number}.html") for number in range(3)]
+    before = [data_of(page.read_text()) for page in pages]
+    Path("out/set/segmentation_1_gabor_kmeans.h5").unlink()
+    pages[2].unlink()
+    run_s1("params.yaml", quiet=True)
+    after = [data_of(page.read_text()) for page in pages]
+    for ours, theirs in zip(after, before, strict=True):
+        for one, other in zip(ours["workflows"], theirs["workflows"], strict=True):
+            assert (one["mode"], one["method"]) == (other["mode"], other["method"])
+            assert one["components"] == other["components"]
+            assert one["bits"] == other["bits"]
+    index = data_of(Path("out/set/report.html").read_text())
+    assert [entry["name"] for entry in index["tomograms"]] == ["t0.mrc", "t1.mrc", "t2.mrc"]
+
+
+@pytest.mark.parametrize("name", ["segmentation_0_gabor_gmm.h5", "segmentation_0_gabor_gmm.mrc"])
+def test_files_that_s1_did_not_make_are_not_replaced(place, capsys, name):
+    Path("out/set").mkdir(parents=True)
+    Path(f"out/set/{name}").write_bytes(b"precious")
+    assert main(["params.yaml"]) == 2
+    assert name in the_error(capsys.readouterr().err)
+    assert Path(f"out/set/{name}").read_bytes() == b"precious"
+    assert [path.name for path in Path("out/set").iterdir()] == [name]
+
+
+# Killed, interrupted, racing, without space.
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed")
+    previous = Path.cwd()
+    os.chdir(directory)
+    try:
+        for number in range(3):
+            write_tomogram(directory / f"t{number}.mrc", 10 * number)
+        configure()
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "picket_gpu", "params.yaml", "-q"], check=True)
+        seconds = time.perf_counter() - started
+    finally:
+        os.chdir(previous)
+    return labels(directory / "out/set"), seconds
+
+
+def start(*options: str, **how) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "picket_gpu", "params.yaml", *options],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **how,
+    )
+
+
+def assert_complete(directory: Path, expected: dict[str, np.ndarray]) -> None:
+    found = labels(directory)
+    assert found.keys() == expected.keys()
+    for name, volume in found.items():
+        assert (volume == expected[name]).all()
+        mask = mrcfile.read(directory / name.replace(".h5", ".mrc"))
+        assert ((volume == 1) == mask).all()
+    assert [path.name for path in directory.iterdir() if path.name.startswith(".")] == []
+
+
+def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
+    """Twenty kills at random moments, each run going on where the last one was killed."""
+    expected, seconds = undisturbed
+    moments = random.Random(0)
+    for _ in range(20):
+        process = start()
+        time.sleep(moments.uniform(0.1, 1.0) * seconds)
+        process.kill()
+        process.communicate()
+        # What has its final name is whole.
+        for path in Path("out/set").glob("segmentation_*"):
+            if path.suffix == ".h5":
+                with h5py.File(path) as file:
+                    volume = file["segmentations/semantic_segmentation"][()]
+                assert (volume == expected[path.name]).all()
+            else:
+                assert mrcfile.read(path).shape == (32, 30, 40)
+        if len(stamps()) == 24:  # begin again
+            for path in Path("out/set").iterdir():
+                path.unlink()
+    assert main(["params.yaml", "--quiet"]) == 0
+    assert_complete(Path("out/set"), expected)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_ends_at_once_and_leaves_no_half_file(place, undisturbed, sent, code):
+    expected, _ = undisturbed
+    process = start()
+    while "gabor kmeans" not in process.stdout.readline():
+        pass
+    process.send_signal(sent)
+    begun = time.perf_counter()
+    _, complaint = process.communicate(timeout=30)
+    assert time.perf_counter() - begun < 10
+    assert (process.returncode, complaint) == (code, "interrupted\n")
+    assert not [path for path in Path("out/set").iterdir() if path.name.startswith(".")]
+    assert main(["params.yaml", "--quiet"]) == 0
+    assert_complete(Path("out/set"), expected)
+
+
+def test_two_runs_at_once_do_not_harm_each_other(place, undisturbed):
+    expected, _ = undisturbed
+    for options in ((), ("--overwrite",)):
+        processes = [start(*options), start(*options)]
+        for process in processes:
+            _, complaint = process.communicate(timeout=120)
+            assert (process.returncode, complaint) == (0, "")
+        assert_complete(Path("out/set"), expected)
+        RunRecord.model_validate(record())
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_truncated_file(place, undisturbed, tmp_path):
+    """A file system of 400 kB, too small for all segmentations."""
+    expected, _ = undisturbed
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        configure(output_dir=str(disk), report=False)
+        process = start()
+        _, complaint = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "No space left" in complaint or "space" in complaint
+        assert "Traceback" not in complaint
+        directory = disk / "set"
+        assert not [path for path in directory.iterdir() if path.name.startswith(".")]
+        for name, volume in labels(directory).items():
+            assert (volume == expected[name]).all()
+        for path in directory.glob("*.mrc"):
+            assert mrcfile.validate(path, print_file=sys.stderr)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
+    from picket_gpu.output import _HOST
+
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = {
+        f".a.h5.{_HOST}.{dead.pid}.1.part": False,
+        f".a.h5.{_HOST}.{os.getpid()}.1.part": True,
+        ".a.h5.another-host.1.1.part": True,
+        "a.h5": True,
+    }
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {n for n, kept in names.items() if kept}
+
+
+# The record.
+
+
+def test_the_record_of_a_run(place):
+    configure(scores=True)
+    run = run_s1("params.yaml", quiet=True)
+    made = RunRecord.model_validate(record())
+    assert made.config["inputs"][0]["tomogram"] == "t0.mrc"
+    assert made.config["blur_sigma"] == 2.0
+    assert made.versions["numpy"] == np.__version__
+    assert made.finished >= made.started
+    assert made.device.startswith("CPU")
+    assert [(unit.index, unit.mode, unit.status) for unit in made.units] == [
+        (index, mode, "done") for index in range(3) for mode in ("gabor", "intensities")
+    ]
+    unit = made.units[0]
+    assert unit.windows == 28 * 26 * 36
+    assert 2**26 < unit.peak_host_bytes < 2**33
+    for ours, result in zip(unit.segmentations, run, strict=False):
+        assert (ours.method, ours.iterations, ours.share) == (
+            result.method,
+            result.iterations,
+            result.share,
+        )
+        assert ours.seconds == result.timings
+        assert len(ours.files) == 3
+        assert all((Path("out/set") / name).exists() for name in ours.files)
+
+
+def test_the_schema_of_the_record_is_fresh_and_records_follow_it(place):
+    schema = json.loads((ROOT / "configs/run.schema.json").read_text())
+    assert schema == RunRecord.model_json_schema()
+    run_s1("params.yaml", quiet=True)
+    jsonschema.validate(record(), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(record() | {"seed": "none"}, schema)
