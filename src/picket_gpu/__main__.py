@@ -30,7 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--output-dir", type=Path, help="instead of the file's output_dir")
     parser.add_argument("--overwrite", action="store_true", help="replace existing segmentations")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_positive, help="processes on this machine, one per GPU")
+    where.add_argument("--scheduler", help="address or file of a running Dask scheduler")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="json: an object a line"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     options = parser.parse_args(arguments)
@@ -74,6 +80,12 @@ def _device(name: str) -> str:
     return name
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers")
+    return int(text)
+
+
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
@@ -85,7 +97,14 @@ def _run(options: argparse.Namespace) -> int:
         update={key: value for key, value in overrides.items() if value is not None}
     )
     if not options.dry_run:
-        run = run_s1(config, overwrite=options.overwrite, quiet=options.quiet)
+        run = run_s1(
+            config,
+            overwrite=options.overwrite,
+            quiet=options.quiet,
+            log_format=options.log_format,
+            workers=options.workers,
+            scheduler=options.scheduler,
+        )
         return _tell(run.failures)
     backend = select_backend(config.device, config.kmeans_engine)
     plan = plan_run(config, backend, options.overwrite)

@@ -1,10 +1,15 @@
 """What a run tells its user: lines that stay, and a status that comes and goes."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LogFormat: TypeAlias = Literal["text", "json"]
 
 
 class Reporter:
@@ -19,8 +24,37 @@ class Reporter:
     def advance(self) -> None:
         """One more unit is done: a tomogram by a feature mode."""
 
+    def unit(self, record: Mapping[str, Any]) -> None:
+        """What became of a unit, as in the record of the run."""
+
+    @contextmanager
+    def bar(self, total: int) -> Iterator[None]:
+        """Show progress through ``total`` units inside the context."""
+        yield
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """A table that stays, its header first."""
+
 
 SILENT = Reporter()
+
+
+class JsonReporter(Reporter):
+    """A JSON object a line on standard output, for programs: its ``event`` is line, status or unit,
+    and a unit's other keys are those of the record of the run."""
+
+    def line(self, text: str) -> None:
+        self._event("line", text=text.strip())
+
+    def status(self, text: str) -> None:
+        self._event("status", text=text)
+
+    def unit(self, record: Mapping[str, Any]) -> None:
+        self._event("unit", **record)
+
+    def _event(self, event: str, **values: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(json.dumps({"event": event, "time": now, **values}), flush=True)
 
 
 class ConsoleReporter(Reporter):

@@ -1,13 +1,14 @@
 """S1 from a configuration to files."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from picket_gpu.backend import select_backend
+from picket_gpu.backend import Backend, select_backend
 from picket_gpu.config import S1Config, load_config
-from picket_gpu.console import ConsoleReporter, Reporter
+from picket_gpu.console import SILENT, ConsoleReporter, JsonReporter, LogFormat, Reporter
+from picket_gpu.distributed import local_cluster, running_cluster
 from picket_gpu.plan import plan_run
 from picket_gpu.report.write import INDEX
 from picket_gpu.results import S1Run, SegmentationResult
@@ -19,6 +20,10 @@ def run_s1(
     *,
     overwrite: bool = False,
     quiet: bool = False,
+    log_format: LogFormat = "text",
+    client: Any = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> S1Run:
     """Segment every tomogram of a configuration by every workflow, and write the files.
 
@@ -29,6 +34,10 @@ def run_s1(
         config: an `S1Config`, a mapping with its keys, or the path of a YAML file.
         overwrite: run everything again, replacing all files of the segmentations.
         quiet: print nothing.
+        log_format: "json" prints one object a line, for programs.
+        client: a `distributed.Client`, whose workers run the units: a tomogram by a feature mode.
+        workers: processes to run the units on this machine, each on a part of the cores or a GPU.
+        scheduler: address or file of a Dask scheduler whose workers run the units.
 
     Raises:
         PicketError: the configuration is unusable, or nothing could be done for the tomograms. What
@@ -36,29 +45,41 @@ def run_s1(
     """
     config = load_config(config)
     backend = select_backend(config.device, config.kmeans_engine)
-    console = None if quiet else ConsoleReporter()
-    if console:
-        console.line(f"Device: {backend.reason}")
-        if config.precision == "tf32" and backend.name == "cpu":
-            console.line("precision: tf32 is for GPUs; here products are float32")
+    reporter = SILENT
+    if not quiet:
+        reporter = JsonReporter() if log_format == "json" else ConsoleReporter()
+    reporter.line(f"Device: {backend.reason}")
+    if config.precision == "tf32" and backend.name == "cpu":
+        reporter.line("precision: tf32 is for GPUs; here products are float32")
     plan = plan_run(config, backend, overwrite)
-    session = Session(config, backend, plan, console or Reporter())
-    with console.bar(plan.units) if console else nullcontext():
-        session.run()
+    session = Session(config, backend, plan, reporter)
+    with (
+        reporter.bar(plan.units),
+        _client(client, workers, scheduler, backend, config.directory) as cluster,
+    ):
+        session.run(cluster)
     run = session.outcome()
-    if console:
-        _conclude(config, run, console)
+    _conclude(config, run, reporter)
     return run
 
 
-def _conclude(config: S1Config, run: S1Run, console: ConsoleReporter) -> None:
+def _client(
+    client: Any, workers: int | None, scheduler: str | None, backend: Backend, directory: Path
+) -> AbstractContextManager[Any]:
+    """The Dask client to use inside the context, None for none."""
+    if workers is not None:
+        return local_cluster(workers, backend.name == "gpu", directory)
+    return nullcontext(client) if scheduler is None else running_cluster(scheduler)
+
+
+def _conclude(config: S1Config, run: S1Run, reporter: Reporter) -> None:
     """Say at the end what there is, and what is missing."""
-    console.line(f"{len(run)} segmentations in {config.directory}")
+    reporter.line(f"{len(run)} segmentations in {config.directory}")
     if config.report:
-        console.line(f"Report: {config.directory / INDEX}")
+        reporter.line(f"Report: {config.directory / INDEX}")
         if set(config.directory.glob("segmentation_*.h5")) - {result.path for result in run}:
-            console.line(f"  of this run; of all: python -m picket_gpu.report {config.directory}")
-    console.table(_summary(run))
+            reporter.line(f"  of this run; of all: python -m picket_gpu.report {config.directory}")
+    reporter.table(_summary(run))
 
 
 def _summary(results: list[SegmentationResult]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from picket_gpu.backend import Backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
 from picket_gpu.console import Reporter
+from picket_gpu.distributed import units_on
 from picket_gpu.features import FeatureMode
 from picket_gpu.output import read_labels, remove_leftovers
 from picket_gpu.plan import RECORD, Failure, RunPlan, TomogramPlan
-from picket_gpu.record import Status, begin_record, failed_unit, now
+from picket_gpu.record import UnitRecord, begin_record, failed_unit, now
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.write import ReportWriter
 from picket_gpu.results import S1Run, SegmentationResult
@@ -52,24 +54,54 @@ class Session:
         results = (self._results[key] for key in keys if key in self._results)
         return S1Run(results, sorted(self._failures, key=lambda failure: failure.index))
 
-    def run(self) -> None:
-        """Everything that is planned."""
+    def run(self, client: Any = None) -> None:
+        """Everything that is planned, in this process or by a Dask client's workers."""
         if self._config.directory.exists():
             remove_leftovers(self._config.directory)
         for failure in self._plan.failures:
             self._note(failure)
-        plans = self._plan.tomograms
-        with self._backend.exclusive(), ThreadPoolExecutor(1) as aside:
-            for plan, following in zip(plans, [*plans[1:], None], strict=True):
-                self._reporter.line(f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}")
-                self._take_earlier(plan)
-                if plan.pending or (self._writer and not self._writer.has(plan.index)):
-                    self._tomogram(plan, following, aside)
+        if client is None:
+            self._run_here()
+        else:
+            self._run_on(client)
         if self._results:
             self._record.finished = now()
             self._save_record()
 
-    def _take_earlier(self, plan: TomogramPlan) -> None:
+    def _run_on(self, client: Any) -> None:
+        """All units by a Dask client's workers; a tomogram's report when its last unit is done."""
+        plans = self._plan.tomograms
+        for plan in plans:
+            if plan.earlier or plan.changed:
+                self._begin(plan)
+        left = {plan.index: len(plan.pending) for plan in plans}
+        reports: dict[int, TomogramReport] = {}
+        for plan, mode, done in units_on(client, self._config, plans):
+            left[plan.index] -= 1
+            if isinstance(done, Exception):
+                self._fail(plan, mode.mode, done)
+            else:
+                results, record, report = done
+                self._tell(plan, mode, results)
+                self._done(plan, mode.mode, results, record)
+                if report and plan.index in reports:
+                    reports[plan.index].findings.extend(report.findings)
+                elif report:
+                    reports[plan.index] = report
+            if not left[plan.index] and plan.index in reports:
+                self._report(plan, reports.pop(plan.index))
+
+    def _run_here(self) -> None:
+        plans = self._plan.tomograms
+        with self._backend.exclusive(), ThreadPoolExecutor(1) as aside:
+            for plan, following in zip(plans, [*plans[1:], None], strict=True):
+                self._begin(plan)
+                if plan.pending or (self._writer and not self._writer.has(plan.index)):
+                    self._tomogram(plan, following, aside)
+
+    def _begin(self, plan: TomogramPlan) -> None:
+        """Name a tomogram, and take what an earlier run has made of it."""
+        self._reporter.line(f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}")
         modes = list(dict.fromkeys(mode for mode, _ in plan.earlier))
         for mode in modes:
             self._reporter.line(f"  {mode}: done earlier")
@@ -78,7 +110,7 @@ class Session:
                 for (of_mode, method), stamp in plan.earlier.items()
                 if of_mode == mode
             ]
-            self._done(plan, mode, results, "done earlier")
+            self._done(plan, mode, results, unit_record(plan, mode, results, "done earlier"))
         for mode in plan.changed:
             self._reporter.line(f"  {mode}: was made with other settings or from another file")
 
@@ -121,7 +153,7 @@ class Session:
         else:
             for result in results:
                 self._reporter.line(_describe(result))
-            self._done(plan, mode.mode, results, "done")
+            self._done(plan, mode.mode, results, unit_record(plan, mode.mode, results, "done"))
             self._reporter.advance()
 
     def _report(self, plan: TomogramPlan, report: TomogramReport) -> None:
@@ -147,24 +179,44 @@ class Session:
             self._writer.write(report)
             self._writer.write_index()
 
+    def _tell(
+        self, plan: TomogramPlan, mode: FeatureMode, results: list[SegmentationResult]
+    ) -> None:
+        """Of a unit that another process has done."""
+        self._reporter.line(f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}")
+        shape = plan.windows.count, mode.num_features(plan.windows.side)
+        self._reporter.line(f"Features array of shape: {shape}")
+        for result in results:
+            self._reporter.line(_describe(result))
+        self._reporter.advance()
+
     def _done(
-        self, plan: TomogramPlan, mode: str, results: list[SegmentationResult], status: Status
+        self,
+        plan: TomogramPlan,
+        mode: str,
+        results: list[SegmentationResult],
+        record: UnitRecord,
     ) -> None:
         for result in results:
             self._results[plan.index, mode, result.method] = result
-        self._record.units.append(unit_record(plan, mode, results, status))
-        self._save_record()
+        self._add(record)
 
     def _fail(self, plan: TomogramPlan, mode: str | None, error: Exception) -> None:
         failure = Failure(plan.index, plan.header.path, mode, error)
         self._failures.append(failure)
         self._note(failure)
+        # What it was raised from holds volumes.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
 
     def _note(self, failure: Failure) -> None:
         """Say and record that something failed."""
         where = f"{failure.mode}: " if failure.mode else ""
         self._reporter.line(f"  FAILED: {where}{failure.message}")
-        self._record.units.append(failed_unit(failure))
+        self._add(failed_unit(failure))
+
+    def _add(self, record: UnitRecord) -> None:
+        self._record.units.append(record)
+        self._reporter.unit(record.model_dump(mode="json"))
         self._save_record()
 
     def _save_record(self) -> None:

@@ -1,0 +1,168 @@
+"""Runs on Dask's workers: the same files as in this process, whatever happens to a worker."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from test_night import assert_complete, break_nan, configure, labels, record, stamps, start
+from test_night import place as place
+from test_night import undisturbed as undisturbed
+from test_report import data_of
+
+from picket_gpu import PicketError, run_s1
+from picket_gpu.__main__ import main
+from picket_gpu.record import RunRecord
+
+
+def descendants(process: int) -> set[int]:
+    """Processes below a process, however deep."""
+    found = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout
+    below: dict[int, list[int]] = {}
+    for line in found.splitlines()[1:]:
+        child, parent = map(int, line.split())
+        below.setdefault(parent, []).append(child)
+    children = set(below.get(process, []))
+    return children.union(*(descendants(child) for child in children)) if children else set()
+
+
+def alive(processes: set[int]) -> set[int]:
+    return {p for p in processes if Path(f"/proc/{p}").exists() and not zombie(p)}
+
+
+def zombie(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until(true, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_workers_give_the_same_files_and_report(place, undisturbed):
+    expected, _ = undisturbed
+    process = start("--workers", "2")
+    out, complaint = process.communicate(timeout=120)
+    assert (process.returncode, complaint) == (0, "")
+    assert_complete(Path("out/set"), expected)
+    assert "Features array of shape: (26208, 64)" in out
+    assert {unit["status"] for unit in record()["units"]} == {"done"}
+    RunRecord.model_validate(record())
+    pages = [data_of(Path(f"out/set/report_{n}.html").read_text()) for n in range(3)]
+    run_s1("params.yaml", overwrite=True, quiet=True)
+    for number, ours in enumerate(pages):
+        theirs = data_of(Path(f"out/set/report_{number}.html").read_text())
+        for key in ("grey", "places", "histogram"):
+            assert ours[key] == theirs[key]
+        for one, other in zip(ours["workflows"], theirs["workflows"], strict=True):
+            assert {k: v for k, v in one.items() if k != "seconds"} == {
+                k: v for k, v in other.items() if k != "seconds"
+            }
+
+
+def test_workers_share_the_cores(place, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    from picket_gpu.distributed import local_cluster
+
+    with local_cluster(2, False, Path("out")) as client:
+        told = client.run(lambda: os.environ["OMP_NUM_THREADS"])
+    assert list(told.values()) == ["2", "2"]
+
+
+def test_a_bad_tomogram_on_workers(place, capsys):
+    break_nan(place / "t1.mrc")
+    assert main(["params.yaml", "--workers", "2"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2  # one a unit
+    assert all("t1.mrc" in line and "NaN" in line for line in lines)
+    assert {name.split("_")[1] for name in stamps()} == {"0", "2"}
+
+
+test_a_bad_tomogram_on_workers = pytest.mark.filterwarnings(
+    "ignore:Data array contains NaN values:RuntimeWarning"
+)(test_a_bad_tomogram_on_workers)
+
+
+def test_a_worker_that_dies_is_replaced_and_the_run_completes(place, undisturbed):
+    expected, _ = undisturbed
+    process = start("--workers", "2")
+    while "kmeans" not in process.stdout.readline():
+        pass
+    workers = [p for p in descendants(process.pid) if b"spawn_main" in cmdline(p)]
+    os.kill(workers[0], signal.SIGKILL)
+    out, complaint = process.communicate(timeout=120)
+    assert process.returncode == 0, complaint + out
+    assert_complete(Path("out/set"), expected)
+
+
+def cmdline(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ended_by_a_signal_no_process_and_no_half_file_stays(place, undisturbed, sent):
+    expected, _ = undisturbed
+    process = start("--workers", "2")
+    while "kmeans" not in process.stdout.readline():
+        pass
+    below = descendants(process.pid)
+    assert len(below) >= 2
+    process.send_signal(sent)
+    process.communicate(timeout=30)
+    wait_until(lambda: not alive(below), 15)
+    if sent != signal.SIGKILL:
+        assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent]
+        assert not [path for path in Path("out/set").iterdir() if path.name.startswith(".")]
+    assert main(["params.yaml", "--quiet"]) == 0
+    assert_complete(Path("out/set"), expected)
+
+
+def test_a_client_of_a_running_cluster(place, undisturbed, tmp_path):
+    from distributed import Client, LocalCluster
+
+    expected, _ = undisturbed
+    cluster = LocalCluster(
+        n_workers=1, threads_per_worker=2, dashboard_address=":0", silence_logs="CRITICAL"
+    )
+    with cluster, Client(cluster) as client:
+        run = run_s1("params.yaml", client=client, quiet=True)
+        assert len(run) == 12
+        assert_complete(Path("out/set"), expected)
+        file = tmp_path / "scheduler.json"  # as dask scheduler --scheduler-file writes it
+        file.write_text(json.dumps({"type": "Scheduler", "address": cluster.scheduler_address}))
+        for scheduler in (cluster.scheduler_address, str(file)):
+            configure(output_dir=f"out-{len(scheduler)}")
+            assert main(["params.yaml", "--scheduler", scheduler, "-q"]) == 0
+            found = labels(Path(f"out-{len(scheduler)}/set"))
+            assert all((found[name] == expected[name]).all() for name in expected)
+            assert found.keys() == expected.keys()
+
+
+def test_no_scheduler_is_an_error(place):
+    with pytest.raises(PicketError, match=r"scheduler: tcp://.* does not answer"):
+        run_s1("params.yaml", scheduler="tcp://127.0.0.1:1", quiet=True)
+
+
+def test_json_log(place):
+    process = start("--log-format", "json")
+    out, complaint = process.communicate(timeout=120)
+    assert (process.returncode, complaint) == (0, "")
+    events = [json.loads(line) for line in out.splitlines()]
+    units = [event for event in events if event["event"] == "unit"]
+    assert [(unit["index"], unit["mode"], unit["status"]) for unit in units] == [
+        (index, mode, "done") for index in range(3) for mode in ("gabor", "intensities")
+    ]
+    for unit, recorded in zip(units, record()["units"], strict=True):
+        assert recorded.items() <= unit.items()
+    assert {event["event"] for event in events} == {"line", "status", "unit"}
