@@ -8,7 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
-from test_night import assert_complete, break_nan, configure, labels, record, stamps, start
+from test_night import (
+    assert_complete,
+    break_nan,
+    configure,
+    labels,
+    record,
+    stamps,
+    start,
+    wait_for_line,
+)
 from test_night import place as place
 from test_night import undisturbed as undisturbed
 from test_report import data_of
@@ -94,8 +103,7 @@ test_a_bad_tomogram_on_workers = pytest.mark.filterwarnings(
 def test_a_worker_that_dies_is_replaced_and_the_run_completes(place, undisturbed):
     expected, _ = undisturbed
     process = start("--workers", "2")
-    while "kmeans" not in process.stdout.readline():
-        pass
+    wait_for_line(process, "kmeans")
     workers = [p for p in descendants(process.pid) if b"spawn_main" in cmdline(p)]
     os.kill(workers[0], signal.SIGKILL)
     out, complaint = process.communicate(timeout=120)
@@ -114,8 +122,7 @@ def cmdline(process: int) -> bytes:
 def test_ended_by_a_signal_no_process_and_no_half_file_stays(place, undisturbed, sent):
     expected, _ = undisturbed
     process = start("--workers", "2")
-    while "kmeans" not in process.stdout.readline():
-        pass
+    wait_for_line(process, "kmeans")
     below = descendants(process.pid)
     assert len(below) >= 2
     process.send_signal(sent)

@@ -284,6 +284,11 @@ def start(*options: str, **how) -> subprocess.Popen:
     )
 
 
+def wait_for_line(process: subprocess.Popen, text: str) -> None:
+    """Until a line with ``text`` comes out."""
+    assert any(text in line for line in iter(process.stdout.readline, "")), "it ended before"
+
+
 def assert_complete(directory: Path, expected: dict[str, np.ndarray]) -> None:
     found = labels(directory)
     assert found.keys() == expected.keys()
@@ -322,8 +327,7 @@ def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
 def test_interrupted_it_ends_at_once_and_leaves_no_half_file(place, undisturbed, sent, code):
     expected, _ = undisturbed
     process = start()
-    while "gabor kmeans" not in process.stdout.readline():
-        pass
+    wait_for_line(process, "gabor kmeans")
     process.send_signal(sent)
     begun = time.perf_counter()
     _, complaint = process.communicate(timeout=30)
