@@ -1,6 +1,5 @@
 """What a measurement was made on, and the two rates that bound any program there."""
 
-import os
 import platform
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.backend import Backend, available_threads
+from picket_gpu.record import commit
 
 # By the names that pip and conda give them.
 PACKAGES = ("picket-gpu", "numpy", "scipy", "scikit-learn")
@@ -34,7 +34,7 @@ def describe(backend: Backend) -> dict[str, Any]:
         "driver": _driver(backend),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "git_commit": _commit(),
+        "git_commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         **measured,
     }
@@ -137,10 +137,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    git = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    # A copy of the tree without its history can be told.
-    return os.environ.get("PICKET_GPU_COMMIT") or git.stdout.strip() or None

@@ -1,10 +1,10 @@
 """Markdown of what `benchmarks.quality` measures, and its verdict on each figure."""
 
 import math
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.quality_figures import BETTER, rank_correlation
+from benchmarks.table import markdown
 
 # Decided before looking: a figure may suggest a workflow if, on every given data set, it ranks the
 # six as Dice does and as detection does this strongly, and what it picks is this near the best.
@@ -141,9 +141,3 @@ def _cell(value: float | None) -> str:
     if value is None or math.isnan(value):
         return NONE
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -43,12 +43,7 @@ def centroids(found: np.ndarray) -> np.ndarray:
     numbered, _ = ndimage.label(found)
     sizes = np.bincount(numbered.ravel())
     large = np.flatnonzero(sizes[1:] >= SMALLEST) + 1
-    middles = np.zeros((len(large), found.ndim))
-    for axis, n in enumerate(found.shape):
-        along = np.arange(n).reshape([-1 if a == axis else 1 for a in range(found.ndim)])
-        weights = np.broadcast_to(along, found.shape).ravel()
-        middles[:, axis] = np.bincount(numbered.ravel(), weights)[large] / sizes[large]
-    return middles
+    return np.reshape(ndimage.center_of_mass(found, numbered, large), (len(large), found.ndim))
 
 
 def detection(found: np.ndarray, true: np.ndarray, distance: float) -> dict[str, float]:

@@ -46,7 +46,7 @@ def _cases(measurement: dict[str, Any]) -> str:
         [case.name, *_case_cells(case, figures.get(case.name), figures.get(case.judge))]
         for case in SUITES[measurement["suite"]]
     ]
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def _case_cells(
@@ -92,7 +92,7 @@ def _stages(measurement: dict[str, Any]) -> str:
         ]
         for stage in measurement.get("stages", [])
     ]
-    return _markdown(header, rows) if rows else ""
+    return markdown(header, rows) if rows else ""
 
 
 def _rivals(measurement: dict[str, Any]) -> str:
@@ -109,9 +109,9 @@ def _rivals(measurement: dict[str, Any]) -> str:
         ]
         for row in measurement.get("rivals", [])
     ]
-    return _markdown(header, rows) if rows else ""
+    return markdown(header, rows) if rows else ""
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

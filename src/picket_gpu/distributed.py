@@ -103,7 +103,7 @@ def units_on(
     units = {}
     for plan in plans:
         for mode in plan.pending:
-            future = client.submit(_work, config, plan, mode, Path.cwd(), pure=False, retries=0)
+            future = client.submit(_work, config, plan, mode, Path.cwd(), pure=False)
             units[future] = plan, mode
     for future in as_completed(list(units)):  # type: ignore[no-untyped-call]
         plan, mode = units.pop(future)

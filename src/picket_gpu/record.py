@@ -17,7 +17,7 @@ from picket_gpu.output import whole_file
 from picket_gpu.plan import Failure
 
 PACKAGES = ("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "cupy", "cuml", "distributed")
-COMMIT = "PICKET_GPU_COMMIT"  # where the package runs without its repository
+COMMIT = "PICKET_GPU_COMMIT"
 
 
 Status: TypeAlias = Literal["done", "done earlier", "failed"]
@@ -121,13 +121,13 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Of the repository that the package lies in, if it does."""
-    if told := os.environ.get(COMMIT):
-        return told
-    command = ["git", "rev-parse", "HEAD"]
-    here = Path(__file__).parent
+    """Of the repository that the package runs from, if it does; "-dirty" where files differ."""
+    root = Path(__file__).parents[2]
+    if (told := os.environ.get(COMMIT)) or not (root / ".git").exists():
+        return told or None  # a copy without its history can be told
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        process = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10)
+        process = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return process.stdout.strip() or None if process.returncode == 0 else None
+    return process.stdout.strip() or None
