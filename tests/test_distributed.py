@@ -77,6 +77,21 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
             }
 
 
+def test_a_page_that_is_missing_comes_back_where_all_is_done(place):
+    run_s1("params.yaml", quiet=True)
+    page = Path("out/set/report_1.html")
+    before = data_of(page.read_text())
+    page.unlink()
+    assert all(result.earlier for result in run_s1("params.yaml", workers=1, quiet=True))
+    after = data_of(page.read_text())
+    assert [w["bits"] for w in after["workflows"]] == [w["bits"] for w in before["workflows"]]
+
+
+def test_one_way_to_reach_workers_is_enough(place):
+    with pytest.raises(PicketError, match="only one of them"):
+        run_s1("params.yaml", workers=1, scheduler="tcp://127.0.0.1:1", quiet=True)
+
+
 def test_workers_share_the_cores(place, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     from picket_gpu.distributed import local_cluster

@@ -20,8 +20,8 @@ from test_cli import ENVIRONMENT, the_error
 
 from picket_gpu import run_s1
 from picket_gpu.__main__ import main
+from picket_gpu.filenames import RECORD
 from picket_gpu.output import remove_leftovers
-from picket_gpu.plan import RECORD
 from picket_gpu.record import RunRecord
 
 ROOT = Path(__file__).parents[1]
@@ -241,6 +241,23 @@ def test_the_report_after_a_rerun_is_whole(place):
             assert one["bits"] == other["bits"]
     index = data_of(Path("out/set/report.html").read_text())
     assert [entry["name"] for entry in index["tomograms"]] == ["t0.mrc", "t1.mrc", "t2.mrc"]
+
+
+def test_a_tomogram_that_changes_while_it_is_segmented_is_run_again(place, monkeypatch):
+    from picket_gpu import unit
+
+    real = unit.read_voxels
+
+    def read_voxels(path):
+        voxels = real(path)
+        write_tomogram(place / path, 33)  # after it was read
+        return voxels
+
+    configure(inputs=[{"tomogram": "t0.mrc"}])
+    with monkeypatch.context() as patch:
+        patch.setattr(unit, "read_voxels", read_voxels)
+        run_s1("params.yaml", quiet=True)
+    assert not any(result.earlier for result in run_s1("params.yaml", quiet=True))
 
 
 @pytest.mark.parametrize("name", ["segmentation_0_gabor_gmm.h5", "segmentation_0_gabor_gmm.mrc"])

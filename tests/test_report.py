@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from picket_gpu import pipeline, run_s1
 from picket_gpu.backend import select_backend
+from picket_gpu.filenames import report_names
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.preprocess import prepare
@@ -40,7 +41,7 @@ from picket_gpu.report.slices import (
     choose_layout,
     separation,
 )
-from picket_gpu.report.write import ReportWriter, report_names
+from picket_gpu.report.write import ReportWriter
 from picket_gpu.volume import StreamedVolume
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from picket_gpu import __version__
 
 if TYPE_CHECKING:
-    from picket_gpu.plan import Failure
+    from picket_gpu.errors import Failure
 
 
 def main(arguments: list[str] | None = None) -> int:

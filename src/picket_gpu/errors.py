@@ -1,7 +1,9 @@
 """Faults that a user can mend, each in one line."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +14,33 @@ class PicketError(Exception):
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A part of a run that came to nothing.
+
+    Attributes:
+        index: the tomogram's place in ``inputs``, from 0.
+        tomogram: its file.
+        mode: feature mode; None for all of them.
+        error: why.
+    """
+
+    index: int
+    tomogram: Path
+    mode: str | None
+    error: Exception
+
+    @property
+    def message(self) -> str:
+        """Why, in one line that names the file."""
+        text = " ".join(str(self.error).split())
+        if not isinstance(self.error, PicketError):
+            text = f"{type(self.error).__name__}: {text}"
+        if str(self.tomogram) not in text:
+            text = f"{self.tomogram}: {text}"
+        return text
 
 
 # pydantic's words, where a user of a YAML file would not know them.

@@ -9,8 +9,9 @@ from picket_gpu.backend import Backend, select_backend
 from picket_gpu.config import S1Config, load_config
 from picket_gpu.console import SILENT, ConsoleReporter, JsonReporter, LogFormat, Reporter
 from picket_gpu.distributed import local_cluster, running_cluster
+from picket_gpu.errors import PicketError
+from picket_gpu.filenames import INDEX
 from picket_gpu.plan import plan_run
-from picket_gpu.report.write import INDEX
 from picket_gpu.results import S1Run, SegmentationResult
 from picket_gpu.session import Session
 
@@ -67,6 +68,8 @@ def _client(
     client: Any, workers: int | None, scheduler: str | None, backend: Backend, directory: Path
 ) -> AbstractContextManager[Any]:
     """The Dask client to use inside the context, None for none."""
+    if sum(told is not None for told in (client, workers, scheduler)) > 1:
+        raise PicketError("client, workers, scheduler: only one of them can be used")
     if workers is not None:
         return local_cluster(workers, backend.name == "gpu", directory)
     return nullcontext(client) if scheduler is None else running_cluster(scheduler)

@@ -1,23 +1,21 @@
 """What a run would do, known before it does anything."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from picket_gpu.backend import MIB, Backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
-from picket_gpu.errors import PicketError
+from picket_gpu.earlier import stamps_of_unit
+from picket_gpu.errors import Failure, PicketError
 from picket_gpu.features import FeatureMode
+from picket_gpu.filenames import ENDINGS, RECORD, report_names, segmentation_files
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
-from picket_gpu.report.write import report_names
-from picket_gpu.stamp import Stamp, fingerprint, read_stamp
+from picket_gpu.stamp import Stamp, fingerprint
 from picket_gpu.tomogram import TomogramHeader, read_header
-
-RECORD = "run.json"  # of the run, see `record`
-_ENDINGS = {"hdf5": ".h5", "mrc": ".mrc", "score": "_score.mrc"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class TomogramPlan:
         memory: how the budget is spent.
         directory: of the outputs.
         kinds: of files for each workflow: hdf5, mrc, score.
+        fingerprints: of the segmentations that the run wants, by feature mode and method.
         pending: feature modes to run.
         earlier: of modes whose files are there, made with the same settings from the same file, the
             stamps of their segmentations.
@@ -44,6 +43,7 @@ class TomogramPlan:
     memory: MemoryPlan
     directory: Path
     kinds: list[str]
+    fingerprints: dict[tuple[str, Method], str]
     pending: list[FeatureMode]
     earlier: dict[tuple[str, Method], Stamp]
     changed: list[str]
@@ -51,42 +51,12 @@ class TomogramPlan:
 
     def files(self, mode: str, method: str) -> dict[str, Path]:
         """Files of one workflow, by their kind."""
-        return workflow_files(self.directory, self.kinds, self.index, mode, method)
+        return segmentation_files(self.directory, self.kinds, self.index, mode, method)
 
-    def remove_stale(self, mode: str, method: str, fingerprint: str) -> None:
-        """Remove files of other kinds that contradict new ones with this fingerprint."""
-        every = workflow_files(self.directory, list(_ENDINGS), self.index, mode, method)
-        for kind in every.keys() - set(self.kinds):
-            stamp = read_stamp(every[kind])
-            if self.overwrite if stamp is None else stamp.fingerprint != fingerprint:
-                every[kind].unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A part of a run that came to nothing.
-
-    Attributes:
-        index: the tomogram's place in ``inputs``, from 0.
-        tomogram: its file.
-        mode: feature mode; None for all of them.
-        error: why.
-    """
-
-    index: int
-    tomogram: Path
-    mode: str | None
-    error: Exception
-
-    @property
-    def message(self) -> str:
-        """Why, in one line that names the file."""
-        text = " ".join(str(self.error).split())
-        if not isinstance(self.error, PicketError):
-            text = f"{type(self.error).__name__}: {text}"
-        if str(self.tomogram) not in text:
-            text = f"{self.tomogram}: {text}"
-        return text
+    def other_files(self, mode: str, method: str) -> Iterable[Path]:
+        """Where the workflow has files of kinds that this run does not write, if it has."""
+        kinds = [kind for kind in ENDINGS if kind not in self.kinds]
+        return segmentation_files(self.directory, kinds, self.index, mode, method).values()
 
 
 @dataclass(frozen=True)
@@ -156,11 +126,17 @@ def _plan_tomogram(
     kinds: list[str] = list(config.save)
     if config.scores and "mrc" in kinds:
         kinds.append("score")
+    fingerprints: dict[tuple[str, Method], str] = {
+        (mode.mode, method): fingerprint(config, index, mode, method)
+        for mode in config.feature_extraction_params
+        for method in config.clustering_methods
+    }
     pending: list[FeatureMode] = []
     earlier: dict[tuple[str, Method], Stamp] = {}
     changed: list[str] = []
     for mode in config.feature_extraction_params:
-        stamps = None if overwrite else _stamps(config, index, mode, kinds)
+        wanted = {key: told for key, told in fingerprints.items() if key[0] == mode.mode}
+        stamps = None if overwrite else stamps_of_unit(config.directory, kinds, index, wanted)
         if stamps:
             earlier |= stamps
             continue
@@ -174,6 +150,7 @@ def _plan_tomogram(
         memory,
         config.directory,
         kinds,
+        fingerprints,
         pending,
         earlier,
         changed,
@@ -192,47 +169,6 @@ def plan_for(config: S1Config, backend: Backend, windows: WindowSet) -> MemoryPl
     if config.kmeans_engine == "cuml":
         check_library(backend, windows, labels, memory, config.feature_extraction_params)
     return memory
-
-
-def _stamps(
-    config: S1Config, index: int, mode: FeatureMode, kinds: list[str]
-) -> dict[tuple[str, Method], Stamp] | None:
-    """Stamps of the segmentations of one unit: all of them if its files are there and made alike,
-    none if they are to be made again, None if there is no file.
-
-    Raises:
-        PicketError: a file is there that S1 did not make.
-    """
-    found: dict[tuple[str, Method], Stamp] = {}
-    there = False
-    for method in config.clustering_methods:
-        expected = fingerprint(config, index, mode, method)
-        files = workflow_files(config.directory, kinds, index, mode.mode, method).values()
-        stamps: list[Stamp] = []
-        for path in files:
-            stamp = read_stamp(path)
-            if stamp is None and path.exists():
-                raise PicketError(
-                    f"{path}: exists and does not say how it was made; use --overwrite, or another "
-                    f"dataset_name"
-                )
-            if stamp is not None:
-                stamps.append(stamp)
-        there = there or bool(stamps)
-        alike = [stamp for stamp in stamps if stamp.fingerprint == expected]
-        if len(alike) == len(files):
-            found[mode.mode, method] = stamps[0]
-    if not there:
-        return None
-    return found if len(found) == len(config.clustering_methods) else {}
-
-
-def workflow_files(
-    directory: Path, kinds: list[str], index: int, mode: str, method: str
-) -> dict[str, Path]:
-    """Files of one workflow on one tomogram, by their kind."""
-    stem = f"segmentation_{index}_{mode}_{method}"
-    return {kind: directory / (stem + _ENDINGS[kind]) for kind in kinds}
 
 
 def describe_plan(config: S1Config, run: RunPlan) -> Iterator[str]:

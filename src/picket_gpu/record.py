@@ -12,9 +12,8 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from picket_gpu.config import S1Config
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import Failure, PicketError
 from picket_gpu.output import whole_file
-from picket_gpu.plan import Failure
 
 PACKAGES = ("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "cupy", "cuml", "distributed")
 COMMIT = "PICKET_GPU_COMMIT"

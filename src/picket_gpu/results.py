@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.clustering import Method
+from picket_gpu.errors import Failure
 from picket_gpu.output import read_labels, read_scores
-from picket_gpu.plan import Failure
 
 
 @dataclass(frozen=True)

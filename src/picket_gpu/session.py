@@ -12,9 +12,11 @@ from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.distributed import units_on
+from picket_gpu.errors import Failure
 from picket_gpu.features import FeatureMode
+from picket_gpu.filenames import RECORD
 from picket_gpu.output import read_labels, remove_leftovers
-from picket_gpu.plan import RECORD, Failure, RunPlan, TomogramPlan
+from picket_gpu.plan import RunPlan, TomogramPlan
 from picket_gpu.record import UnitRecord, begin_record, failed_unit, now
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.write import ReportWriter
@@ -82,21 +84,30 @@ class Session:
                 self._fail(plan, mode.mode, done)
             else:
                 results, record, report = done
-                self._tell(plan, mode, results)
-                self._done(plan, mode.mode, results, record)
+                self._reporter.line(f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}")
+                shape = plan.windows.count, mode.num_features(plan.windows.side)
+                self._reporter.line(f"Features array of shape: {shape}")
+                self._new(plan, mode, results, record)
                 if report and plan.index in reports:
                     reports[plan.index].findings.extend(report.findings)
                 elif report:
                     reports[plan.index] = report
             if not left[plan.index] and plan.index in reports:
                 self._report(plan, reports.pop(plan.index))
+        with self._backend.exclusive(), ThreadPoolExecutor(1) as aside:
+            for plan in plans:
+                if not plan.pending and self._lacks_page(plan):
+                    self._tomogram(plan, None, aside)
+
+    def _lacks_page(self, plan: TomogramPlan) -> bool:
+        return self._writer is not None and not self._writer.has(plan.index)
 
     def _run_here(self) -> None:
         plans = self._plan.tomograms
         with self._backend.exclusive(), ThreadPoolExecutor(1) as aside:
             for plan, following in zip(plans, [*plans[1:], None], strict=True):
                 self._begin(plan)
-                if plan.pending or (self._writer and not self._writer.has(plan.index)):
+                if plan.pending or self._lacks_page(plan):
                     self._tomogram(plan, following, aside)
 
     def _begin(self, plan: TomogramPlan) -> None:
@@ -151,10 +162,7 @@ class Session:
         except Exception as error:
             self._fail(plan, mode.mode, error)
         else:
-            for result in results:
-                self._reporter.line(_describe(result))
-            self._done(plan, mode.mode, results, unit_record(plan, mode.mode, results, "done"))
-            self._reporter.advance()
+            self._new(plan, mode, results, unit_record(plan, mode.mode, results, "done"))
 
     def _report(self, plan: TomogramPlan, report: TomogramReport) -> None:
         """Write the pages of a tomogram, its earlier segmentations included."""
@@ -179,15 +187,17 @@ class Session:
             self._writer.write(report)
             self._writer.write_index()
 
-    def _tell(
-        self, plan: TomogramPlan, mode: FeatureMode, results: list[SegmentationResult]
+    def _new(
+        self,
+        plan: TomogramPlan,
+        mode: FeatureMode,
+        results: list[SegmentationResult],
+        record: UnitRecord,
     ) -> None:
-        """Of a unit that another process has done."""
-        self._reporter.line(f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}")
-        shape = plan.windows.count, mode.num_features(plan.windows.side)
-        self._reporter.line(f"Features array of shape: {shape}")
+        """Say and note what a unit has made."""
         for result in results:
             self._reporter.line(_describe(result))
+        self._done(plan, mode.mode, results, record)
         self._reporter.advance()
 
     def _done(

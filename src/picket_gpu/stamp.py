@@ -15,7 +15,7 @@ from picket_gpu.config import S1Config
 from picket_gpu.features import FeatureMode
 
 GROUP = "segmentations"
-_NAMES = ("fingerprint", "share_of_label_1", "iterations", "converged", "seconds_for_s1")
+_NAMES = ("fingerprint", "share_of_label_1", "iterations", "converged", "time_taken_for_s1")
 
 
 @dataclass(frozen=True)

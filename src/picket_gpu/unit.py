@@ -12,6 +12,7 @@ from picket_gpu.backend import Backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
 from picket_gpu.console import Reporter
+from picket_gpu.earlier import remove_contradicting
 from picket_gpu.features import FeatureMode
 from picket_gpu.labels import share_of_ones
 from picket_gpu.output import attributes, write_hdf5, write_mrc, write_scores
@@ -20,7 +21,7 @@ from picket_gpu.preprocess import Prepared, prepare
 from picket_gpu.record import SegmentationRecord, Status, UnitRecord
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.results import SegmentationResult
-from picket_gpu.stamp import Stamp, fingerprint
+from picket_gpu.stamp import Stamp
 from picket_gpu.tomogram import read_voxels
 from picket_gpu.workflows import Segmentation, segment_prepared
 
@@ -83,7 +84,7 @@ class Unit:
         plan.directory.mkdir(parents=True, exist_ok=True)
         mode, method = result.mode.mode, result.method
         stamp = Stamp(
-            fingerprint(config, plan.index, result.mode, method),
+            plan.fingerprints[mode, method],
             share_of_ones(result.labels, config.neighborhood_size),
             result.model.iterations,
             result.model.converged,
@@ -98,7 +99,7 @@ class Unit:
                 write_mrc(path, result.labels, plan.header, stamp)
             elif result.scores is not None:
                 write_scores(path, result.scores, plan.header, stamp)
-        plan.remove_stale(mode, method, stamp.fingerprint)
+        remove_contradicting(plan.other_files(mode, method), stamp.fingerprint, plan.overwrite)
         seconds = {"files": time.perf_counter() - started, "volume": self.volume_seconds}
         return _result(config, plan, mode, method, stamp, result.timings | seconds)
 

@@ -12,13 +12,14 @@ import numpy as np
 from picket_gpu.backend import Backend, select_backend
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError
+from picket_gpu.filenames import INDEX
 from picket_gpu.labels import UNLABELLED, core, share_of_ones
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.output import DATASET, read_labels
 from picket_gpu.preprocess import prepare
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
-from picket_gpu.report.write import INDEX, ReportWriter
+from picket_gpu.report.write import ReportWriter
 from picket_gpu.stamp import GROUP
 from picket_gpu.tomogram import read_header, read_voxels
 

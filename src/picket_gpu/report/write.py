@@ -7,13 +7,13 @@ from typing import Any
 
 from PIL import Image
 
+from picket_gpu.filenames import INDEX, page_name, preview_name
 from picket_gpu.output import whole_file
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import QUALITY
 
-INDEX = "report.html"
 THUMBNAIL = 96  # pixels of the longer side
 
 
@@ -66,7 +66,7 @@ class ReportWriter:
             temporary.write_text(page, encoding="ascii")
 
     def _page(self, index: int) -> str:
-        return INDEX if len(self._indices) == 1 else f"report_{index}.html"
+        return page_name(index, alone=len(self._indices) == 1)
 
     def _links(self, index: int) -> dict[str, str]:
         place = self._indices.index(index)
@@ -89,14 +89,3 @@ class ReportWriter:
             "thumbnail": f"data:image/jpeg;base64,{encoded}",
             "workflows": [describe_workflow(findings) for findings in report.findings],
         }
-
-
-def preview_name(index: int) -> str:
-    """Of a tomogram's contact sheet."""
-    return f"preview_{index}.png"
-
-
-def report_names(indices: list[int]) -> list[str]:
-    """Every file of the report of a run over tomograms with these indices."""
-    pages = [f"report_{index}.html" for index in indices] if len(indices) > 1 else []
-    return [INDEX, *pages, *map(preview_name, indices)]
