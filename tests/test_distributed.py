@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from test_cli import the_error
 from test_night import (
     assert_complete,
     break_nan,
@@ -62,8 +64,20 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
     out, complaint = process.communicate(timeout=120)
     assert (process.returncode, complaint) == (0, "")
     assert_complete(Path("out/set"), expected)
-    assert "Features array of shape: (26208, 64)" in out
+    lines = out.splitlines()
+    told = {line.partition(": ")[0]: line for line in lines if line.startswith("worker ")}
+    assert told.keys() == {"worker 0", "worker 1"}
+    assert sum("Features array of shape: (26208, 64)" in line for line in lines) == 3
+    for number in range(3):  # each unit by a worker, which says so when it begins and ends
+        for mode in ("gabor", "intensities"):
+            unit = rf"worker [01]: \[{number + 1}/3\] t{number}.mrc"
+            assert sum(bool(re.fullmatch(f"{unit}: {mode}", line)) for line in lines) == 1
+            assert (
+                sum(bool(re.match(f"{unit} {mode} kmeans: .* iter", line)) for line in lines) == 1
+            )
     assert {unit["status"] for unit in record()["units"]} == {"done"}
+    assert {unit["worker"] for unit in record()["units"]} == {"worker 0", "worker 1"}
+    assert all(unit["device"].startswith("CPU, 1 thread") for unit in record()["units"])
     RunRecord.model_validate(record())
     pages = [data_of(Path(f"out/set/report_{n}.html").read_text()) for n in range(3)]
     run_s1("params.yaml", overwrite=True, quiet=True)
@@ -94,19 +108,24 @@ def test_one_way_to_reach_workers_is_enough(place):
 
 def test_workers_share_the_cores(place, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    from picket_gpu.distributed import local_cluster
+    from picket_gpu.clusters import local_cluster
 
     with local_cluster(2, False, Path("out")) as client:
         told = client.run(lambda: os.environ["OMP_NUM_THREADS"])
     assert list(told.values()) == ["2", "2"]
+    assert os.environ["OMP_NUM_THREADS"] == "4"  # of what this process does next
 
 
 def test_a_bad_tomogram_on_workers(place, capsys):
     break_nan(place / "t1.mrc")
     assert main(["params.yaml", "--workers", "2"]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2  # one a unit
-    assert all("t1.mrc" in line and "NaN" in line for line in lines)
+    captured = capsys.readouterr()
+    message = the_error(captured.err)
+    assert "t1.mrc" in message
+    assert "NaN" in message
+    assert captured.out.count("FAILED") == 1
+    failed = [unit for unit in record()["units"] if unit["status"] == "failed"]
+    assert [(unit["index"], unit["mode"]) for unit in failed] == [(1, None)]
     assert {name.split("_")[1] for name in stamps()} == {"0", "2"}
 
 
@@ -188,3 +207,33 @@ def test_json_log(place):
     for unit, recorded in zip(units, record()["units"], strict=True):
         assert recorded.items() <= unit.items()
     assert {event["event"] for event in events} == {"line", "status", "unit"}
+
+
+def test_json_log_of_workers(place):
+    configure(feature_extraction_params=[{"mode": "gabor"}])
+    process = start("--log-format", "json", "--workers", "2")
+    out, complaint = process.communicate(timeout=120)
+    assert (process.returncode, complaint) == (0, "")
+    told: dict[str, list[str]] = {}
+    for event in map(json.loads, out.splitlines()):
+        if event["event"] == "status":
+            told.setdefault(event["worker"], []).append(event["text"])
+    assert told.keys() == {"worker 0", "worker 1"}
+    for texts in told.values():
+        assert texts[0].endswith("reading, blurring")
+        assert texts[-1] == ""
+
+
+def test_a_cluster_is_asked_for_its_own_gpu(place, monkeypatch):
+    """A scheduler may be reached from a machine that has no GPU."""
+    from distributed import Client, LocalCluster
+
+    configure(device="gpu")
+    monkeypatch.setattr("picket_gpu.pipeline.select_backend", None)
+    options = {"n_workers": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
+    with (
+        LocalCluster(**options) as cluster,
+        Client(cluster) as client,
+        pytest.raises(PicketError, match=r"device: gpu cannot be used"),
+    ):
+        run_s1("params.yaml", client=client, quiet=True)

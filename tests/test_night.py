@@ -17,10 +17,11 @@ import pytest
 import yaml
 from conftest import DATA
 from test_cli import ENVIRONMENT, the_error
+from test_report import data_of
 
 from picket_gpu import run_s1
 from picket_gpu.__main__ import main
-from picket_gpu.filenames import RECORD
+from picket_gpu.filenames import record_name
 from picket_gpu.output import remove_leftovers
 from picket_gpu.record import RunRecord
 
@@ -66,7 +67,7 @@ def labels(directory: Path) -> dict[str, np.ndarray]:
 
 
 def record(directory: Path = Path("out/set")) -> dict:
-    return json.loads((directory / RECORD).read_text())
+    return json.loads((directory / record_name(None)).read_text())
 
 
 # Isolation.
@@ -145,6 +146,46 @@ def test_a_run_from_python_tells_its_failures(place):
     assert [result.path.name.split("_")[1] for result in run] == ["1"] * 4 + ["2"] * 4
     (failure,) = run.failures
     assert (failure.index, failure.tomogram) == (0, Path("t0.mrc"))
+
+
+# Parts.
+
+
+def test_parts_of_a_run_make_up_the_whole(place, undisturbed):
+    expected, _ = undisturbed
+    assert main(["params.yaml", "--tomograms", "1-2"]) == 0
+    assert {name.split("_")[1] for name in stamps()} == {"1", "2"}
+    assert main(["params.yaml", "--tomograms", "0"]) == 0
+    found = labels(Path("out/set"))
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in expected)
+    # Neither a record nor a row of the index is lost.
+    parts = [json.loads(Path(f"out/set/run_{first}.json").read_text()) for first in (0, 1)]
+    assert [part["tomograms"] for part in parts] == [[0], [1, 2]]
+    assert {unit["index"] for unit in parts[1]["units"]} == {1, 2}
+    index = data_of(Path("out/set/report.html").read_text())
+    assert [tomogram["index"] for tomogram in index["tomograms"]] == [0, 1, 2]
+    assert index["total"] == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ("3", "no 3, inputs are numbered 0 to 2"),
+        ("2-1", "must not be empty"),
+        ("a", "not a list of numbers"),
+        ("-1", "not a list of numbers"),
+        ("0-", "not a list of numbers"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(place, capsys, part, says):
+    try:
+        code = main(["params.yaml", f"--tomograms={part}"])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert says in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 # Resuming.

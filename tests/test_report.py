@@ -316,7 +316,7 @@ def run(tmp_path_factory):
 def test_a_run_of_several_writes_an_index_and_pages(run):
     directory = run["output_dir"] / "set"
     names = {path.name for path in directory.iterdir() if "segmentation" not in path.name}
-    assert names == {*report_names([0, 1]), "run.json"}
+    assert names == {*report_names([0, 1], alone=False), "run.json"}
     names.remove("run.json")
     assert names == {
         "report.html",
@@ -350,7 +350,7 @@ def test_rebuilding_gives_the_report_of_the_run(run, tmp_path, monkeypatch):
     original = run["output_dir"] / "set"
     directory = tmp_path / "set"
     shutil.copytree(original, directory)
-    for name in report_names([0, 1]):
+    for name in report_names([0, 1], alone=False):
         (directory / name).unlink()
     monkeypatch.chdir(tmp_path)
     assert main(["set", "--quiet"]) == 0

@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--device", type=_device, help="where to compute: auto, cpu, gpu, or gpu:N for GPU N from 0"
     )
     parser.add_argument("--output-dir", type=Path, help="instead of the file's output_dir")
+    parser.add_argument(
+        "--tomograms", type=_numbers, help="a part of inputs by number from 0, such as 0-9,12"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing segmentations")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_positive, help="processes on this machine, one per GPU")
@@ -86,6 +89,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _numbers(text: str) -> list[int]:
+    if not re.fullmatch(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0-9,12")
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
@@ -99,6 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     if not options.dry_run:
         run = run_s1(
             config,
+            tomograms=options.tomograms,
             overwrite=options.overwrite,
             quiet=options.quiet,
             log_format=options.log_format,
@@ -107,10 +121,10 @@ def _run(options: argparse.Namespace) -> int:
         )
         return _tell(run.failures)
     backend = select_backend(config.device, config.kmeans_engine)
-    plan = plan_run(config, backend, options.overwrite)
+    plan = plan_run(config, backend, options.overwrite, options.tomograms)
     if not options.quiet:
         print(f"Device: {backend.reason}")
-        print("\n".join(describe_plan(config, plan)))
+        print("\n".join(describe_plan(config, backend, plan)))
     return _tell(plan.failures)
 
 

@@ -87,6 +87,10 @@ class Backend:
         with threadpool_limits(1):
             yield
 
+    def peak_bytes(self) -> int | None:
+        """The most memory of the device that arrays have held, where that is not the host's."""
+        return None
+
     def limit(self, budget: int) -> None:
         """Let arrays take ``budget`` bytes from now on, where the device can tell."""
 
@@ -149,7 +153,9 @@ class Backend:
                 yield pending.popleft().result()
 
 
-def select_backend(device: str = "auto", kmeans_engine: KMeansEngine = "auto") -> Backend:
+def select_backend(
+    device: str = "auto", kmeans_engine: KMeansEngine = "auto", threads: int | None = None
+) -> Backend:
     """The backend for ``device``.
 
     Args:
@@ -157,6 +163,7 @@ def select_backend(device: str = "auto", kmeans_engine: KMeansEngine = "auto") -
             "gpu" where that can be had and "cpu" elsewhere.
         kmeans_engine: "cuml" for cuML's k-means, "native" for ours, "auto" for cuML's on a GPU
             where it is installed.
+        threads: to compute with on a CPU; those of `available_threads` unless told.
 
     Raises:
         PicketError: what was asked for cannot be had; the message says what was found.
@@ -175,7 +182,7 @@ def select_backend(device: str = "auto", kmeans_engine: KMeansEngine = "auto") -
         raise PicketError(f"device: {device} cannot be used: {found}; use device: auto or cpu")
     if kmeans_engine == "cuml":
         raise PicketError(f"kmeans_engine: cuml needs a GPU ({found}); use auto or native")
-    threads = available_threads()
+    threads = threads or available_threads()
     return Backend(f"CPU, {threads} thread{'s' * (threads != 1)} ({found})", workers=threads)
 
 

@@ -15,11 +15,11 @@ LogFormat: TypeAlias = Literal["text", "json"]
 class Reporter:
     """Tells nobody. What a function without a console gets."""
 
-    def line(self, text: str) -> None:
-        """A line that stays."""
+    def line(self, text: str, worker: str = "") -> None:
+        """A line that stays, told by a worker where there are several."""
 
-    def status(self, text: str) -> None:
-        """What is being done right now."""
+    def status(self, text: str, worker: str = "") -> None:
+        """What is being done right now, by a worker where there are several."""
 
     def advance(self) -> None:
         """One more unit is done: a tomogram by a feature mode."""
@@ -41,36 +41,43 @@ SILENT = Reporter()
 
 class JsonReporter(Reporter):
     """A JSON object a line on standard output, for programs: its ``event`` is line, status or unit,
-    and a unit's other keys are those of the record of the run."""
+    and a unit's other keys are those of the record of the run. What a worker tells has a
+    ``worker``, whose status is empty between units."""
 
-    def line(self, text: str) -> None:
-        self._event("line", text=text.strip())
+    def line(self, text: str, worker: str = "") -> None:
+        self._event("line", text=text.strip(), **({"worker": worker} if worker else {}))
 
-    def status(self, text: str) -> None:
-        self._event("status", text=text)
+    def status(self, text: str, worker: str = "") -> None:
+        self._event("status", text=text, **({"worker": worker} if worker else {}))
 
     def unit(self, record: Mapping[str, Any]) -> None:
         self._event("unit", **record)
 
     def _event(self, event: str, **values: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        print(json.dumps({"event": event, "time": now, **values}), flush=True)
+        # In one piece: workers' events come by another thread.
+        print(json.dumps({"event": event, "time": now, **values}) + "\n", end="", flush=True)
 
 
 class ConsoleReporter(Reporter):
     """Lines on standard output; on a terminal also a progress bar with the status.
 
-    Without a terminal (a Slurm log) there are lines only.
+    Without a terminal (a Slurm log) there are lines only. What a worker tells begins with its name.
     """
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress: Progress | None = None
+        self._statuses: dict[str, str] = {}
 
-    def line(self, text: str) -> None:
-        self._console.print(text)
+    def line(self, text: str, worker: str = "") -> None:
+        self._console.print(f"{worker}: {text}" if worker else text)
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, worker: str = "") -> None:
+        if worker:
+            self._statuses[worker] = text
+            told = sorted(self._statuses.items())
+            text = "\n".join(f"{name}: {status}" for name, status in told if status)
         if self._progress:
             self._progress.update(self._progress.task_ids[0], status=text)
 

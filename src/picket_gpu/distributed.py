@@ -1,150 +1,142 @@
-"""Units on the workers of a Dask cluster: one of our own on this machine, or any that runs."""
+"""Units on the workers of a Dask cluster."""
 
-import os
-import signal
+import logging
+import platform
+import time
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, suppress
-from dataclasses import replace
+from contextlib import chdir
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 from picket_gpu.backend import Backend, KMeansEngine, available_threads, select_backend
+from picket_gpu.clusters import RETRIES
 from picket_gpu.config import S1Config
-from picket_gpu.console import SILENT
-from picket_gpu.errors import PicketError
+from picket_gpu.console import Reporter
 from picket_gpu.features import FeatureMode
-from picket_gpu.output import remove_leftovers
-from picket_gpu.plan import TomogramPlan, plan_for
+from picket_gpu.plan import TomogramPlan
 from picket_gpu.record import UnitRecord
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.results import SegmentationResult
-from picket_gpu.unit import prepare_unit, unit_record
-
-RETRIES = 2  # of a unit whose worker died
-PATIENCE = 3  # seconds for workers to end by themselves
+from picket_gpu.unit import Unit, prepare_unit, unit_record
 
 Done = tuple[list[SegmentationResult], UnitRecord, TomogramReport | None]
+STATUS_SECONDS = 0.5  # between two statuses of a worker, at least
 _one_at_a_time = Lock()
-
-
-@contextmanager
-def local_cluster(workers: int, gpu: bool, directory: Path) -> Iterator[Any]:
-    """A client of a cluster of worker processes on this machine, which ends with the context.
-
-    Each worker has an equal part of the cores, or one GPU.
-
-    Args:
-        workers: how many.
-        gpu: whether each works on a GPU.
-        directory: of the outputs; what workers that had to be killed left there is removed.
-
-    Raises:
-        PicketError: Dask is not installed.
-    """
-    distributed = _import()
-    import dask
-
-    settings = {
-        "distributed.scheduler.allowed-failures": RETRIES,
-        # A worker holds one unit at a time, and loses no more when it dies.
-        "distributed.scheduler.worker-saturation": 1.0,
-    }
-    threads = max(1, available_threads() // workers)
-    options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1}
-    options |= {"dashboard_address": ":0", "silence_logs": "CRITICAL"}
-    kind = _gpu_cluster() if gpu else distributed.LocalCluster
-    with dask.config.set(settings):
-        cluster = kind(**options, env={"OMP_NUM_THREADS": str(threads)})
-        processes = [nanny.process.pid for nanny in cluster.workers.values()]
-        client = distributed.Client(cluster)
-        try:
-            yield client
-        finally:
-            with suppress(TimeoutError):
-                client.close(timeout=PATIENCE)
-            with suppress(TimeoutError):
-                cluster.close(timeout=PATIENCE)
-            for process in processes:
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-            if directory.exists():
-                remove_leftovers(directory)
-
-
-@contextmanager
-def running_cluster(scheduler: str) -> Iterator[Any]:
-    """A client of a cluster that runs already.
-
-    Args:
-        scheduler: its address, or the path of a scheduler file.
-
-    Raises:
-        PicketError: Dask is not installed, or there is no scheduler.
-    """
-    distributed = _import()
-    where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
-    try:
-        client = distributed.Client(**where, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"scheduler: {scheduler} does not answer ({reason})") from None
-    with client:
-        yield client
+_log = logging.getLogger("distributed.picket_gpu")  # where a worker's own log has Dask's lines
 
 
 def units_on(
-    client: Any, config: S1Config, plans: list[TomogramPlan]
-) -> Iterator[tuple[TomogramPlan, FeatureMode, Done | Exception]]:
-    """Run all pending units on a cluster; what comes of each, as it comes."""
+    client: Any, config: S1Config, plans: list[TomogramPlan], reporter: Reporter
+) -> Iterator[tuple[TomogramPlan, str | None, Done | Exception]]:
+    """Run all pending units on a cluster; what comes of each, as it comes.
+
+    Of a tomogram that cannot be prepared each unit comes to the same exception, with no mode.
+
+    Args:
+        reporter: is told what each worker does.
+    """
     from distributed import KilledWorker, as_completed
 
+    topic = f"picket_gpu-{uuid4()}"
+    client.subscribe_topic(topic, lambda event: _tell(reporter, *event[1]))
     units = {}
     for plan in plans:
         for mode in plan.pending:
-            future = client.submit(_work, config, plan, mode, Path.cwd(), pure=False)
-            units[future] = plan, mode
+            future = client.submit(_work, config, plan, mode, Path.cwd(), topic, pure=False)
+            units[future] = plan, mode.mode
     for future in as_completed(list(units)):  # type: ignore[no-untyped-call]
-        plan, mode = units.pop(future)
+        plan, name = units.pop(future)
         error = future.exception()
-        if isinstance(error, KilledWorker):
-            error = WorkerDiedError(f"its worker died, {RETRIES + 1} times in a row")
-        yield plan, mode, error if error is not None else future.result()
+        if error is None:
+            yield plan, name, future.result()
+        elif isinstance(error, _UnusableTomogramError):
+            yield plan, None, error.args[0]
+        elif isinstance(error, KilledWorker):
+            yield plan, name, WorkerDiedError(f"its worker died, {RETRIES + 1} times in a row")
+        else:
+            yield plan, name, error
         future.release()
+    client.unsubscribe_topic(topic)
 
 
 class WorkerDiedError(Exception):
     """A unit was given up because the processes that it ran in died."""
 
 
-def _work(config: S1Config, plan: TomogramPlan, mode: FeatureMode, directory: Path) -> Done:
+class _UnusableTomogramError(Exception):
+    """A tomogram could not be read or prepared, because of the exception that it holds."""
+
+
+def _tell(reporter: Reporter, kind: str, text: str, worker: str) -> None:
+    if kind == "status":
+        reporter.status(text, worker)
+    else:
+        reporter.line(text, worker)
+
+
+class _WorkerReporter(Reporter):
+    """Sends what a unit tells to the client, from the worker that it runs on."""
+
+    def __init__(self, topic: str) -> None:
+        from distributed import get_worker
+
+        self._worker = get_worker()
+        self._topic = topic
+        self._next = 0.0
+        name = self._worker.name
+        self.name = name if isinstance(name, str) else f"worker {name}"
+
+    @property
+    def threads(self) -> int:
+        """That the worker may keep busy."""
+        return max(available_threads(), self._worker.state.nthreads)
+
+    def line(self, text: str, worker: str = "") -> None:
+        _log.info("%s", text.strip())
+        self._send("line", text)
+
+    def status(self, text: str, worker: str = "") -> None:
+        if not text or time.monotonic() > self._next:
+            self._next = time.monotonic() + STATUS_SECONDS
+            self._send("status", text)
+
+    def _send(self, kind: str, text: str) -> None:
+        self._worker.log_event(self._topic, (kind, text, self.name))
+
+
+def _work(
+    config: S1Config, plan: TomogramPlan, mode: FeatureMode, directory: Path, topic: str
+) -> Done:
     """One unit, on a worker. Relative paths are those of ``directory``."""
+    reporter = _WorkerReporter(topic)
     with _one_at_a_time, chdir(directory):
-        backend = _backend(config.device, config.kmeans_engine)
-        plan = replace(plan, memory=plan_for(config, backend, plan.windows))
-        with backend.exclusive():
-            unit = prepare_unit(config, backend, plan, SILENT)
-            results = unit.save(unit.compute(mode, {}))
-        return results, unit_record(plan, mode.mode, results, "done"), unit.report
+        path, place = plan.header.path, f"[{plan.index + 1}/{len(config.inputs)}]"
+        reporter.line(f"{place} {path}: {mode.mode}")
+        backend = _backend(config.device, config.kmeans_engine, reporter.threads)
+        try:
+            with backend.exclusive():
+                unit = _prepare(config, backend, plan, reporter)
+                results = unit.save(unit.compute(mode, {}))
+        except Exception as error:
+            _log.error("%s %s: %s failed: %s", place, path, mode.mode, error)
+            raise
+        finally:
+            reporter.status("")
+        record = unit_record(plan, mode.mode, results, backend)
+        where = {"worker": reporter.name, "host": platform.node()}
+        return results, record.model_copy(update=where), unit.report
+
+
+def _prepare(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter) -> Unit:
+    try:
+        return prepare_unit(config, backend, plan, reporter)
+    except Exception as error:
+        raise _UnusableTomogramError(error) from error
 
 
 @cache
-def _backend(device: str, kmeans_engine: KMeansEngine) -> Backend:
-    return select_backend(device, kmeans_engine)
-
-
-def _import() -> Any:
-    try:
-        import distributed
-    except ImportError:
-        raise PicketError("workers: needs Dask; install picket-gpu[distributed]") from None
-    return distributed
-
-
-def _gpu_cluster() -> Any:
-    try:
-        from dask_cuda import LocalCUDACluster
-    except ImportError:
-        raise PicketError("workers: on GPUs needs dask-cuda; install it") from None
-    return LocalCUDACluster
+def _backend(device: str, kmeans_engine: KMeansEngine, threads: int) -> Backend:
+    return select_backend(device, kmeans_engine, threads)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-RECORD = "run.json"  # of the run, see `record`
 INDEX = "report.html"
 ENDINGS = {"hdf5": ".h5", "mrc": ".mrc", "score": "_score.mrc"}
 
@@ -15,6 +14,11 @@ def segmentation_files(
     return {kind: directory / (stem + ENDINGS[kind]) for kind in kinds}
 
 
+def record_name(tomograms: list[int] | None) -> str:
+    """Of the record of a run over a part of the tomograms, or all. Parts differ in their first."""
+    return f"run_{tomograms[0]}.json" if tomograms else "run.json"
+
+
 def page_name(index: int, alone: bool) -> str:
     """Of a tomogram's page of the report; where it is alone, that is the report."""
     return INDEX if alone else f"report_{index}.html"
@@ -25,8 +29,7 @@ def preview_name(index: int) -> str:
     return f"preview_{index}.png"
 
 
-def report_names(indices: list[int]) -> list[str]:
+def report_names(indices: list[int], alone: bool) -> list[str]:
     """Every file of the report of a run over tomograms with these indices."""
-    alone = len(indices) == 1
     pages = [] if alone else [page_name(index, alone) for index in indices]
     return [INDEX, *pages, *map(preview_name, indices)]

@@ -72,6 +72,7 @@ class GPUBackend(Backend):
         self._pool: Any = cupy.cuda.MemoryPool()
         self._allocate: Any = self._pool.malloc
         self._rmm: Any = None
+        self._peak = 0
         engine = "k-means by picket_gpu"
         if kmeans_engine != "native":
             try:
@@ -97,7 +98,7 @@ class GPUBackend(Backend):
         lloyd = lloyd_by_cuml()
         with self._device:
             # The driver's pool, which serves both libraries and keeps what is freed.
-            self._rmm_pool = rmm.mr.CudaAsyncMemoryResource()
+            self._rmm_pool = rmm.mr.StatisticsResourceAdaptor(rmm.mr.CudaAsyncMemoryResource())
         self._rmm = rmm.mr
         self._allocate = rmm_cupy_allocator
         self.lloyd = lloyd
@@ -131,8 +132,16 @@ class GPUBackend(Backend):
         else:
             self._pool.set_limit(size=budget)
 
+    def peak_bytes(self) -> int | None:
+        if self._rmm:
+            return int(self._rmm_pool.allocation_counts.peak_bytes)
+        # The pool has grown since it was emptied, and only then.
+        self._peak = max(self._peak, self._pool.total_bytes())
+        return self._peak
+
     def release(self) -> None:
         super().release()
+        self.peak_bytes()
         self._pool.free_all_blocks()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 

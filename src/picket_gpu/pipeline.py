@@ -1,14 +1,14 @@
 """S1 from a configuration to files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from picket_gpu.backend import Backend, select_backend
+from picket_gpu.backend import Backend, available_threads, select_backend
+from picket_gpu.clusters import local_cluster, running_cluster
 from picket_gpu.config import S1Config, load_config
 from picket_gpu.console import SILENT, ConsoleReporter, JsonReporter, LogFormat, Reporter
-from picket_gpu.distributed import local_cluster, running_cluster
 from picket_gpu.errors import PicketError
 from picket_gpu.filenames import INDEX
 from picket_gpu.plan import plan_run
@@ -19,6 +19,7 @@ from picket_gpu.session import Session
 def run_s1(
     config: S1Config | Mapping[str, Any] | str | Path,
     *,
+    tomograms: Iterable[int] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     log_format: LogFormat = "text",
@@ -33,6 +34,7 @@ def run_s1(
 
     Args:
         config: an `S1Config`, a mapping with its keys, or the path of a YAML file.
+        tomograms: the part of ``inputs`` to run, by number from 0; all unless told.
         overwrite: run everything again, replacing all files of the segmentations.
         quiet: print nothing.
         log_format: "json" prints one object a line, for programs.
@@ -45,14 +47,18 @@ def run_s1(
             is wrong with the configuration is found before anything is written.
     """
     config = load_config(config)
-    backend = select_backend(config.device, config.kmeans_engine)
+    elsewhere = client is not None or scheduler is not None
+    if elsewhere:  # this machine may be without the workers' GPUs
+        backend = Backend("that of each worker", workers=available_threads())
+    else:
+        backend = select_backend(config.device, config.kmeans_engine)
     reporter = SILENT
     if not quiet:
         reporter = JsonReporter() if log_format == "json" else ConsoleReporter()
     reporter.line(f"Device: {backend.reason}")
-    if config.precision == "tf32" and backend.name == "cpu":
+    if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
         reporter.line("precision: tf32 is for GPUs; here products are float32")
-    plan = plan_run(config, backend, overwrite)
+    plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)
     session = Session(config, backend, plan, reporter)
     with (
         reporter.bar(plan.units),
@@ -60,7 +66,7 @@ def run_s1(
     ):
         session.run(cluster)
     run = session.outcome()
-    _conclude(config, run, reporter)
+    _conclude(config, run, reporter, whole=tomograms is None)
     return run
 
 
@@ -75,12 +81,18 @@ def _client(
     return nullcontext(client) if scheduler is None else running_cluster(scheduler)
 
 
-def _conclude(config: S1Config, run: S1Run, reporter: Reporter) -> None:
-    """Say at the end what there is, and what is missing."""
+def _conclude(config: S1Config, run: S1Run, reporter: Reporter, whole: bool) -> None:
+    """Say at the end what there is.
+
+    Args:
+        whole: whether the run was for all tomograms.
+    """
     reporter.line(f"{len(run)} segmentations in {config.directory}")
     if config.report:
         reporter.line(f"Report: {config.directory / INDEX}")
-        if set(config.directory.glob("segmentation_*.h5")) - {result.path for result in run}:
+        if whole and set(config.directory.glob("segmentation_*.h5")) - {
+            result.path for result in run
+        }:
             reporter.line(f"  of this run; of all: python -m picket_gpu.report {config.directory}")
     reporter.table(_summary(run))
 

@@ -11,7 +11,7 @@ from picket_gpu.config import S1Config
 from picket_gpu.earlier import stamps_of_unit
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.features import FeatureMode
-from picket_gpu.filenames import ENDINGS, RECORD, report_names, segmentation_files
+from picket_gpu.filenames import ENDINGS, record_name, report_names, segmentation_files
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
 from picket_gpu.stamp import Stamp, fingerprint
@@ -26,7 +26,6 @@ class TomogramPlan:
         index: the tomogram's place in ``inputs``, from 0.
         header: its geometry.
         windows: those used for fitting.
-        memory: how the budget is spent.
         directory: of the outputs.
         kinds: of files for each workflow: hdf5, mrc, score.
         fingerprints: of the segmentations that the run wants, by feature mode and method.
@@ -40,7 +39,6 @@ class TomogramPlan:
     index: int
     header: TomogramHeader
     windows: WindowSet
-    memory: MemoryPlan
     directory: Path
     kinds: list[str]
     fingerprints: dict[tuple[str, Method], str]
@@ -65,11 +63,13 @@ class RunPlan:
 
     Attributes:
         total: number of tomograms in the configuration.
+        chosen: indices of those that the run is for; None for all.
         tomograms: those that can be read.
         failures: those that cannot.
     """
 
     total: int
+    chosen: list[int] | None
     tomograms: list[TomogramPlan]
     failures: list[Failure]
 
@@ -79,19 +79,29 @@ class RunPlan:
         return sum(len(plan.pending) for plan in self.tomograms)
 
 
-def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> RunPlan:
+def plan_run(
+    config: S1Config,
+    backend: Backend | None,
+    overwrite: bool,
+    tomograms: Iterable[int] | None = None,
+) -> RunPlan:
     """Check everything that can be checked without reading every voxel.
 
     Args:
+        backend: whose memory is to suffice; None where workers elsewhere must see for themselves.
         overwrite: run everything again.
+        tomograms: indices of those to run, from 0; all unless told.
 
     Raises:
-        PicketError: limits or the memory budget do not fit a tomogram, a file that S1 did not make
-            would be overwritten, or no tomogram can be read.
+        PicketError: a tomogram is not in the configuration, limits or the memory budget do not fit
+            one, a file that S1 did not make would be overwritten, or no tomogram can be read.
     """
     _check_directory(config.directory)
+    total = len(config.inputs)
+    chosen = None if tomograms is None else sorted(set(tomograms))
     plans, failures = [], []
-    for index, entry in enumerate(config.inputs):
+    for index in _indices(total, chosen):
+        entry = config.inputs[index]
         try:
             header = read_header(entry.tomogram)
         except PicketError as error:
@@ -101,11 +111,22 @@ def plan_run(config: S1Config, backend: Backend, overwrite: bool) -> RunPlan:
     if not plans:
         others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         raise PicketError(failures[0].message + others)
-    return RunPlan(len(config.inputs), plans, failures)
+    return RunPlan(total, chosen, plans, failures)
+
+
+def _indices(total: int, chosen: list[int] | None) -> list[int]:
+    if chosen is None:
+        return list(range(total))
+    if not chosen:
+        raise PicketError("tomograms: must not be empty")
+    for index in (chosen[0], chosen[-1]):
+        if not 0 <= index < total:
+            raise PicketError(f"tomograms: no {index}, inputs are numbered 0 to {total - 1}")
+    return chosen
 
 
 def _plan_tomogram(
-    config: S1Config, backend: Backend, index: int, header: TomogramHeader, overwrite: bool
+    config: S1Config, backend: Backend | None, index: int, header: TomogramHeader, overwrite: bool
 ) -> TomogramPlan:
     """The plan for one tomogram.
 
@@ -122,7 +143,8 @@ def _plan_tomogram(
         config.seed,
         name=str(entry.tomogram),
     )
-    memory = plan_for(config, backend, windows)
+    if backend:
+        memory_for(config, backend, windows)
     kinds: list[str] = list(config.save)
     if config.scores and "mrc" in kinds:
         kinds.append("score")
@@ -147,7 +169,6 @@ def _plan_tomogram(
         index,
         header,
         windows,
-        memory,
         config.directory,
         kinds,
         fingerprints,
@@ -158,7 +179,7 @@ def _plan_tomogram(
     )
 
 
-def plan_for(config: S1Config, backend: Backend, windows: WindowSet) -> MemoryPlan:
+def memory_for(config: S1Config, backend: Backend, windows: WindowSet) -> MemoryPlan:
     """How a backend spends the memory budget.
 
     Raises:
@@ -171,8 +192,8 @@ def plan_for(config: S1Config, backend: Backend, windows: WindowSet) -> MemoryPl
     return memory
 
 
-def describe_plan(config: S1Config, run: RunPlan) -> Iterator[str]:
-    """The plan in lines for people."""
+def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
+    """The plan in lines for people, as it would be on ``backend``."""
     for plan in run.tomograms:
         header, windows = plan.header, plan.windows
         z, y, x = header.shape
@@ -183,10 +204,11 @@ def describe_plan(config: S1Config, run: RunPlan) -> Iterator[str]:
         for mode in config.feature_extraction_params:
             features = mode.num_features(windows.side)
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
-        budget, kept = plan.memory.budget / MIB, plan.memory.cache_bytes / MIB
+        memory = memory_for(config, backend, windows)
+        budget, kept = memory.budget / MIB, memory.cache_bytes / MIB
         yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
-        if plan.memory.slab_planes is not None:
-            yield f"  streamed from host memory in slabs of {plan.memory.slab_planes} planes"
+        if memory.slab_planes is not None:
+            yield f"  streamed from host memory in slabs of {memory.slab_planes} planes"
         if plan.earlier:
             yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.earlier}))}"
         if plan.changed:
@@ -197,9 +219,9 @@ def describe_plan(config: S1Config, run: RunPlan) -> Iterator[str]:
             for method in config.clustering_methods:
                 for path in plan.files(unit.mode, method).values():
                     yield f"  {path}"
-    yield f"  {config.directory / RECORD}"
+    yield f"  {config.directory / record_name(run.chosen)}"
     if config.report:
-        for name in report_names(list(range(run.total))):
+        for name in report_names([plan.index for plan in run.tomograms], run.total == 1):
             yield f"  {config.directory / name}"
 
 

@@ -47,8 +47,14 @@ class UnitRecord(_Record):
     error: str | None = Field(None, description="why it failed")
     traceback: str | None = Field(None, description="of an error that was not foreseen")
     windows: int | None = Field(None, description="used for fitting")
+    worker: str | None = Field(None, description="name of the Dask worker it ran on")
+    host: str | None = Field(None, description="machine of that worker")
+    device: str | None = Field(None, description="where it computed, and why")
     peak_host_bytes: int | None = Field(
         None, description="most memory that the process has held so far"
+    )
+    peak_device_bytes: int | None = Field(
+        None, description="most memory of the GPU that arrays of the process have held so far"
     )
     warnings: list[str] = Field([], description="what else its user should know")
     segmentations: list[SegmentationRecord] = []
@@ -67,6 +73,9 @@ class RunRecord(_Record):
     commit: str | None = Field(description="of the repository that the package runs from")
     host: str
     device: str = Field(description="where it computed, and why")
+    tomograms: list[int] | None = Field(
+        None, description="the part of inputs that it was for, from 0; null for all"
+    )
     seed: int
     units: list[UnitRecord] = []
 
@@ -77,7 +86,7 @@ class RunRecord(_Record):
             temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def begin_record(config: S1Config, device: str) -> RunRecord:
+def begin_record(config: S1Config, device: str, tomograms: list[int] | None) -> RunRecord:
     """The record of a run that starts now."""
     return RunRecord(
         started=now(),
@@ -86,6 +95,7 @@ def begin_record(config: S1Config, device: str) -> RunRecord:
         commit=commit(),
         host=platform.node(),
         device=device,
+        tomograms=tomograms,
         seed=config.seed,
     )
 

@@ -14,7 +14,7 @@ from picket_gpu.console import Reporter
 from picket_gpu.distributed import units_on
 from picket_gpu.errors import Failure
 from picket_gpu.features import FeatureMode
-from picket_gpu.filenames import RECORD
+from picket_gpu.filenames import record_name
 from picket_gpu.output import read_labels, remove_leftovers
 from picket_gpu.plan import RunPlan, TomogramPlan
 from picket_gpu.record import UnitRecord, begin_record, failed_unit, now
@@ -37,7 +37,7 @@ class Session:
         self._reporter = reporter
         self._results: dict[tuple[int, str, Method], SegmentationResult] = {}
         self._failures = list(plan.failures)
-        self._record = begin_record(config, backend.reason)
+        self._record = begin_record(config, backend.reason, plan.chosen)
         indices = list(range(plan.total))
         directory, dataset = config.directory, config.dataset_name
         self._writer = ReportWriter(directory, dataset, indices) if config.report else None
@@ -78,16 +78,17 @@ class Session:
                 self._begin(plan)
         left = {plan.index: len(plan.pending) for plan in plans}
         reports: dict[int, TomogramReport] = {}
-        for plan, mode, done in units_on(client, self._config, plans):
+        unusable: set[int] = set()
+        for plan, mode, done in units_on(client, self._config, plans, self._reporter):
             left[plan.index] -= 1
             if isinstance(done, Exception):
-                self._fail(plan, mode.mode, done)
+                if mode is not None or plan.index not in unusable:
+                    self._fail(plan, mode, done)
+                if mode is None:  # each of its units says so
+                    unusable.add(plan.index)
             else:
                 results, record, report = done
-                self._reporter.line(f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}")
-                shape = plan.windows.count, mode.num_features(plan.windows.side)
-                self._reporter.line(f"Features array of shape: {shape}")
-                self._new(plan, mode, results, record)
+                self._new(plan, results, record)
                 if report and plan.index in reports:
                     reports[plan.index].findings.extend(report.findings)
                 elif report:
@@ -121,7 +122,7 @@ class Session:
                 for (of_mode, method), stamp in plan.earlier.items()
                 if of_mode == mode
             ]
-            self._done(plan, mode, results, unit_record(plan, mode, results, "done earlier"))
+            self._done(plan, results, unit_record(plan, mode, results, None))
         for mode in plan.changed:
             self._reporter.line(f"  {mode}: was made with other settings or from another file")
 
@@ -162,7 +163,8 @@ class Session:
         except Exception as error:
             self._fail(plan, mode.mode, error)
         else:
-            self._new(plan, mode, results, unit_record(plan, mode.mode, results, "done"))
+            record = unit_record(plan, mode.mode, results, self._backend)
+            self._new(plan, results, record)
 
     def _report(self, plan: TomogramPlan, report: TomogramReport) -> None:
         """Write the pages of a tomogram, its earlier segmentations included."""
@@ -188,27 +190,24 @@ class Session:
             self._writer.write_index()
 
     def _new(
-        self,
-        plan: TomogramPlan,
-        mode: FeatureMode,
-        results: list[SegmentationResult],
-        record: UnitRecord,
+        self, plan: TomogramPlan, results: list[SegmentationResult], record: UnitRecord
     ) -> None:
         """Say and note what a unit has made."""
         for result in results:
-            self._reporter.line(_describe(result))
-        self._done(plan, mode.mode, results, record)
+            told = _describe(result)
+            if record.worker:  # which may be at its next unit already
+                place = f"[{plan.index + 1}/{self._plan.total}] {plan.header.path}"
+                self._reporter.line(f"{place} {told}", record.worker)
+            else:
+                self._reporter.line(f"  {told}")
+        self._done(plan, results, record)
         self._reporter.advance()
 
     def _done(
-        self,
-        plan: TomogramPlan,
-        mode: str,
-        results: list[SegmentationResult],
-        record: UnitRecord,
+        self, plan: TomogramPlan, results: list[SegmentationResult], record: UnitRecord
     ) -> None:
         for result in results:
-            self._results[plan.index, mode, result.method] = result
+            self._results[plan.index, result.mode, result.method] = result
         self._add(record)
 
     def _fail(self, plan: TomogramPlan, mode: str | None, error: Exception) -> None:
@@ -232,12 +231,12 @@ class Session:
     def _save_record(self) -> None:
         # A run of which nothing comes leaves nothing behind.
         if self._results:
-            self._record.write(self._config.directory / RECORD)
+            self._record.write(self._config.directory / record_name(self._plan.chosen))
 
 
 def _describe(result: SegmentationResult) -> str:
     state = "" if result.converged else ", NOT CONVERGED"
     return (
-        f"  {result.mode} {result.method}: {result.share:.1%} of voxels labelled 1, "
+        f"{result.mode} {result.method}: {result.share:.1%} of voxels labelled 1, "
         f"{result.iterations} iterations{state}, {result.seconds:.1f} s"
     )

@@ -15,10 +15,11 @@ from picket_gpu.console import Reporter
 from picket_gpu.earlier import remove_contradicting
 from picket_gpu.features import FeatureMode
 from picket_gpu.labels import share_of_ones
+from picket_gpu.memory import MemoryPlan
 from picket_gpu.output import attributes, write_hdf5, write_mrc, write_scores
-from picket_gpu.plan import TomogramPlan
+from picket_gpu.plan import TomogramPlan, memory_for
 from picket_gpu.preprocess import Prepared, prepare
-from picket_gpu.record import SegmentationRecord, Status, UnitRecord
+from picket_gpu.record import SegmentationRecord, UnitRecord
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.results import SegmentationResult
 from picket_gpu.stamp import Stamp
@@ -31,6 +32,7 @@ class Unit:
     """One tomogram, prepared, for one feature mode after the other.
 
     Attributes:
+        memory: how the budget is spent.
         report: takes in what is saved.
         volume_seconds: of reading, blurring and scaling.
     """
@@ -38,6 +40,7 @@ class Unit:
     config: S1Config
     backend: Backend
     plan: TomogramPlan
+    memory: MemoryPlan
     prepared: Prepared
     report: TomogramReport | None
     volume_seconds: float
@@ -57,7 +60,7 @@ class Unit:
                 self.plan.windows,
                 [mode],
                 config.clustering_methods,
-                self.plan.memory,
+                self.memory,
                 self.reporter,
                 name=str(self.plan.header.path),
                 precision=config.precision,
@@ -114,11 +117,12 @@ def prepare_unit(
     path = plan.header.path
     reporter.status(f"{path.name}: reading, blurring")
     started = time.perf_counter()
-    prepared = prepare(backend, read_voxels(path), config.blur_sigma, plan.memory, str(path))
+    memory = memory_for(config, backend, plan.windows)
+    prepared = prepare(backend, read_voxels(path), config.blur_sigma, memory, str(path))
     backend.synchronize()
     seconds = time.perf_counter() - started
     report = _begin_report(config, backend, plan, prepared) if config.report else None
-    return Unit(config, backend, plan, prepared, report, seconds, reporter)
+    return Unit(config, backend, plan, memory, prepared, report, seconds, reporter)
 
 
 def from_stamp(
@@ -154,17 +158,19 @@ def _result(
 
 
 def unit_record(
-    plan: TomogramPlan, mode: str, results: list[SegmentationResult], status: Status
+    plan: TomogramPlan, mode: str, results: list[SegmentationResult], backend: Backend | None
 ) -> UnitRecord:
-    """What the record of a run says of one unit."""
+    """What the record of a run says of one unit, done by ``backend`` or, without one, earlier."""
     stuck = [result.method for result in results if not result.converged]
     return UnitRecord(
         index=plan.index,
         tomogram=str(plan.header.path),
         mode=mode,
-        status=status,
+        status="done" if backend else "done earlier",
         windows=plan.windows.count,
-        peak_host_bytes=_peak_bytes(),
+        device=backend and backend.reason,
+        peak_host_bytes=backend and _peak_bytes(),
+        peak_device_bytes=backend and backend.peak_bytes(),
         warnings=[f"{method} did not converge" for method in stuck],
         segmentations=[
             SegmentationRecord(

@@ -21,7 +21,7 @@ class ReportWriter:
     """Writes the report of a run, each tomogram's part as soon as it is complete.
 
     One tomogram has its page in report.html. Of several, each has a page of its own, and
-    report.html, the index, leads to those that are done, in earlier runs too.
+    report.html, the index, leads to those that are done, in other runs too.
     """
 
     def __init__(self, directory: Path, dataset: str, indices: list[int]) -> None:
@@ -35,9 +35,6 @@ class ReportWriter:
         self._dataset = dataset
         self._indices = indices
         self._entries: dict[int, Any] = {}
-        for index in indices if len(indices) > 1 else []:
-            if (entry := read_summary(directory / self._page(index))) is not None:
-                self._entries[index] = entry
 
     def write(self, report: TomogramReport) -> None:
         """Write the page and the preview of a tomogram."""
@@ -54,6 +51,10 @@ class ReportWriter:
     def write_index(self) -> None:
         """Write the index of the tomograms that have a page, if there are several."""
         if len(self._indices) > 1:
+            for index in self._indices:  # of earlier runs, and of those for other parts
+                if index not in self._entries:
+                    entry = read_summary(self._directory / self._page(index))
+                    self._entries |= {} if entry is None else {index: entry}
             data = {
                 "dataset": self._dataset,
                 "total": len(self._indices),
