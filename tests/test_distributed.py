@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_workers_share_the_cores(place, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     from picket_gpu.clusters import local_cluster
 
-    with local_cluster(2, False, Path("out")) as client:
+    with local_cluster(2, False) as client:
         told = client.run(lambda: os.environ["OMP_NUM_THREADS"])
     assert list(told.values()) == ["2", "2"]
     assert os.environ["OMP_NUM_THREADS"] == "4"  # of what this process does next
@@ -188,6 +189,55 @@ def test_a_client_of_a_running_cluster(place, undisturbed, tmp_path):
             found = labels(Path(f"out-{len(scheduler)}/set"))
             assert all((found[name] == expected[name]).all() for name in expected)
             assert found.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_workers_that_the_cores_are_too_few_for(place, monkeypatch, workers):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with pytest.raises(PicketError, match=f"workers: {workers} cannot share 2 threads"):
+        run_s1("params.yaml", workers=workers, quiet=True)
+
+
+def test_a_terminal_s_ctrl_c_says_one_word(place):
+    """It goes to the workers too."""
+    process = start("--workers", "2", start_new_session=True)
+    wait_for_line(process, "kmeans")
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=30)
+    assert (process.returncode, complaint) == (130, "interrupted\n")
+
+
+def test_a_scheduler_that_dies_is_told_of(place):
+    from distributed import Client
+
+    address = "tcp://127.0.0.1:8997"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    with subprocess.Popen([*command, "--port", "8997"], stderr=subprocess.DEVNULL) as scheduler:
+        with Client(address, timeout=20):
+            process = start("--scheduler", address)
+            wait_for_line(process, "Waiting for workers")
+        scheduler.kill()
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the Dask scheduler is gone" in the_error(complaint)
+
+
+def test_cancelled_units_end_on_workers_of_others_too(place, monkeypatch):
+    """Those that run as well as those that wait."""
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr("picket_gpu.session.Session._report", interrupted)
+    configure(feature_extraction_params=[{"mode": "intensities"}])
+    options = {"n_workers": 1, "dashboard_address": None, "silence_logs": "CRITICAL"}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        with pytest.raises(KeyboardInterrupt):
+            run_s1("params.yaml", client=client, quiet=True)
+        wait_until(lambda: not any(client.processing().values()))
+        assert {name.split("_")[1] for name in stamps()} == {"0"}
+
+
+def interrupted(*_) -> None:
+    raise KeyboardInterrupt
 
 
 def test_no_scheduler_is_an_error(place):

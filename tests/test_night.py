@@ -19,8 +19,9 @@ from conftest import DATA
 from test_cli import ENVIRONMENT, the_error
 from test_report import data_of
 
-from picket_gpu import run_s1
+from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
+from picket_gpu.errors import NothingDoneError
 from picket_gpu.filenames import record_name
 from picket_gpu.output import remove_leftovers
 from picket_gpu.record import RunRecord
@@ -138,6 +139,52 @@ def test_an_error_that_nobody_foresaw_is_told_with_its_traceback(place, capsys, 
     assert the_error(capsys.readouterr().err) == "t1.mrc: ZeroDivisionError: one day"
     (failed,) = [unit for unit in record()["units"] if unit["status"] == "failed"]
     assert "in prepare" in failed["traceback"]
+
+
+def test_each_tomogram_is_named_where_all_fail(place, capsys):
+    for number in range(3):
+        (place / f"t{number}.mrc").unlink()
+    assert main(["params.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["error", f"t{number}.mrc"] for number in range(3)
+    ]
+    assert not Path("out").exists()
+    with pytest.raises(NothingDoneError, match=r"t0.mrc: no such file.* \(and 2 more\)") as told:
+        run_s1("params.yaml", quiet=True)
+    assert [failure.index for failure in told.value.failures] == [0, 1, 2]
+
+
+def test_nothing_but_a_fault_that_nobody_foresaw_is_one_line_too(place, capsys, monkeypatch):
+    monkeypatch.setattr("picket_gpu.unit.prepare", lambda *_: 1 / 0)
+    configure(inputs=[{"tomogram": "t0.mrc"}])
+    assert main(["params.yaml"]) == 1
+    assert the_error(capsys.readouterr().err) == "t0.mrc: ZeroDivisionError: division by zero"
+
+
+def test_a_tomogram_of_which_nothing_can_be_known_does_not_stop_the_rest(place, capsys):
+    path = "x" * 300 + ".mrc"
+    configure(inputs=[{"tomogram": "t0.mrc"}, {"tomogram": path}])
+    assert main(["params.yaml"]) == 1
+    assert path in the_error(capsys.readouterr().err)
+    assert {name.split("_")[1] for name in stamps()} == {"0"}
+
+
+def test_a_file_in_use_is_a_failure_of_its_tomogram(place, capsys):
+    run_s1("params.yaml", quiet=True)
+    before = stamps()
+    code = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print(1, flush=True); input()"
+    name = "segmentation_1_gabor_kmeans.h5"
+    command = [sys.executable, "-c", code, f"out/set/{name}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as other:
+        other.stdout.readline()
+        assert main(["params.yaml"]) == 1
+        other.kill()
+    message = the_error(capsys.readouterr().err)
+    assert name in message
+    assert "in use" in message
+    assert stamps().keys() == before.keys()
 
 
 def test_a_run_from_python_tells_its_failures(place):
@@ -297,8 +344,108 @@ def test_a_tomogram_that_changes_while_it_is_segmented_is_run_again(place, monke
     configure(inputs=[{"tomogram": "t0.mrc"}])
     with monkeypatch.context() as patch:
         patch.setattr(unit, "read_voxels", read_voxels)
-        run_s1("params.yaml", quiet=True)
+        with pytest.raises(PicketError, match=r"t0.mrc: was changed while the run was under way"):
+            run_s1("params.yaml", quiet=True)
     assert not any(result.earlier for result in run_s1("params.yaml", quiet=True))
+
+
+def workflows(page: str) -> list[tuple]:
+    """What a page says of its segmentations, and the tomogram's row of the index."""
+    told = data_of(Path(f"out/set/{page}").read_text())["workflows"]
+    return [(w["mode"], w["method"], w["fingerprint"], f"{w['share']:.6f}") for w in told]
+
+
+def made(index: int) -> list[tuple]:
+    """What the files say of the segmentations of a tomogram."""
+    found = []
+    for path in sorted(Path("out/set").glob(f"segmentation_{index}_*.h5")):
+        with h5py.File(path) as file:
+            told = dict(file["segmentations"].attrs)
+        names = ("fex_mode", "clustering_method", "fingerprint")
+        share = f"{told['share_of_label_1']:.6f}"
+        found.append((*(told[name] for name in names), share))
+    return found
+
+
+def test_a_page_is_never_of_other_segmentations_than_the_files(place, monkeypatch):
+    """As where a run is interrupted between the files of a tomogram and its page."""
+    run_s1("params.yaml", quiet=True)
+    configure(blur_sigma=1.0)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("picket_gpu.session.Session._report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_s1("params.yaml", quiet=True)
+    run = run_s1("params.yaml", quiet=True)
+    assert [result.earlier for result in run] == [True] * 4 + [False] * 8
+    for index in range(3):
+        assert sorted(workflows(f"report_{index}.html")) == made(index)
+
+
+def test_a_page_has_the_workflows_of_the_configuration(place):
+    run_s1("params.yaml", quiet=True)
+    configure(clustering_methods=["kmeans"])
+    assert all(result.earlier for result in run_s1("params.yaml", quiet=True))
+    index = data_of(Path("out/set/report.html").read_text())
+    assert {w["method"] for row in index["tomograms"] for w in row["workflows"]} == {"kmeans"}
+    assert {method for _, method, *_ in workflows("report_1.html")} == {"kmeans"}
+
+
+def test_without_a_report_no_old_one_stays_beside_new_files(place):
+    run_s1("params.yaml", quiet=True)
+    configure(blur_sigma=1.0, report=False, inputs=[{"tomogram": "t0.mrc"}, {"tomogram": "t1.mrc"}])
+    run_s1("params.yaml", quiet=True)
+    assert {path.name for path in Path("out/set").glob("[pr]*.[hp]*")} == {
+        "report_2.html",
+        "preview_2.png",
+    }
+
+
+def test_an_index_and_a_preview_that_are_missing_come_back(place):
+    run_s1("params.yaml", quiet=True)
+    for name in ("report.html", "preview_1.png"):
+        Path(f"out/set/{name}").unlink()
+    run_s1("params.yaml", quiet=True)
+    assert Path("out/set/preview_1.png").exists()
+    assert len(data_of(Path("out/set/report.html").read_text())["tomograms"]) == 3
+    configure(inputs=[{"tomogram": "t0.mrc"}])  # whose page is where the index was
+    run_s1("params.yaml", quiet=True)
+    assert len(workflows("report.html")) == 4
+
+
+@pytest.mark.filterwarnings("ignore:Data array contains NaN values:RuntimeWarning")
+def test_the_index_does_not_show_one_tomogram_for_another(place):
+    run_s1("params.yaml", quiet=True)
+    write_tomogram(place / "bad.mrc", 5)
+    break_nan(place / "bad.mrc")
+    configure(inputs=[{"tomogram": name} for name in ("t0.mrc", "bad.mrc", "t2.mrc")])
+    assert run_s1("params.yaml", quiet=True).failures
+    rows = data_of(Path("out/set/report.html").read_text())["tomograms"]
+    assert [row["name"] for row in rows] == ["t0.mrc", "t2.mrc"]
+
+
+def test_a_file_that_was_cut_is_made_again(place):
+    run_s1("params.yaml", quiet=True)
+    path = Path("out/set/segmentation_2_gabor_gmm.mrc")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000])
+    run = run_s1("params.yaml", quiet=True)
+    assert path.stat().st_size == len(whole)
+    redone = {(r.path.name.split("_")[1], r.mode) for r in run if not r.earlier}
+    assert redone == {("2", "gabor")}
+
+
+def test_a_rerun_keeps_the_record_of_how_it_was_made(place):
+    run_s1("params.yaml", quiet=True)
+    before = record()["units"]
+    run_s1("params.yaml", quiet=True)
+    assert record()["units"] == [unit | {"status": "done earlier"} for unit in before]
+    (place / "out/set/run.json").unlink()
+    run_s1("params.yaml", quiet=True)
+    assert {unit["peak_host_bytes"] for unit in record()["units"]} == {None}
 
 
 @pytest.mark.parametrize("name", ["segmentation_0_gabor_gmm.h5", "segmentation_0_gabor_gmm.mrc"])

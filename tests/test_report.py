@@ -155,7 +155,7 @@ def subject(shape, **changes):
 
 
 def workflow(number=0, share=0.5):
-    return Workflow(f"m{number}", "gmm", Path(f"/d/{number}.h5"), share, 7, True, 1.5)
+    return Workflow(f"m{number}", "gmm", Path(f"/d/{number}.h5"), share, 7, True, 1.5, None)
 
 
 def test_a_page_holds_the_slices(hiv):
@@ -221,7 +221,7 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
 def test_pages_ask_nothing_of_a_network(tmp_path, hiv):
     report = begin_report(subject(hiv.shape), lambda z: hiv[z].astype(np.float32))
     report.add(workflow(), (hiv > 20).astype(np.int8))
-    writer = ReportWriter(tmp_path, "set", [0, 1])
+    writer = ReportWriter(tmp_path, "set", 2, {0: set(), 1: set()})
     writer.write(report)
     writer.write_index()
     for name in ("report.html", "report_0.html"):

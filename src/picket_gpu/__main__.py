@@ -50,15 +50,18 @@ def exit_code(run: Callable[[], int]) -> int:
     """Run, and tell an error in one line.
 
     Returns:
-        What ``run`` does, or 2 for a fault of the input, 1 for one of the system, 130 if
-        interrupted, 143 if told to end (SIGTERM).
+        What ``run`` does, or 2 for a fault of the input, 1 for another one, 130 if interrupted, 143
+        if told to end (SIGTERM).
     """
     # After parsing, so that --help and --version answer at once.
-    from picket_gpu.errors import PicketError
+    from picket_gpu.errors import NothingDoneError, PicketError
 
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         return run()
+    except NothingDoneError as error:
+        _tell(error.failures)
+        return 2 if all(isinstance(one.error, PicketError) for one in error.failures) else 1
     except PicketError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -102,6 +105,7 @@ def _numbers(text: str) -> list[int]:
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
+    from picket_gpu.console import reporter_for
     from picket_gpu.pipeline import run_s1
     from picket_gpu.plan import describe_plan, plan_run
 
@@ -122,16 +126,17 @@ def _run(options: argparse.Namespace) -> int:
         return _tell(run.failures)
     backend = select_backend(config.device, config.kmeans_engine)
     plan = plan_run(config, backend, options.overwrite, options.tomograms)
-    if not options.quiet:
-        print(f"Device: {backend.reason}")
-        print("\n".join(describe_plan(config, backend, plan)))
+    reporter = reporter_for(options.log_format, options.quiet)
+    reporter.line(f"Device: {backend.reason}")
+    for line in describe_plan(config, backend, plan):
+        reporter.line(line)
     return _tell(plan.failures)
 
 
 def _tell(failures: "Sequence[Failure]") -> int:
-    """Name what failed of a run of which something is left."""
-    for failure in failures:
-        print(f"error: {failure.message}", file=sys.stderr)
+    """Name what failed, once where all modes of a tomogram failed alike; returns the exit code."""
+    for message in dict.fromkeys(failure.message for failure in failures):
+        print(f"error: {message}", file=sys.stderr)
     return 1 if failures else 0
 
 

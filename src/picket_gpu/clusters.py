@@ -1,22 +1,23 @@
 """Dask clusters to run on: one of our own on this machine, or any that runs."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 from picket_gpu.backend import available_threads
 from picket_gpu.errors import PicketError
-from picket_gpu.output import remove_leftovers
 
 RETRIES = 2  # of a unit whose worker died
 PATIENCE = 3  # seconds for workers to end by themselves
 
 
 @contextmanager
-def local_cluster(workers: int, gpu: bool, directory: Path) -> Iterator[Any]:
+def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
     """A client of a cluster of worker processes on this machine, which ends with the context.
 
     Each worker has an equal part of the cores, and one GPU of its own if ``gpu``.
@@ -24,15 +25,17 @@ def local_cluster(workers: int, gpu: bool, directory: Path) -> Iterator[Any]:
     Args:
         workers: how many.
         gpu: whether each works on a GPU.
-        directory: of the outputs; what workers that had to be killed left there is removed.
 
     Raises:
-        PicketError: Dask is not installed, or there are fewer GPUs than workers.
+        PicketError: Dask is not installed, or there are fewer GPUs or cores than workers.
     """
     distributed = _import()
     import dask
 
-    threads = max(1, available_threads() // workers)
+    cores = available_threads()
+    if workers < 1 or (workers > cores and not gpu):
+        raise PicketError(f"workers: {workers} cannot share {cores} threads; use 1 to {cores}")
+    threads = max(1, cores // workers)
     settings = {
         "distributed.scheduler.allowed-failures": RETRIES,
         # A worker holds one unit at a time, and loses no more when it dies.
@@ -40,21 +43,23 @@ def local_cluster(workers: int, gpu: bool, directory: Path) -> Iterator[Any]:
     }
     # Dask would kill a worker that takes more than its part of the memory; `memory_budget` is ours.
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
-    options |= {"dashboard_address": ":0", "silence_logs": "CRITICAL"}
+    options |= {"dashboard_address": None, "silence_logs": "CRITICAL"}
     kind = _gpu_cluster() if gpu else distributed.LocalCluster
     with _environment_kept(), dask.config.set(settings):
         # Handed down from here: LocalCUDACluster replaces ``env`` by its own.
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        try:
-            cluster = kind(**options)
-        except ValueError as error:
-            reason = " ".join(str(error).split())
-            raise PicketError(f"workers: {workers} cannot be started ({reason})") from None
-        processes = [nanny.process.pid for nanny in cluster.workers.values()]
-        client = distributed.Client(cluster)
+        with _interrupts_later():
+            try:
+                cluster = kind(**options)
+            except ValueError as error:
+                reason = " ".join(str(error).split())
+                raise PicketError(f"workers: {workers} cannot be started ({reason})") from None
+            client = distributed.Client(cluster)
         try:
             yield client
         finally:
+            nannies = list(cluster.workers.values())
+            processes = [nanny.process.pid for nanny in nannies if nanny.process]
             with suppress(TimeoutError):
                 client.close(timeout=PATIENCE)
             with suppress(TimeoutError):
@@ -62,8 +67,6 @@ def local_cluster(workers: int, gpu: bool, directory: Path) -> Iterator[Any]:
             for process in processes:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-            if directory.exists():
-                remove_leftovers(directory)
 
 
 @contextmanager
@@ -77,6 +80,8 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
         PicketError: Dask is not installed, or there is no scheduler.
     """
     distributed = _import()
+    # Told of in a line by those who use the client.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
         client = distributed.Client(**where, timeout=10)
@@ -85,6 +90,19 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
         raise PicketError(f"scheduler: {scheduler} does not answer ({reason})") from None
     with client:
         yield client
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until workers have started, which never see them: a terminal
+    sends Ctrl-C to them too, and to end them is up to this process."""
+    resource_tracker.ensure_running()  # which lets them through when it starts
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # handed down to new processes
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

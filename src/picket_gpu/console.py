@@ -21,8 +21,8 @@ class Reporter:
     def status(self, text: str, worker: str = "") -> None:
         """What is being done right now, by a worker where there are several."""
 
-    def advance(self) -> None:
-        """One more unit is done: a tomogram by a feature mode."""
+    def advance(self, units: int) -> None:
+        """So many more units are done or given up: a tomogram by a feature mode each."""
 
     def unit(self, record: Mapping[str, Any]) -> None:
         """What became of a unit, as in the record of the run."""
@@ -37,6 +37,13 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+
+def reporter_for(log_format: LogFormat, quiet: bool) -> Reporter:
+    """The one that a user asked for."""
+    if quiet:
+        return SILENT
+    return JsonReporter() if log_format == "json" else ConsoleReporter()
 
 
 class JsonReporter(Reporter):
@@ -81,9 +88,9 @@ class ConsoleReporter(Reporter):
         if self._progress:
             self._progress.update(self._progress.task_ids[0], status=text)
 
-    def advance(self) -> None:
+    def advance(self, units: int) -> None:
         if self._progress:
-            self._progress.advance(self._progress.task_ids[0])
+            self._progress.advance(self._progress.task_ids[0], units)
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:

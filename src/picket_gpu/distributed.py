@@ -3,7 +3,8 @@
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import CancelledError
 from contextlib import chdir
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 from picket_gpu.backend import Backend, KMeansEngine, available_threads, select_backend
-from picket_gpu.clusters import RETRIES
 from picket_gpu.config import S1Config
 from picket_gpu.console import Reporter
+from picket_gpu.errors import PicketError
 from picket_gpu.features import FeatureMode
 from picket_gpu.plan import TomogramPlan
 from picket_gpu.record import UnitRecord
@@ -30,13 +31,16 @@ _log = logging.getLogger("distributed.picket_gpu")  # where a worker's own log h
 
 def units_on(
     client: Any, config: S1Config, plans: list[TomogramPlan], reporter: Reporter
-) -> Iterator[tuple[TomogramPlan, str | None, Done | Exception]]:
+) -> Generator[tuple[TomogramPlan, str | None, Done | Exception], None, None]:
     """Run all pending units on a cluster; what comes of each, as it comes.
 
     Of a tomogram that cannot be prepared each unit comes to the same exception, with no mode.
 
     Args:
         reporter: is told what each worker does.
+
+    Raises:
+        ConnectionError: the scheduler is gone.
     """
     from distributed import KilledWorker, as_completed
 
@@ -47,23 +51,25 @@ def units_on(
         for mode in plan.pending:
             future = client.submit(_work, config, plan, mode, Path.cwd(), topic, pure=False)
             units[future] = plan, mode.mode
-    for future in as_completed(list(units)):  # type: ignore[no-untyped-call]
-        plan, name = units.pop(future)
-        error = future.exception()
-        if error is None:
-            yield plan, name, future.result()
-        elif isinstance(error, _UnusableTomogramError):
-            yield plan, None, error.args[0]
-        elif isinstance(error, KilledWorker):
-            yield plan, name, WorkerDiedError(f"its worker died, {RETRIES + 1} times in a row")
-        else:
-            yield plan, name, error
-        future.release()
-    client.unsubscribe_topic(topic)
-
-
-class WorkerDiedError(Exception):
-    """A unit was given up because the processes that it ran in died."""
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        reporter.line("Waiting for workers")
+    try:
+        for future in as_completed(list(units)):  # type: ignore[no-untyped-call]
+            plan, name = units.pop(future)
+            try:
+                yield plan, name, future.result()
+            except _UnusableTomogramError as error:
+                yield plan, None, error.args[0]
+            except KilledWorker:
+                yield plan, name, PicketError(f"{name}: its worker died again and again")
+            except CancelledError:
+                raise ConnectionError("the Dask scheduler is gone; run again to go on") from None
+            except Exception as error:
+                yield plan, name, error
+            future.release()
+    finally:  # what is not done is not wanted any more
+        client.cancel(list(units), force=True)
+        client.unsubscribe_topic(topic)
 
 
 class _UnusableTomogramError(Exception):
@@ -78,12 +84,13 @@ def _tell(reporter: Reporter, kind: str, text: str, worker: str) -> None:
 
 
 class _WorkerReporter(Reporter):
-    """Sends what a unit tells to the client, from the worker that it runs on."""
+    """Sends what a unit tells to the client, and ends a unit that the client has given up."""
 
     def __init__(self, topic: str) -> None:
         from distributed import get_worker
 
         self._worker = get_worker()
+        self._task = self._worker.state.tasks[self._worker.get_current_task()]
         self._topic = topic
         self._next = 0.0
         name = self._worker.name
@@ -99,6 +106,8 @@ class _WorkerReporter(Reporter):
         self._send("line", text)
 
     def status(self, text: str, worker: str = "") -> None:
+        if text and self._task.state == "cancelled":
+            raise CancelledError
         if not text or time.monotonic() > self._next:
             self._next = time.monotonic() + STATUS_SECONDS
             self._send("status", text)

@@ -1,6 +1,7 @@
 """What earlier runs have left: segmentations to keep, and files that would contradict new ones."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from picket_gpu.clustering import Method
@@ -9,11 +10,23 @@ from picket_gpu.filenames import segmentation_files
 from picket_gpu.stamp import Stamp, read_stamp
 
 
-def stamps_of_unit(
+@dataclass(frozen=True)
+class Earlier:
+    """What there is of one unit.
+
+    Attributes:
+        stamps: of those segmentations that have all their files, made as wanted.
+        otherwise: whether there are files that were made otherwise.
+    """
+
+    stamps: dict[tuple[str, Method], Stamp]
+    otherwise: bool
+
+
+def find_earlier(
     directory: Path, kinds: list[str], index: int, wanted: Mapping[tuple[str, Method], str]
-) -> dict[tuple[str, Method], Stamp] | None:
-    """Stamps of the segmentations of one unit: all of them if its files are there and made alike,
-    none if they are to be made again, None if there is no file.
+) -> Earlier:
+    """What earlier runs have left of one unit.
 
     Args:
         kinds: of files.
@@ -22,18 +35,17 @@ def stamps_of_unit(
 
     Raises:
         PicketError: a file is there that S1 did not make.
+        OSError: a file is in use.
     """
     found: dict[tuple[str, Method], Stamp] = {}
-    there = False
+    otherwise = False
     for (mode, method), fingerprint in wanted.items():
         files = segmentation_files(directory, kinds, index, mode, method).values()
         stamps = [stamp for path in files if (stamp := _stamp(path)) is not None]
-        there = there or bool(stamps)
+        otherwise = otherwise or any(stamp.fingerprint != fingerprint for stamp in stamps)
         if [stamp.fingerprint for stamp in stamps] == [fingerprint] * len(files):
             found[mode, method] = stamps[0]
-    if not there:
-        return None
-    return found if len(found) == len(wanted) else {}
+    return Earlier(found, otherwise)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -1,6 +1,6 @@
 """Faults that a user can mend, each in one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -41,6 +41,19 @@ class Failure:
         if str(self.tomogram) not in text:
             text = f"{self.tomogram}: {text}"
         return text
+
+
+class NothingDoneError(PicketError):
+    """All parts of a run came to nothing.
+
+    Attributes:
+        failures: why, at least one.
+    """
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        super().__init__(failures[0].message + more)
+        self.failures = list(failures)
 
 
 # pydantic's words, where a user of a YAML file would not know them.

@@ -200,6 +200,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{get_ident()}.part")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # before the name says that it is whole
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

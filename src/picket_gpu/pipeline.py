@@ -8,10 +8,11 @@ from typing import Any
 from picket_gpu.backend import Backend, available_threads, select_backend
 from picket_gpu.clusters import local_cluster, running_cluster
 from picket_gpu.config import S1Config, load_config
-from picket_gpu.console import SILENT, ConsoleReporter, JsonReporter, LogFormat, Reporter
+from picket_gpu.console import LogFormat, Reporter, reporter_for
 from picket_gpu.errors import PicketError
 from picket_gpu.filenames import INDEX
-from picket_gpu.plan import plan_run
+from picket_gpu.output import remove_leftovers
+from picket_gpu.plan import RunPlan, plan_run
 from picket_gpu.results import S1Run, SegmentationResult
 from picket_gpu.session import Session
 
@@ -43,8 +44,8 @@ def run_s1(
         scheduler: address or file of a Dask scheduler whose workers run the units.
 
     Raises:
-        PicketError: the configuration is unusable, or nothing could be done for the tomograms. What
-            is wrong with the configuration is found before anything is written.
+        PicketError: the configuration is unusable, which is found before anything is written, or
+            nothing could be done: a `NothingDoneError`, which has the failures.
     """
     config = load_config(config)
     elsewhere = client is not None or scheduler is not None
@@ -52,32 +53,33 @@ def run_s1(
         backend = Backend("that of each worker", workers=available_threads())
     else:
         backend = select_backend(config.device, config.kmeans_engine)
-    reporter = SILENT
-    if not quiet:
-        reporter = JsonReporter() if log_format == "json" else ConsoleReporter()
+    reporter = reporter_for(log_format, quiet)
     reporter.line(f"Device: {backend.reason}")
     if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
         reporter.line("precision: tf32 is for GPUs; here products are float32")
     plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)
-    session = Session(config, backend, plan, reporter)
-    with (
-        reporter.bar(plan.units),
-        _client(client, workers, scheduler, backend, config.directory) as cluster,
-    ):
-        session.run(cluster)
-    run = session.outcome()
+    try:
+        with (
+            reporter.bar(plan.units),
+            _client(client, workers, scheduler, backend, plan) as cluster,
+        ):
+            run = Session(config, backend, plan, reporter).run(cluster)
+    finally:
+        remove_leftovers(config.directory)  # of workers that had to be killed
     _conclude(config, run, reporter, whole=tomograms is None)
     return run
 
 
 def _client(
-    client: Any, workers: int | None, scheduler: str | None, backend: Backend, directory: Path
+    client: Any, workers: int | None, scheduler: str | None, backend: Backend, plan: RunPlan
 ) -> AbstractContextManager[Any]:
     """The Dask client to use inside the context, None for none."""
     if sum(told is not None for told in (client, workers, scheduler)) > 1:
         raise PicketError("client, workers, scheduler: only one of them can be used")
+    if not plan.units:
+        return nullcontext()
     if workers is not None:
-        return local_cluster(workers, backend.name == "gpu", directory)
+        return local_cluster(workers, backend.name == "gpu")
     return nullcontext(client) if scheduler is None else running_cluster(scheduler)
 
 

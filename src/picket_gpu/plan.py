@@ -8,13 +8,13 @@ from pathlib import Path
 from picket_gpu.backend import MIB, Backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
-from picket_gpu.earlier import stamps_of_unit
-from picket_gpu.errors import Failure, PicketError
+from picket_gpu.earlier import find_earlier
+from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.features import FeatureMode
 from picket_gpu.filenames import ENDINGS, record_name, report_names, segmentation_files
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
-from picket_gpu.stamp import Stamp, fingerprint
+from picket_gpu.stamp import Stamp, fingerprints
 from picket_gpu.tomogram import TomogramHeader, read_header
 
 
@@ -104,13 +104,15 @@ def plan_run(
         entry = config.inputs[index]
         try:
             header = read_header(entry.tomogram)
-        except PicketError as error:
+        except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
-        else:
+            continue
+        try:
             plans.append(_plan_tomogram(config, backend, index, header, overwrite))
+        except OSError as error:
+            failures.append(Failure(index, entry.tomogram, None, error))
     if not plans:
-        others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise PicketError(failures[0].message + others)
+        raise NothingDoneError(failures)
     return RunPlan(total, chosen, plans, failures)
 
 
@@ -148,30 +150,27 @@ def _plan_tomogram(
     kinds: list[str] = list(config.save)
     if config.scores and "mrc" in kinds:
         kinds.append("score")
-    fingerprints: dict[tuple[str, Method], str] = {
-        (mode.mode, method): fingerprint(config, index, mode, method)
-        for mode in config.feature_extraction_params
-        for method in config.clustering_methods
-    }
+    prints = fingerprints(config, index)
     pending: list[FeatureMode] = []
     earlier: dict[tuple[str, Method], Stamp] = {}
     changed: list[str] = []
     for mode in config.feature_extraction_params:
-        wanted = {key: told for key, told in fingerprints.items() if key[0] == mode.mode}
-        stamps = None if overwrite else stamps_of_unit(config.directory, kinds, index, wanted)
-        if stamps:
-            earlier |= stamps
-            continue
+        if not overwrite:
+            wanted = {key: told for key, told in prints.items() if key[0] == mode.mode}
+            found = find_earlier(config.directory, kinds, index, wanted)
+            if found.stamps.keys() == wanted.keys():
+                earlier |= found.stamps
+                continue
+            if found.otherwise:
+                changed.append(mode.mode)
         pending.append(mode)
-        if stamps is not None:
-            changed.append(mode.mode)
     return TomogramPlan(
         index,
         header,
         windows,
         config.directory,
         kinds,
-        fingerprints,
+        prints,
         pending,
         earlier,
         changed,

@@ -2,9 +2,10 @@
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Literal, TypeAlias
@@ -15,7 +16,9 @@ from picket_gpu.config import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.output import whole_file
 
-PACKAGES = ("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "cupy", "cuml", "distributed")
+PACKAGES = re.compile(
+    r"(picket-gpu|numpy|scipy|h5py|mrcfile|distributed|dask-cuda)|(cupy|cuml|rmm)(-cuda?\d.*)?"
+)
 COMMIT = "PICKET_GPU_COMMIT"
 
 
@@ -30,6 +33,7 @@ class SegmentationRecord(_Record):
     """One segmentation."""
 
     method: str = Field(description="clustering method")
+    fingerprint: str = Field(description="of all that its labels depend on")
     files: list[str] = Field(description="names of its files, in the directory of this record")
     share: float = Field(description="of the labelled voxels, how many have label 1")
     iterations: int = Field(description="of the clustering method")
@@ -86,6 +90,15 @@ class RunRecord(_Record):
             temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
+def read_units(path: Path) -> dict[tuple[int, str | None], UnitRecord]:
+    """Units of the record at ``path``, by tomogram and feature mode; none where it is not whole."""
+    try:
+        record = RunRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {(unit.index, unit.mode): unit for unit in record.units}
+
+
 def begin_record(config: S1Config, device: str, tomograms: list[int] | None) -> RunRecord:
     """The record of a run that starts now."""
     return RunRecord(
@@ -120,13 +133,9 @@ def now() -> datetime:
 
 def versions() -> dict[str, str]:
     """Of Python and of those `PACKAGES` that are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {one.name.lower(): one.version for one in distributions()}
+    found = {name: installed[name] for name in sorted(installed) if PACKAGES.fullmatch(name)}
+    return {"python": platform.python_version(), **found}
 
 
 def commit() -> str | None:

@@ -73,10 +73,29 @@ def fingerprint(config: S1Config, index: int, mode: FeatureMode, method: Method)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def fingerprints(config: S1Config, index: int) -> dict[tuple[str, Method], str]:
+    """Those of all segmentations of one tomogram, by feature mode and method.
+
+    Raises:
+        OSError: there is no such tomogram, or nobody may ask.
+    """
+    return {
+        (mode.mode, method): fingerprint(config, index, mode, method)
+        for mode in config.feature_extraction_params
+        for method in config.clustering_methods
+    }
+
+
 def read_stamp(path: Path) -> Stamp | None:
-    """The stamp of an HDF5 or MRC file; None where there is none, or no such file."""
+    """The stamp of an HDF5 or MRC file; None where there is none, or no such file.
+
+    Raises:
+        OSError: the file is in use.
+    """
     try:
         return _from_hdf5(path) if path.suffix == ".h5" else _from_mrc(path)
+    except (BlockingIOError, PermissionError) as error:
+        raise OSError(f"{path}: is in use or cannot be read; close it and run again") from error
     except (OSError, ValueError, KeyError, IndexError):
         return None  # not ours, whatever it is
 
@@ -90,9 +109,13 @@ def _from_hdf5(path: Path) -> Stamp:
 
 def _from_mrc(path: Path) -> Stamp:
     with mrcfile.open(path, header_only=True) as mrc:
+        mode = mrcfile.utils.dtype_from_mode(mrc.header.mode)
+        voxels = int(mrc.header.nx) * int(mrc.header.ny) * int(mrc.header.nz)
+        whole = path.stat().st_size == 1024 + voxels * mode.itemsize
         first, second = (line for line in mrc.get_labels() if not line.startswith("Created"))
     name, text = first.split()
     _, share, _, iterations, _, converged, _, seconds = second.split()
     if name != "picket_gpu":
         raise ValueError(first)
+    text = text if whole else "none, for it was cut"
     return Stamp(text, float(share), int(iterations), converged == "1", float(seconds))

@@ -13,6 +13,7 @@ from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.earlier import remove_contradicting
+from picket_gpu.errors import PicketError
 from picket_gpu.features import FeatureMode
 from picket_gpu.labels import share_of_ones
 from picket_gpu.memory import MemoryPlan
@@ -22,7 +23,7 @@ from picket_gpu.preprocess import Prepared, prepare
 from picket_gpu.record import SegmentationRecord, UnitRecord
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.results import SegmentationResult
-from picket_gpu.stamp import Stamp
+from picket_gpu.stamp import Stamp, fingerprints
 from picket_gpu.tomogram import read_voxels
 from picket_gpu.workflows import Segmentation, segment_prepared
 
@@ -77,7 +78,7 @@ class Unit:
             segmentation = segmentations.pop(0)
             results.append(self._write(segmentation))
             if self.report:
-                self.report.add(workflow_of(results[-1]), segmentation.labels)
+                self.report.add(workflow_of(self.plan, results[-1]), segmentation.labels)
             del segmentation
         return results
 
@@ -113,12 +114,19 @@ def prepare_unit(
     """Read, blur and scale a tomogram, and begin its report.
 
     To be called inside ``backend.exclusive()``.
+
+    Raises:
+        PicketError: it is unusable, or no longer the file that was planned on.
     """
     path = plan.header.path
     reporter.status(f"{path.name}: reading, blurring")
     started = time.perf_counter()
     memory = memory_for(config, backend, plan.windows)
-    prepared = prepare(backend, read_voxels(path), config.blur_sigma, memory, str(path))
+    voxels = read_voxels(path)
+    if fingerprints(config, plan.index) != plan.fingerprints or voxels.shape != plan.header.shape:
+        raise PicketError(f"{path}: was changed while the run was under way; run again")
+    prepared = prepare(backend, voxels, config.blur_sigma, memory, str(path))
+    del voxels
     backend.synchronize()
     seconds = time.perf_counter() - started
     report = _begin_report(config, backend, plan, prepared) if config.report else None
@@ -175,6 +183,7 @@ def unit_record(
         segmentations=[
             SegmentationRecord(
                 method=result.method,
+                fingerprint=plan.fingerprints[mode, result.method],
                 files=[path.name for path in plan.files(mode, result.method).values()],
                 share=result.share,
                 iterations=result.iterations,
@@ -210,7 +219,7 @@ def _begin_report(
     return begin_report(subject, lambda z: prepared.volume.picture(z, backend.download))
 
 
-def workflow_of(result: SegmentationResult) -> Workflow:
+def workflow_of(plan: TomogramPlan, result: SegmentationResult) -> Workflow:
     """What a report says of a segmentation beside its labels."""
     return Workflow(
         mode=result.mode,
@@ -220,4 +229,5 @@ def workflow_of(result: SegmentationResult) -> Workflow:
         iterations=result.iterations,
         converged=result.converged,
         seconds=result.seconds,
+        fingerprint=plan.fingerprints[result.mode, result.method],
     )

@@ -55,6 +55,7 @@ class Workflow:
         iterations: of the clustering method.
         converged: whether it met its stopping rule.
         seconds: spent on it.
+        fingerprint: of all that its labels depend on.
     """
 
     mode: str
@@ -64,6 +65,7 @@ class Workflow:
     iterations: int | None
     converged: bool | None
     seconds: float | None
+    fingerprint: str | None
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def describe_workflow(findings: Findings) -> dict[str, Any]:
         "mode": workflow.mode,
         "method": workflow.method,
         "share": workflow.share,
+        "fingerprint": workflow.fingerprint,
         "file": None if workflow.path is None else yaml_text(workflow.path),
     }
 

@@ -39,6 +39,7 @@ class _Segmentation:
     iterations: int | None
     converged: bool | None
     seconds: float | None
+    fingerprint: str | None
 
 
 def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
@@ -59,7 +60,8 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     for segmentations in by_index.values():
         _check(segmentations)  # all, before a page of an older report is replaced
     dataset = by_index[min(by_index)][0].subject.dataset
-    writer = ReportWriter(directory, dataset, sorted(by_index))
+    wanted: dict[int, set[str]] = {index: set() for index in by_index}
+    writer = ReportWriter(directory, dataset, len(by_index), wanted)
     backend = select_backend("cpu")
     with backend.exclusive():
         for place, index in enumerate(sorted(by_index)):
@@ -112,6 +114,7 @@ def _read(path: Path, index: int) -> _Segmentation:
         iterations=_number(attributes, "iterations", int),
         converged=_number(attributes, "converged", bool),
         seconds=_number(attributes, "time_taken_for_s1", float),
+        fingerprint=attributes.get("fingerprint"),
     )
 
 
@@ -160,6 +163,7 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
             iterations=segmentation.iterations,
             converged=segmentation.converged,
             seconds=segmentation.seconds,
+            fingerprint=segmentation.fingerprint,
         )
         report.add(workflow, labels)
     return report

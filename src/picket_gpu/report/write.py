@@ -2,6 +2,7 @@
 
 import io
 from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,27 @@ THUMBNAIL = 96  # pixels of the longer side
 
 
 class ReportWriter:
-    """Writes the report of a run, each tomogram's part as soon as it is complete.
+    """Writes the report of some tomograms, each one's part as soon as it is complete.
 
     One tomogram has its page in report.html. Of several, each has a page of its own, and
     report.html, the index, leads to those that are done, in other runs too.
     """
 
-    def __init__(self, directory: Path, dataset: str, indices: list[int]) -> None:
+    def __init__(
+        self, directory: Path, dataset: str, total: int, wanted: Mapping[int, set[str]]
+    ) -> None:
         """
         Args:
             directory: of the files.
             dataset: name of the data set.
-            indices: of all tomograms of the run.
+            total: number of its tomograms.
+            wanted: by the indices of tomograms, fingerprints of the segmentations that a page must
+                be of to be taken as it is.
         """
         self._directory = directory
         self._dataset = dataset
-        self._indices = indices
+        self._total = total
+        self._wanted = wanted
         self._entries: dict[int, Any] = {}
 
     def write(self, report: TomogramReport) -> None:
@@ -45,37 +51,49 @@ class ReportWriter:
         self._write(self._page(index), tomogram_page(report, self._links(index), entry))
 
     def has(self, index: int) -> bool:
-        """Whether a tomogram has its page already."""
-        return (self._directory / self._page(index)).exists()
+        """Whether a tomogram has its page and preview, of the segmentations that are wanted."""
+        entry = self._entries.get(index) or self._read(index)
+        return entry is not None and (self._directory / preview_name(index)).exists()
 
     def write_index(self) -> None:
         """Write the index of the tomograms that have a page, if there are several."""
-        if len(self._indices) > 1:
-            for index in self._indices:  # of earlier runs, and of those for other parts
-                if index not in self._entries:
-                    entry = read_summary(self._directory / self._page(index))
-                    self._entries |= {} if entry is None else {index: entry}
+        for index in self._wanted.keys() - self._entries.keys():  # by other runs
+            if entry := self._read(index):
+                self._entries[index] = entry
+        if self._total > 1 and self._entries:
             data = {
                 "dataset": self._dataset,
-                "total": len(self._indices),
+                "total": self._total,
                 "tomograms": [self._entries[index] for index in sorted(self._entries)],
             }
             self._write(INDEX, render("index", self._dataset, data))
 
     def _write(self, name: str, page: str) -> None:
-        with whole_file(self._directory / name) as temporary:
+        path = self._directory / name
+        if path.exists() and path.read_text(encoding="ascii", errors="replace") == page:
+            return
+        with whole_file(path) as temporary:
             temporary.write_text(page, encoding="ascii")
 
+    def _read(self, index: int) -> dict[str, Any] | None:
+        """What a page that is there says, if it is of what is wanted."""
+        entry: dict[str, Any] | None = read_summary(self._directory / self._page(index))
+        if entry is None:
+            return None
+        told = {workflow.get("fingerprint") for workflow in entry["workflows"]}
+        return entry if told == self._wanted[index] else None
+
     def _page(self, index: int) -> str:
-        return page_name(index, alone=len(self._indices) == 1)
+        return page_name(index, alone=self._total == 1)
 
     def _links(self, index: int) -> dict[str, str]:
-        place = self._indices.index(index)
-        links = {"index": INDEX} if len(self._indices) > 1 else {}
+        indices = sorted(self._wanted)
+        place = indices.index(index)
+        links = {"index": INDEX} if self._total > 1 else {}
         if place > 0:
-            links["previous"] = self._page(self._indices[place - 1])
-        if place + 1 < len(self._indices):
-            links["next"] = self._page(self._indices[place + 1])
+            links["previous"] = self._page(indices[place - 1])
+        if place + 1 < len(indices):
+            links["next"] = self._page(indices[place + 1])
         return links
 
     def _entry(self, report: TomogramReport) -> dict[str, Any]:
