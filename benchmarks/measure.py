@@ -22,7 +22,8 @@ import yaml
 from benchmarks.cases import Case
 from benchmarks.machine import device_memory
 from benchmarks.volumes import demo_volume
-from picket_gpu.output import DATASET, GROUP
+from picket_gpu.stamp import GROUP
+from picket_gpu.writers.hdf5 import DATASET
 
 
 def run_case(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def test_a_suite_runs_and_its_last_line_is_its_json(trial):
     assert all("error" not in figures for figures in result["cases"].values())
     assert result["machine"]["bytes_per_second"] > 1e8
     assert result["machine"]["flops_per_second"] > 1e9
-    assert all(0 < stage["share_of_matrix_rate"] < 3 for stage in result["stages"][1:-12])
+    assert all(stage["share_of_matrix_rate"] > 0 for stage in result["stages"][1:-12])
 
 
 def test_the_ways_through_agree(trial):

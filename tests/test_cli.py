@@ -20,7 +20,7 @@ import yaml
 import picket_gpu
 from picket_gpu.__main__ import main
 from picket_gpu.backend import select_backend
-from picket_gpu.config import S1Config, TomogramInput
+from picket_gpu.config import Copick, S1Config, TomogramInput
 from picket_gpu.features import FFTs, Gabor, Intensities
 
 SHAPE = (12, 14, 16)
@@ -455,9 +455,26 @@ def cut(size: int) -> Break:
     return truncate
 
 
-def compressed(directory: Path) -> None:
+def compressed_and_cut(directory: Path) -> None:
     path = directory / "tomo.mrc"
-    path.write_bytes(gzip.compress(path.read_bytes()))
+    path.write_bytes(gzip.compress(path.read_bytes())[:-999])
+
+
+def pipe(directory: Path) -> None:
+    (directory / "tomo.mrc").unlink()
+    os.mkfifo(directory / "tomo.mrc")
+
+
+def masked(shape: tuple[int, ...], **keys: Any) -> Break:
+    """A mask of ``shape`` with one voxel in it, named by the keys of the tomogram."""
+
+    def write(directory: Path) -> None:
+        mask = np.zeros(shape, dtype=np.int8)
+        mask[6, 7, 8] = 1
+        write_volume(directory / "mask.mrc", mask)
+        entry(**keys)(directory)
+
+    return write
 
 
 def patched(offset: int, code: str, value: float) -> Break:
@@ -469,6 +486,16 @@ def patched(offset: int, code: str, value: float) -> Break:
             file.write(struct.pack(code, value))
 
     return patch
+
+
+def unknown_size(**changes: Any) -> Break:
+    """A tomogram whose header does not tell the voxel size."""
+
+    def write(directory: Path) -> None:
+        patched(40, "<f", 0.0)(directory)  # the cell's length on x
+        write_config(directory, **changes)
+
+    return write
 
 
 def voxels(data: np.ndarray, **changes: Any) -> Break:
@@ -597,6 +624,48 @@ VALUES = {
     "upper limit outside": Bad(
         entry(**{"upper_z-slice_limit": 13}), ("tomo.mrc", "upper_z-slice_limit 13", "0 to 12")
     ),
+    "prediction beyond the end": Bad(
+        entry(**{"prediction_upper_z-slice_limit": 13}),
+        ("tomo.mrc", "prediction_upper_z-slice_limit 13", "0 to 12"),
+    ),
+    "prediction limits crossed": Bad(
+        entry(**{"prediction_lower_z-slice_limit": 8, "prediction_upper_z-slice_limit": 8}),
+        ("inputs[0]", "prediction_lower_z-slice_limit 8 must be below"),
+    ),
+    "mask missing": Bad(entry(mask="mask.mrc"), ("mask.mrc", "no such file")),
+    "mask of another shape": Bad(
+        masked((12, 14, 15), mask="mask.mrc"), ("mask.mrc", "(12, 14, 15)", "(12, 14, 16)")
+    ),
+    "mask of one window": Bad(
+        masked((12, 14, 16), mask_for_fitting="mask.mrc"), ("tomo.mrc", "1 windows"), at_once=False
+    ),
+    "mask outside the prediction": Bad(
+        masked((12, 14, 16), mask_for_output="mask.mrc", **{"prediction_upper_z-slice_limit": 4}),
+        ("mask.mrc", "no voxel"),
+        at_once=False,
+    ),
+    "mask twice": Bad(
+        entry(mask="mask.mrc", mask_for_output="mask.mrc"), ("inputs[0]", "mask_for_fitting")
+    ),
+    "mask empty": Bad(entry(mask=""), ("inputs[0].mask", "must not be empty")),
+    "name of two lines": Bad(entry(name="a\nb"), ("inputs[0].name", "in one line")),
+    "voxel_size zero": Bad(entry(voxel_size=0), ("inputs[0].voxel_size",)),
+    "voxel_size infinite": Bad(entry(voxel_size=float("inf")), ("inputs[0].voxel_size",)),
+    "url of no protocol": Bad(entry(tomogram="gopher://a/b.zarr"), ("gopher://a/b.zarr", "gopher")),
+    "url malformed": Bad(entry(tomogram="http://[a/b.zarr"), ("inputs[0].tomogram", "IPv6")),
+    "copick user with an underscore": Bad(config(copick={"user": "a_b"}), ("copick.user", "a_b")),
+    "copick session without the mode": Bad(
+        config(copick={"session": "{method}"}), ("copick.session", "{mode}")
+    ),
+    "copick without a voxel size": Bad(unknown_size(save=["copick"]), ("tomo.mrc", "voxel_size")),
+    "copick run of another alphabet": Bad(
+        config(save=["copick"], inputs=[{"tomogram": "tomo.mrc", "name": "a b"}]),
+        ("inputs[0].name", "'a b'"),
+    ),
+    "copick run twice": Bad(
+        config(save=["copick"], inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "more/tomo.rec"}]),
+        ("inputs[1].name", "copick run tomo"),
+    ),
     "section thin": Bad(
         entry(**{"lower_z-slice_limit": 6, "upper_z-slice_limit": 8}),
         ("tomo.mrc", "6 to 8", "lower_z-slice_limit", "upper_z-slice_limit"),
@@ -655,7 +724,9 @@ VALUES = {
     "precision unknown": Bad(
         config(precision="float16"), ("precision", "float16", "'float32' or 'tf32'")
     ),
-    "save unknown": Bad(config(save=["tiff"]), ("save[0]", "tiff", "'hdf5' or 'mrc'")),
+    "save unknown": Bad(
+        config(save=["tiff"]), ("save[0]", "tiff", "'hdf5', 'mrc', 'zarr' or 'copick'")
+    ),
     "save twice": Bad(config(save=["mrc", "mrc"]), ("save", "mrc", "twice")),
     "seed negative": Bad(config(seed=-1), ("seed", "-1")),
     "seed of 64 bits": Bad(config(seed=2**63), ("seed", str(2**63))),
@@ -679,11 +750,12 @@ VALUES = {
 
 TOMOGRAMS = {
     "tomogram missing": Bad(lambda d: (d / "tomo.mrc").unlink(), ("tomo.mrc", "no such file")),
-    "tomogram a directory": Bad(directory_instead("tomo.mrc"), ("tomo.mrc", "not a file")),
+    "tomogram a directory": Bad(directory_instead("tomo.mrc"), ("tomo.mrc", "no Zarr")),
     "tomogram empty": Bad(tomogram(b""), ("tomo.mrc", "MRC")),
     "tomogram a short text": Bad(tomogram(b"hello\n"), ("tomo.mrc", "MRC")),
     "tomogram a long text": Bad(tomogram(b"hello " * 999), ("tomo.mrc", "MRC")),
-    "tomogram compressed": Bad(compressed, ("tomo.mrc", "compressed")),
+    "tomogram compressed and cut": Bad(compressed_and_cut, ("tomo.mrc", "not a whole MRC file")),
+    "tomogram a pipe": Bad(pipe, ("tomo.mrc", "not a file")),
     "header cut": Bad(cut(1000), ("tomo.mrc", "MRC")),
     "voxels cut": Bad(cut(-1), ("tomo.mrc", "not a whole MRC file")),
     "voxels cut away": Bad(cut(DATA), ("tomo.mrc", "not a whole MRC file")),
@@ -733,6 +805,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "memory_budget": [True, 1.5, ["12 GiB"]],
         "blur_sigma": ["2", True, [2.0]],
         "save": ["mrc", 5, [5]],
+        "copick": ["me", 5, ["me"]],
         "scores": ["yes", 1, [True]],
         "report": ["yes", 1, [True]],
     },
@@ -740,6 +813,22 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "tomogram": [5, True, ["tomo.mrc"]],
         "lower_z-slice_limit": NO_INTEGER,
         "upper_z-slice_limit": NO_INTEGER,
+        "name": [5, True, ["TS_01"]],
+        "voxel_size": ["13.48", True, [1.0, 2.0], {"z": 1.0}],
+        "level": NO_INTEGER,
+        "dataset": [5, True, ["data"]],
+        "storage_options": ["anon", 5, ["anon"]],
+        "mask": [5, True, ["mask.mrc"]],
+        "mask_for_fitting": [5, True, ["mask.mrc"]],
+        "mask_for_output": [5, True, ["mask.mrc"]],
+        "prediction_lower_z-slice_limit": NO_INTEGER,
+        "prediction_upper_z-slice_limit": NO_INTEGER,
+    },
+    Copick: {
+        "directory": [5, True, ["project"]],
+        "user": [5, True, ["me"]],
+        "session": [5, True, ["{mode}"]],
+        "object": [5, True, ["ribosome"]],
     },
     FFTs: {"mode": [5, True, ["ffts"]], "n_fft_subsets": NO_INTEGER},
     Gabor: {
@@ -754,6 +843,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
 PLACES: dict[type, Callable[..., Break]] = {
     S1Config: config,
     TomogramInput: entry,
+    Copick: lambda **changes: config(copick=changes),
     FFTs: lambda **changes: modes({"mode": "ffts"} | changes),
     Gabor: lambda **changes: modes(GABOR | changes),
     Intensities: lambda **changes: modes({"mode": "intensities"} | changes),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 import picket_gpu
 from picket_gpu import PicketError, S1Config, load_config
-from picket_gpu.config import TomogramInput
+from picket_gpu.config import Copick, TomogramInput
 from picket_gpu.features import FFTs, Gabor, Intensities
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +66,7 @@ LAYOUTS = {
     "Windows line ends": DOCUMENTED.replace(":\n[", ": [").replace("\n", "\r\n"),
 }
 
+PICKETS = {"tomogram", "lower_z_slice_limit", "upper_z_slice_limit"}
 REQUIRED = {"dataset_name": "d", "inputs": [{"tomogram": "a.mrc"}], "output_dir": "out"}
 
 
@@ -73,7 +74,11 @@ REQUIRED = {"dataset_name": "d", "inputs": [{"tomogram": "a.mrc"}], "output_dir"
 def test_the_documented_example_loads_with_its_values(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_bytes(text.encode())
-    assert load_config(path).model_dump() == {
+    config = load_config(path).model_dump()
+    assert config.pop("copick") == Copick().model_dump()
+    for entry in config["inputs"]:  # what PickET does not document has no value
+        assert {entry.pop(key) for key in set(entry) - PICKETS} == {None}
+    assert config == {
         "dataset_name": "my_dataset",
         "inputs": [
             {
@@ -239,7 +244,7 @@ def test_models_are_frozen(model, field):
     assert getattr(model, field) == before
 
 
-MODELS: list[type[BaseModel]] = [S1Config, TomogramInput, FFTs, Gabor, Intensities]
+MODELS: list[type[BaseModel]] = [S1Config, TomogramInput, Copick, FFTs, Gabor, Intensities]
 FIELDS = {
     f"{model.__name__}.{name}": field
     for model in MODELS
@@ -259,6 +264,16 @@ def test_the_json_schema_has_the_names_of_the_file():
         "tomogram",
         "lower_z-slice_limit",
         "upper_z-slice_limit",
+        "name",
+        "voxel_size",
+        "level",
+        "dataset",
+        "storage_options",
+        "mask",
+        "mask_for_fitting",
+        "mask_for_output",
+        "prediction_lower_z-slice_limit",
+        "prediction_upper_z-slice_limit",
     }
     assert set(schema["properties"]) == set(S1Config.model_fields)
     assert set(schema["required"]) == {"dataset_name", "inputs", "output_dir"}
@@ -291,10 +306,12 @@ def test_an_unknown_public_name_is_an_attribute_error():
         _ = picket_gpu.run_s2
 
 
+HEAVY = ["cupy", "sklearn", "matplotlib", "scipy"]
+HEAVY += ["zarr", "ome_zarr", "fsspec", "tifffile", "napari", "copick", "dask"]
+
+
 def _heavy_modules_after(statements):
-    probe = (
-        "print([name for name in ('cupy', 'sklearn', 'matplotlib', 'scipy') if name in modules])"
-    )
+    probe = f"print([name for name in {HEAVY} if name in modules])"
     code = f"from sys import modules\n{statements}\n{probe}"
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

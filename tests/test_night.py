@@ -23,8 +23,8 @@ from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.errors import NothingDoneError
 from picket_gpu.filenames import record_name
-from picket_gpu.output import remove_leftovers
 from picket_gpu.record import RunRecord
+from picket_gpu.writers.whole import remove_leftovers
 
 ROOT = Path(__file__).parents[1]
 
@@ -582,7 +582,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_truncated_file(place, undisturbed
 
 
 def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
-    from picket_gpu.output import _HOST
+    from picket_gpu.writers.whole import _HOST
 
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

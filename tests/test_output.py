@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from picket_gpu import run_s1
-from picket_gpu.output import whole_file, write_hdf5, write_mrc
 from picket_gpu.stamp import Stamp
 from picket_gpu.tomogram import TomogramHeader
+from picket_gpu.writers.hdf5 import write_hdf5
+from picket_gpu.writers.mrc import write_mrc
+from picket_gpu.writers.whole import whole_file
 
 
 @pytest.fixture(scope="module")

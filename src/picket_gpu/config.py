@@ -23,9 +23,10 @@ from picket_gpu.backend import DEVICES, KMeansEngine, Precision
 from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError, first_fault
 from picket_gpu.features import MODES, FeatureParams, FFTs, Gabor, Intensities
+from picket_gpu.inputs import TomogramInput
 from picket_gpu.yaml_file import read_yaml
 
-FileKind: TypeAlias = Literal["hdf5", "mrc"]
+FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
 
 def _not_empty(path: Any) -> Any:
@@ -35,39 +36,35 @@ def _not_empty(path: Any) -> Any:
 
 
 NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_not_empty)]
+CopickName: TypeAlias = Annotated[
+    # copick takes file names apart at underscores.
+    str, Field(strict=True, max_length=100, pattern=r"^[A-Za-z0-9.-]+$")
+]
 
 
-class TomogramInput(BaseModel):
-    """One tomogram and the z-slices to fit on."""
+class Copick(BaseModel):
+    """How segmentations are named in a copick project."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tomogram: NamedPath = Field(
-        description="MRC file; relative paths start at the working directory"
+    directory: NamedPath | None = Field(
+        None, description="of the project; default copick/ in the directory of the outputs"
     )
-    lower_z_slice_limit: int | None = Field(
-        None,
-        alias="lower_z-slice_limit",
-        ge=0,
-        strict=True,
-        description="first z-slice used for fitting, in voxels from 0; default the first",
+    user: CopickName = Field("picket-gpu", description="user_id of the segmentations")
+    session: Annotated[str, Field(strict=True, max_length=100)] = Field(
+        "{mode}-{method}", description="session_id; {mode} and {method} stand for the workflow's"
     )
-    upper_z_slice_limit: int | None = Field(
-        None,
-        alias="upper_z-slice_limit",
-        ge=0,
-        strict=True,
-        description="z-slice after the last used for fitting, in voxels from 0; default the end",
-    )
+    object: CopickName = Field("particle", description="name of the pickable object")
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        lower, upper = self.lower_z_slice_limit, self.upper_z_slice_limit
-        if lower is not None and upper is not None and lower >= upper:
-            raise ValueError(
-                f"lower_z-slice_limit {lower} must be below upper_z-slice_limit {upper}"
-            )
-        return self
+    @field_validator("session")
+    @classmethod
+    def _distinct(cls, session: str) -> str:
+        plain = session.replace("{mode}", "").replace("{method}", "")
+        if not re.fullmatch("[A-Za-z0-9.-]*", plain):
+            raise ValueError("must be letters, digits, dots, hyphens, {mode} and {method}")
+        if "{mode}" not in session or "{method}" not in session:
+            raise ValueError("must hold {mode} and {method}, to tell the workflows apart")
+        return session
 
 
 class S1Config(BaseModel):
@@ -118,6 +115,7 @@ class S1Config(BaseModel):
     save: list[FileKind] = Field(
         ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
     )
+    copick: Copick = Field(Copick(), description="names for save: [copick]")
     scores: bool = Field(
         False, strict=True, description="also save how sure each voxel's label is, 0 to 1"
     )
@@ -162,6 +160,23 @@ class S1Config(BaseModel):
                 raise ValueError(f"{name} appears twice, and would be written to the same files")
         return entries
 
+    @model_validator(mode="after")
+    def _copick_runs(self) -> Self:
+        if "copick" in self.save:
+            names = [entry.run_name for entry in self.inputs]
+            for place, name in enumerate(names):
+                if not re.fullmatch("[A-Za-z0-9._-]+", name) or name in (".", ".."):
+                    raise ValueError(
+                        f"inputs[{place}].name: {name!r} cannot be a copick run; give a name of "
+                        f"letters, digits, dots, hyphens and underscores"
+                    )
+                if name in names[:place]:
+                    raise ValueError(
+                        f"inputs[{place}].name: two tomograms would be the copick run {name}; give "
+                        f"each a name"
+                    )
+        return self
+
     @property
     def directory(self) -> Path:
         """Where the outputs go."""
@@ -169,7 +184,7 @@ class S1Config(BaseModel):
 
 
 # What each part of a parameter file is made of, by the name that leads to it.
-_MODELS = {"": S1Config, "inputs": TomogramInput, **MODES}
+_MODELS = {"": S1Config, "inputs": TomogramInput, "copick": Copick, **MODES}
 
 
 def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:

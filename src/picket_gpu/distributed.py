@@ -134,7 +134,7 @@ def _work(
             raise
         finally:
             reporter.status("")
-        record = unit_record(plan, mode.mode, results, backend)
+        record = unit_record(plan, mode.mode, results, unit)
         where = {"worker": reporter.name, "host": platform.node()}
         return results, record.model_copy(update=where), unit.report
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError
-from picket_gpu.filenames import segmentation_files
+from picket_gpu.filenames import TomogramFiles
 from picket_gpu.stamp import Stamp, read_stamp
+from picket_gpu.writers.whole import remove
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,11 @@ class Earlier:
     otherwise: bool
 
 
-def find_earlier(
-    directory: Path, kinds: list[str], index: int, wanted: Mapping[tuple[str, Method], str]
-) -> Earlier:
+def find_earlier(files: TomogramFiles, wanted: Mapping[tuple[str, Method], str]) -> Earlier:
     """What earlier runs have left of one unit.
 
     Args:
-        kinds: of files.
-        index: the tomogram's.
+        files: of the tomogram.
         wanted: fingerprints by feature mode and method.
 
     Raises:
@@ -40,10 +38,10 @@ def find_earlier(
     found: dict[tuple[str, Method], Stamp] = {}
     otherwise = False
     for (mode, method), fingerprint in wanted.items():
-        files = segmentation_files(directory, kinds, index, mode, method).values()
-        stamps = [stamp for path in files if (stamp := _stamp(path)) is not None]
+        paths = files.of(mode, method).values()
+        stamps = [stamp for path in paths if (stamp := _stamp(path)) is not None]
         otherwise = otherwise or any(stamp.fingerprint != fingerprint for stamp in stamps)
-        if [stamp.fingerprint for stamp in stamps] == [fingerprint] * len(files):
+        if [stamp.fingerprint for stamp in stamps] == [fingerprint] * len(paths):
             found[mode, method] = stamps[0]
     return Earlier(found, otherwise)
 
@@ -68,4 +66,4 @@ def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool)
     for path in paths:
         stamp = read_stamp(path)
         if foreign if stamp is None else stamp.fingerprint != fingerprint:
-            path.unlink(missing_ok=True)
+            remove(path)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from picket_gpu.location import Location
 
 
 class PicketError(Exception):
@@ -22,13 +23,13 @@ class Failure:
 
     Attributes:
         index: the tomogram's place in ``inputs``, from 0.
-        tomogram: its file.
+        tomogram: its file or URL.
         mode: feature mode; None for all of them.
         error: why.
     """
 
     index: int
-    tomogram: Path
+    tomogram: Location
     mode: str | None
     error: Exception
 

@@ -1,17 +1,80 @@
-"""Names of the files that a run writes, all in one directory."""
+"""Names of the files that a run writes, in one directory but for those of a copick project."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 INDEX = "report.html"
-ENDINGS = {"hdf5": ".h5", "mrc": ".mrc", "score": "_score.mrc"}
+ENDINGS = {
+    "hdf5": ".h5",
+    "mrc": ".mrc",
+    "score": "_score.mrc",
+    "zarr": ".zarr",
+    "zarr score": "_score.zarr",
+}
+SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
-def segmentation_files(
-    directory: Path, kinds: list[str], index: int, mode: str, method: str
-) -> dict[str, Path]:
-    """Files of one workflow on one tomogram, by their kind, those of `ENDINGS`."""
-    stem = f"segmentation_{index}_{mode}_{method}"
-    return {kind: directory / (stem + ENDINGS[kind]) for kind in kinds}
+@dataclass(frozen=True)
+class CopickNames:
+    """Where a copick project has the segmentations of one tomogram.
+
+    Attributes:
+        project: its directory.
+        run: name of the tomogram.
+        voxel_size: angstrom, of all axes.
+        user, session, object: names; ``{mode}`` and ``{method}`` in that of the session stand for
+            the workflow's.
+    """
+
+    project: Path
+    run: str
+    voxel_size: float
+    user: str
+    session: str
+    object: str
+
+    @property
+    def directory(self) -> Path:
+        """Of the tomogram's segmentations."""
+        return self.project / "ExperimentRuns" / self.run / "Segmentations"
+
+    def path(self, mode: str, method: str) -> Path:
+        """Of the Zarr of one workflow."""
+        session = self.session.format(mode=mode, method=method)
+        name = f"{self.voxel_size:.3f}_{self.user}_{session}_{self.object}.zarr"
+        return self.directory / name
+
+
+@dataclass(frozen=True)
+class TomogramFiles:
+    """Files of the workflows on one tomogram.
+
+    Attributes:
+        directory: of all but copick's.
+        index: the tomogram's place in ``inputs``, from 0.
+        kinds: of files for each workflow, those of `ENDINGS`, and copick.
+        copick: names for that.
+    """
+
+    directory: Path
+    index: int
+    kinds: list[str]
+    copick: CopickNames | None = None
+
+    def of(self, mode: str, method: str) -> dict[str, Path]:
+        """Files of one workflow, by their kind."""
+        files = {kind: self._path(kind, mode, method) for kind in self.kinds if kind in ENDINGS}
+        if self.copick:
+            files["copick"] = self.copick.path(mode, method)
+        return files
+
+    def others(self, mode: str, method: str) -> Iterable[Path]:
+        """Where a workflow has files of kinds that are not wanted, if it has."""
+        return [self._path(kind, mode, method) for kind in ENDINGS if kind not in self.kinds]
+
+    def _path(self, kind: str, mode: str, method: str) -> Path:
+        return self.directory / f"segmentation_{self.index}_{mode}_{method}{ENDINGS[kind]}"
 
 
 def record_name(tomograms: list[int] | None) -> str:

@@ -45,7 +45,11 @@ class Labelled(NamedTuple):
 
 
 def label_volume(
-    features: RawFeatures, decisions: Sequence[Decision], voxels: bool, scores: bool = False
+    features: RawFeatures,
+    decisions: Sequence[Decision],
+    voxels: bool,
+    scores: bool = False,
+    wanted: np.ndarray | None = None,
 ) -> list[Labelled]:
     """Labels by each fitted clusterer, in one pass over all windows.
 
@@ -54,6 +58,8 @@ def label_volume(
         decisions: one of each clusterer.
         voxels: whether raw features are a window's voxels: a plane is then one filter.
         scores: whether to tell how sure each label is.
+        wanted: bool, broadcast to the volume's shape: which voxels get labels. Clusters are
+            counted there only.
     """
     backend, side = features.backend, features.windows.side
     filters = voxels and backend.correlates and not scores
@@ -71,7 +77,10 @@ def label_volume(
     volumes = []
     for part in parts:
         volume = Labelled(_whole(part.labels), _whole(part.scores) if scores else None)
-        if 2 * part.ones > features.count:
+        ones, labelled = part.ones, features.count
+        if wanted is not None:
+            ones, labelled = _restrict(volume, wanted)
+        if 2 * ones > labelled:
             _exchange(volume, side)
         volumes.append(volume)
     return volumes
@@ -92,9 +101,29 @@ class _Parts:
     ones: int
 
 
-def share_of_ones(labels: np.ndarray, side: int) -> float:
-    """Of the labelled voxels of a volume, how many have label 1."""
-    return float(np.count_nonzero(labels == FOREGROUND) / core(labels, side).size)
+def share_of_ones(labels: np.ndarray) -> float:
+    """Of the labelled voxels of a volume, how many have label 1; 0 where there are none."""
+    ones, labelled = _count(labels)
+    return ones / max(labelled, 1)
+
+
+def _count(labels: np.ndarray) -> tuple[int, int]:
+    """How many voxels have label 1, and how many a label."""
+    ones = labelled = 0
+    for plane in labels:  # little memory
+        ones += int(np.count_nonzero(plane == FOREGROUND))
+        labelled += int(np.count_nonzero(plane != UNLABELLED))
+    return ones, labelled
+
+
+def _restrict(volume: Labelled, wanted: np.ndarray) -> tuple[int, int]:
+    """Take away labels that are not wanted, in place; counts as `_count` does."""
+    keep = np.broadcast_to(wanted, volume.labels.shape)
+    for z, plane in enumerate(keep):
+        volume.labels[z][~plane] = UNLABELLED
+        if volume.scores is not None:
+            volume.scores[z][~plane] = 0
+    return _count(volume.labels)
 
 
 class _Block(NamedTuple):
@@ -183,8 +212,10 @@ def _agreeing(xp: Any, score: Array, chosen: Array) -> Array:
 def _exchange(volume: Labelled, side: int) -> None:
     """Rename clusters in place, so that the more populous one is the background."""
     labels = core(volume.labels, side)
-    np.subtract(FOREGROUND, labels, out=labels)
-    if volume.scores is not None:
-        # Plane by plane: little memory.
-        for score, label in zip(core(volume.scores, side), labels, strict=True):
-            score[...] = _agreeing(np, 1 - score, label == FOREGROUND)
+    scores = None if volume.scores is None else core(volume.scores, side)
+    for z, plane in enumerate(labels):  # little memory
+        there = plane != UNLABELLED
+        np.subtract(FOREGROUND, plane, out=plane, where=there)
+        if scores is not None:
+            opposite = _agreeing(np, 1 - scores[z], plane == FOREGROUND)
+            scores[z] = np.where(there, opposite, 0)

@@ -6,7 +6,7 @@ stored; every pass over them gathers tiles, sized to stay in cache, and reduces 
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -20,6 +20,7 @@ from picket_gpu.volume import Slab
 
 # Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
 Tile: TypeAlias = Box | range
+DRAWN_AT_ONCE = 2**20
 MOST_DRAWN = 2**63  # drawn windows times all of them: the draw computes in 64 bits
 
 
@@ -58,6 +59,10 @@ class WindowSet:
     @cached_property
     def _draw(self) -> Draw:
         return Draw(self.count, prod(self.grid), self.seed)
+
+    def sample(self, cap: int) -> "WindowSet":
+        """At most ``cap`` of the windows, drawn uniformly as a function of the seed alone."""
+        return replace(self, cap=cap)
 
     def tiles(self, size: int, step: int) -> Iterator[Tile]:
         """The windows in pieces of at most ``size``, in C order of the window grid.
@@ -145,7 +150,7 @@ class ChosenWindows(WindowSet):
     """Windows by number.
 
     Attributes:
-        index: numbers in the C-ordered window grid, ascending, int64, in host memory.
+        index: numbers in the C-ordered window grid, ascending, unsigned or int64, in host memory.
     """
 
     index: np.ndarray = field(kw_only=True)
@@ -154,17 +159,26 @@ class ChosenWindows(WindowSet):
     def count(self) -> int:
         return len(self.index)
 
+    def sample(self, cap: int) -> "WindowSet":
+        if cap >= self.count:
+            return self
+        draw, index = Draw(cap, self.count, self.seed), np.empty(cap, self.index.dtype)
+        for run in _runs([0, cap], DRAWN_AT_ONCE):
+            index[run.start : run.stop] = self.index[draw.numbers(np.array(run))]
+        return replace(self, index=index)
+
     def tiles(self, size: int, step: int) -> Iterator[Tile]:
         edges = np.array(_edges(self.lower, self.lower + self.grid[0], step))
         numbers = (edges - self.lower) * (self.grid[1] * self.grid[2])
         yield from _runs(np.searchsorted(self.index, numbers).tolist(), size)
 
     def _numbers(self, places: np.ndarray) -> np.ndarray:
-        numbers: np.ndarray = self.index[places]
+        numbers: np.ndarray = self.index[places].astype(np.int64)
         return numbers
 
     def _index(self, operations: Operations, tile: range) -> Array:
-        return operations.xp.asarray(self.index[tile.start : tile.stop])
+        numbers = self.index[tile.start : tile.stop].astype(np.int64, copy=False)
+        return operations.xp.asarray(numbers)
 
 
 def fit_windows(
@@ -217,6 +231,43 @@ def fit_windows(
     if windows.count < 2:
         raise PicketError(f"{name}: has a single window of {side} voxels; two clusters need two")
     return windows
+
+
+def masked_windows(windows: WindowSet, mask: np.ndarray, name: str = "volume") -> WindowSet:
+    """Those windows whose centre is in a mask; of these at most the cap, drawn like others.
+
+    Args:
+        windows: with a cap or without.
+        mask: bool, (z, y, x), of the whole volume.
+        name: what to call the volume in an error.
+
+    Raises:
+        PicketError: there are fewer than two.
+    """
+    half = windows.side // 2
+    centres = mask[windows.lower + half : windows.upper - half, half:-half, half:-half]
+    plane = prod(windows.grid[1:])
+    dtype = np.uint32 if prod(windows.grid) < 2**32 else np.int64
+    index = np.empty(np.count_nonzero(centres), dtype)
+    filled = 0
+    for number, inside in enumerate(centres):  # plane by plane: little memory beside the index
+        places = np.flatnonzero(inside)
+        index[filled : filled + len(places)] = places + number * plane
+        filled += len(places)
+    if filled < 2:
+        raise PicketError(
+            f"{name}: {filled} windows for fitting have their centre in the mask; two clusters "
+            f"need two"
+        )
+    chosen = ChosenWindows(
+        windows.volume_shape,
+        windows.side,
+        windows.lower,
+        windows.upper,
+        seed=windows.seed,
+        index=index,
+    )
+    return chosen if windows.cap is None else chosen.sample(windows.cap)
 
 
 def all_windows(shape: Shape, side: int) -> WindowSet:

@@ -11,10 +11,10 @@ from picket_gpu.config import S1Config, load_config
 from picket_gpu.console import LogFormat, Reporter, reporter_for
 from picket_gpu.errors import PicketError
 from picket_gpu.filenames import INDEX
-from picket_gpu.output import remove_leftovers
 from picket_gpu.plan import RunPlan, plan_run
 from picket_gpu.results import S1Run, SegmentationResult
 from picket_gpu.session import Session
+from picket_gpu.writers.whole import remove_leftovers
 
 
 def run_s1(
@@ -65,7 +65,8 @@ def run_s1(
         ):
             run = Session(config, backend, plan, reporter).run(cluster)
     finally:
-        remove_leftovers(config.directory)  # of workers that had to be killed
+        for directory in plan.directories:  # of workers that had to be killed
+            remove_leftovers(directory)
     _conclude(config, run, reporter, whole=tomograms is None)
     return run
 
@@ -103,7 +104,7 @@ def _summary(results: list[SegmentationResult]) -> list[list[str]]:
     header = ["tomogram", "mode", "method", "label 1", "iterations", "seconds", "file"]
     rows = [
         [
-            r.tomogram.name,
+            r.name,
             r.mode,
             r.method,
             f"{r.share:.1%}",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from picket_gpu.backend import MIB, Backend
@@ -11,11 +12,16 @@ from picket_gpu.config import S1Config
 from picket_gpu.earlier import find_earlier
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.features import FeatureMode
-from picket_gpu.filenames import ENDINGS, record_name, report_names, segmentation_files
+from picket_gpu.filenames import SCORES, CopickNames, TomogramFiles, record_name, report_names
+from picket_gpu.inputs import TomogramInput
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
+from picket_gpu.operations import Shape
 from picket_gpu.stamp import Stamp, fingerprints
-from picket_gpu.tomogram import TomogramHeader, read_header
+from picket_gpu.tomogram import TomogramHeader, open_mask, read_header
+
+ISOTROPIC = 0.01  # relative difference of voxel sizes
+MASK_BYTES, CHOSEN_BYTES = 1, 5  # of a voxel: a mask, and one with the numbers of its windows
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,8 @@ class TomogramPlan:
     Attributes:
         index: the tomogram's place in ``inputs``, from 0.
         header: its geometry.
-        windows: those used for fitting.
-        directory: of the outputs.
-        kinds: of files for each workflow: hdf5, mrc, score.
+        windows: those used for fitting, where no mask says otherwise.
+        files: of its workflows.
         fingerprints: of the segmentations that the run wants, by feature mode and method.
         pending: feature modes to run.
         earlier: of modes whose files are there, made with the same settings from the same file, the
@@ -39,22 +44,12 @@ class TomogramPlan:
     index: int
     header: TomogramHeader
     windows: WindowSet
-    directory: Path
-    kinds: list[str]
+    files: TomogramFiles
     fingerprints: dict[tuple[str, Method], str]
     pending: list[FeatureMode]
     earlier: dict[tuple[str, Method], Stamp]
     changed: list[str]
     overwrite: bool
-
-    def files(self, mode: str, method: str) -> dict[str, Path]:
-        """Files of one workflow, by their kind."""
-        return segmentation_files(self.directory, self.kinds, self.index, mode, method)
-
-    def other_files(self, mode: str, method: str) -> Iterable[Path]:
-        """Where the workflow has files of kinds that this run does not write, if it has."""
-        kinds = [kind for kind in ENDINGS if kind not in self.kinds]
-        return segmentation_files(self.directory, kinds, self.index, mode, method).values()
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,13 @@ class RunPlan:
     chosen: list[int] | None
     tomograms: list[TomogramPlan]
     failures: list[Failure]
+
+    @property
+    def directories(self) -> set[Path]:
+        """Of the outputs."""
+        projects = (plan.files.copick for plan in self.tomograms if plan.files.copick)
+        own = {plan.files.directory for plan in self.tomograms}
+        return own | {project.directory for project in projects}
 
     @property
     def units(self) -> int:
@@ -97,13 +99,14 @@ def plan_run(
             one, a file that S1 did not make would be overwritten, or no tomogram can be read.
     """
     _check_directory(config.directory)
+    _check_packages(config)
     total = len(config.inputs)
     chosen = None if tomograms is None else sorted(set(tomograms))
     plans, failures = [], []
     for index in _indices(total, chosen):
         entry = config.inputs[index]
         try:
-            header = read_header(entry.tomogram)
+            header = read_header(entry.tomogram, entry.choice)
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
@@ -145,11 +148,10 @@ def _plan_tomogram(
         config.seed,
         name=str(entry.tomogram),
     )
+    _check_parts(entry, header.shape)
     if backend:
-        memory_for(config, backend, windows)
-    kinds: list[str] = list(config.save)
-    if config.scores and "mrc" in kinds:
-        kinds.append("score")
+        memory_for(config, backend, index, windows)
+    files = _files(config, index, header)
     prints = fingerprints(config, index)
     pending: list[FeatureMode] = []
     earlier: dict[tuple[str, Method], Stamp] = {}
@@ -157,34 +159,73 @@ def _plan_tomogram(
     for mode in config.feature_extraction_params:
         if not overwrite:
             wanted = {key: told for key, told in prints.items() if key[0] == mode.mode}
-            found = find_earlier(config.directory, kinds, index, wanted)
+            found = find_earlier(files, wanted)
             if found.stamps.keys() == wanted.keys():
                 earlier |= found.stamps
                 continue
             if found.otherwise:
                 changed.append(mode.mode)
         pending.append(mode)
-    return TomogramPlan(
-        index,
-        header,
-        windows,
-        config.directory,
-        kinds,
-        prints,
-        pending,
-        earlier,
-        changed,
-        overwrite,
-    )
+    return TomogramPlan(index, header, windows, files, prints, pending, earlier, changed, overwrite)
 
 
-def memory_for(config: S1Config, backend: Backend, windows: WindowSet) -> MemoryPlan:
-    """How a backend spends the memory budget.
+def _check_parts(entry: TomogramInput, shape: Shape) -> None:
+    """Whether the parts to fit on and to label are parts of the volume.
+
+    Raises:
+        PicketError: they are not.
+    """
+    for key in ("prediction_lower", "prediction_upper"):
+        bound = getattr(entry, f"{key}_z_slice_limit")
+        if bound is not None and bound > shape[0]:
+            raise PicketError(
+                f"{entry.tomogram}: {key}_z-slice_limit {bound} is outside the volume; use 0 to "
+                f"{shape[0]}"
+            )
+    for mask in (entry.fitting_mask, entry.output_mask):
+        if mask is not None:
+            open_mask(mask, shape, entry.storage_options)
+
+
+def _files(config: S1Config, index: int, header: TomogramHeader) -> TomogramFiles:
+    """Which files the tomogram's workflows have.
+
+    Raises:
+        PicketError: copick cannot name them.
+    """
+    kinds: list[str] = list(config.save)
+    if config.scores:
+        kinds += [score for kind, score in SCORES.items() if kind in kinds]
+    copick = None
+    if "copick" in kinds:
+        entry, sizes = config.inputs[index], header.voxel_size
+        if min(sizes) <= 0 or max(sizes) - min(sizes) > ISOTROPIC * max(sizes):
+            raise PicketError(
+                f"{entry.tomogram}: copick needs one voxel size of all axes (got {sizes}, z y x); "
+                f"set voxel_size"
+            )
+        names = config.copick
+        copick = CopickNames(
+            project=names.directory or config.directory / "copick",
+            run=entry.run_name,
+            voxel_size=sizes[2],
+            user=names.user,
+            session=names.session,
+            object=names.object,
+        )
+    return TomogramFiles(config.directory, index, kinds, copick)
+
+
+def memory_for(config: S1Config, backend: Backend, index: int, windows: WindowSet) -> MemoryPlan:
+    """How a backend spends the memory budget on a tomogram.
 
     Raises:
         PicketError: it is too small.
     """
     labels = len(config.clustering_methods) * (3 if config.scores else 1)
+    if not backend.streams:  # masks are in host memory
+        entry = config.inputs[index]
+        labels += MASK_BYTES * bool(entry.output_mask) + CHOSEN_BYTES * bool(entry.fitting_mask)
     memory = plan_memory(backend, windows, labels, config.memory_budget, config.blur_sigma)
     if config.kmeans_engine == "cuml":
         check_library(backend, windows, labels, memory, config.feature_extraction_params)
@@ -194,16 +235,25 @@ def memory_for(config: S1Config, backend: Backend, windows: WindowSet) -> Memory
 def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
     """The plan in lines for people, as it would be on ``backend``."""
     for plan in run.tomograms:
-        header, windows = plan.header, plan.windows
+        header, windows, entry = plan.header, plan.windows, config.inputs[plan.index]
         z, y, x = header.shape
         size = " x ".join(f"{a:g}" for a in header.voxel_size)
         yield f"[{plan.index + 1}/{run.total}] {header.path}"
         yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
-        yield f"  fitted on z-slices {windows.lower} to {windows.upper}, {windows.count} windows"
+        at_most = ""
+        for use, mask in (("fitted", entry.fitting_mask), ("labelled", entry.output_mask)):
+            if mask is not None:
+                yield f"  {use} where {mask} is above 0"
+        if entry.fitting_mask is not None:
+            at_most = "at most "
+        yield (
+            f"  fitted on z-slices {windows.lower} to {windows.upper}, {at_most}{windows.count} "
+            f"windows"
+        )
         for mode in config.feature_extraction_params:
             features = mode.num_features(windows.side)
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
-        memory = memory_for(config, backend, windows)
+        memory = memory_for(config, backend, plan.index, windows)
         budget, kept = memory.budget / MIB, memory.cache_bytes / MIB
         yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
         if memory.slab_planes is not None:
@@ -216,12 +266,19 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
     for plan in run.tomograms:
         for unit in plan.pending:
             for method in config.clustering_methods:
-                for path in plan.files(unit.mode, method).values():
+                for path in plan.files.of(unit.mode, method).values():
                     yield f"  {path}"
     yield f"  {config.directory / record_name(run.chosen)}"
     if config.report:
         for name in report_names([plan.index for plan in run.tomograms], run.total == 1):
             yield f"  {config.directory / name}"
+
+
+def _check_packages(config: S1Config) -> None:
+    """Whether what the outputs need is installed."""
+    for kind in ("zarr", "copick"):
+        if kind in config.save and not find_spec("zarr"):
+            raise PicketError(f"save: {kind} needs Zarr; install picket-gpu[zarr]")
 
 
 def _check_directory(directory: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from picket_gpu.config import S1Config
 from picket_gpu.errors import Failure, PicketError
-from picket_gpu.output import whole_file
+from picket_gpu.writers.whole import whole_file
 
 PACKAGES = re.compile(
     r"(picket-gpu|numpy|scipy|h5py|mrcfile|distributed|dask-cuda)|(cupy|cuml|rmm)(-cuda?\d.*)?"

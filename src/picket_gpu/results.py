@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.clustering import Method
-from picket_gpu.errors import Failure
-from picket_gpu.output import read_labels, read_scores
+from picket_gpu.errors import Failure, PicketError
+from picket_gpu.location import Location
+from picket_gpu.saved import read_labels, read_scores
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class SegmentationResult:
 
     Attributes:
         path: its file, HDF5 where that was saved.
-        tomogram: the tomogram's path as in the configuration.
+        tomogram: the tomogram's path or URL as in the configuration.
+        name: what reports call the tomogram.
         mode: feature mode.
         method: clustering method.
         timings: seconds for ``features``, ``clustering``, ``labels`` and ``files``, and ``volume``:
@@ -30,7 +32,8 @@ class SegmentationResult:
     """
 
     path: Path
-    tomogram: Path
+    tomogram: Location
+    name: str
     mode: str
     method: Method
     timings: dict[str, float]
@@ -57,7 +60,10 @@ class SegmentationResult:
         Raises:
             PicketError: none were saved.
         """
-        return read_scores(self.path)
+        scores = read_scores(self.path)
+        if scores is None:
+            raise PicketError(f"{self.path}: holds no scores; run again with scores: true")
+        return scores
 
 
 class S1Run(list[SegmentationResult]):

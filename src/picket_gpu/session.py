@@ -14,13 +14,13 @@ from picket_gpu.console import Reporter
 from picket_gpu.distributed import units_on
 from picket_gpu.features import FeatureMode
 from picket_gpu.outcome import Outcome
-from picket_gpu.output import remove_leftovers
 from picket_gpu.plan import RunPlan, TomogramPlan
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.run import RunReport
 from picket_gpu.results import S1Run, SegmentationResult
 from picket_gpu.tomogram import read_ahead
-from picket_gpu.unit import prepare_unit, unit_record
+from picket_gpu.unit import Unit, prepare_unit, unit_record
+from picket_gpu.writers.whole import remove_leftovers
 
 
 class Session:
@@ -42,7 +42,8 @@ class Session:
         Raises:
             NothingDoneError: nothing but failures came of it.
         """
-        remove_leftovers(self._config.directory)
+        for directory in self._plan.directories:
+            remove_leftovers(directory)
         for failure in self._plan.failures:
             self._outcome.add_failure(failure)
         plans = self._plan.tomograms
@@ -109,21 +110,22 @@ class Session:
             del segmentations
             # While a GPU computes, the host has cores and memory for the last labels.
             while len(saving) > self._backend.streams:
-                self._saved(plan, *saving.popleft())
+                self._saved(unit, *saving.popleft())
         while saving:
-            self._saved(plan, *saving.popleft())
+            self._saved(unit, *saving.popleft())
         if unit.report:
             self._report(plan, unit.report)
 
     def _saved(
-        self, plan: TomogramPlan, mode: FeatureMode, saved: "Future[list[SegmentationResult]]"
+        self, unit: Unit, mode: FeatureMode, saved: "Future[list[SegmentationResult]]"
     ) -> None:
+        plan = unit.plan
         try:
             results = saved.result()
         except Exception as error:
             self._outcome.fail(plan, mode.mode, error, 1)
         else:
-            record = unit_record(plan, mode.mode, results, self._backend)
+            record = unit_record(plan, mode.mode, results, unit)
             self._outcome.add(plan, results, record)
             self._reports.remove(plan)
 

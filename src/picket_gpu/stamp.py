@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import mrcfile
 from picket_gpu import __version__
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
-from picket_gpu.features import FeatureMode
+from picket_gpu.readers.state import state_of
 
 GROUP = "segmentations"
 _NAMES = ("fingerprint", "share_of_label_1", "iterations", "converged", "time_taken_for_s1")
+_KINDS = (str, float, int, bool, float)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Stamp:
     """Written into every file of a segmentation.
 
     Attributes:
-        fingerprint: of all that labels depend on, see `fingerprint`.
+        fingerprint: of all that labels depend on, see `fingerprints`.
         share: of the labelled voxels, how many have label 1.
         iterations: of the clustering method.
         converged: whether it met its stopping rule.
@@ -38,7 +40,7 @@ class Stamp:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """For HDF5."""
+        """For HDF5 and Zarr."""
         values = (self.fingerprint, self.share, self.iterations, self.converged, self.seconds)
         return dict(zip(_NAMES, values, strict=True))
 
@@ -54,57 +56,59 @@ class Stamp:
         return [f"picket_gpu {self.fingerprint}", " ".join(numbers)]
 
 
-def fingerprint(config: S1Config, index: int, mode: FeatureMode, method: Method) -> str:
-    """A digest of all that the labels of one segmentation depend on: version, settings, and the
-    tomogram's path, size and time of change. Where it runs, and in how much memory, is left out."""
+def fingerprints(config: S1Config, index: int) -> dict[tuple[str, Method], str]:
+    """Digests of all that each segmentation of a tomogram depends on, by feature mode and method:
+    version, settings, and the path, size and time of change of the tomogram and of its masks.
+    Where it runs, and in how much memory, is left out.
+
+    Raises:
+        OSError: there is no such tomogram or mask, or nobody may ask.
+    """
     entry = config.inputs[index]
-    status = entry.tomogram.stat()
-    told = {
-        "version": __version__,
-        "tomogram": entry.model_dump(mode="json"),
-        "size": status.st_size,
-        "changed": status.st_mtime_ns,
-        "mode": mode.model_dump(mode="json"),
-        "method": method,
-    }
+    told: dict[str, Any] = {"version": __version__, "tomogram": entry.told()}
+    for place in ("tomogram", "fitting_mask", "output_mask"):
+        if (where := getattr(entry, place)) is not None:
+            told[f"{place}_state"] = state_of(where, entry.storage_options)
     for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
         told[name] = getattr(config, name)
     told["blur_sigma"], told["scores"] = config.blur_sigma, config.scores
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def fingerprints(config: S1Config, index: int) -> dict[tuple[str, Method], str]:
-    """Those of all segmentations of one tomogram, by feature mode and method.
-
-    Raises:
-        OSError: there is no such tomogram, or nobody may ask.
-    """
     return {
-        (mode.mode, method): fingerprint(config, index, mode, method)
+        (mode.mode, method): _digest(
+            told | {"mode": mode.model_dump(mode="json"), "method": method}
+        )
         for mode in config.feature_extraction_params
         for method in config.clustering_methods
     }
 
 
+def _digest(told: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def read_stamp(path: Path) -> Stamp | None:
-    """The stamp of an HDF5 or MRC file; None where there is none, or no such file.
+    """The stamp of an HDF5, MRC or Zarr file; None where there is none, or no such file.
 
     Raises:
         OSError: the file is in use.
     """
     try:
-        return _from_hdf5(path) if path.suffix == ".h5" else _from_mrc(path)
+        return _READERS[path.suffix](path)
     except (BlockingIOError, PermissionError) as error:
         raise OSError(f"{path}: is in use or cannot be read; close it and run again") from error
-    except (OSError, ValueError, KeyError, IndexError):
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None  # not ours, whatever it is
 
 
 def _from_hdf5(path: Path) -> Stamp:
     with h5py.File(path) as file:
         attributes = file[GROUP].attrs
-        text, share, iterations, converged, seconds = (attributes[name] for name in _NAMES)
-    return Stamp(str(text), float(share), int(iterations), bool(converged), float(seconds))
+        return Stamp(*(kind(attributes[name]) for name, kind in zip(_NAMES, _KINDS, strict=True)))
+
+
+def _from_zarr(path: Path) -> Stamp:
+    # Plain JSON: what is there can be told without Zarr.
+    told = json.loads((path / ".zattrs").read_text(encoding="utf-8"))["picket_gpu"]
+    return Stamp(*(kind(told[name]) for name, kind in zip(_NAMES, _KINDS, strict=True)))
 
 
 def _from_mrc(path: Path) -> Stamp:
@@ -119,3 +123,10 @@ def _from_mrc(path: Path) -> Stamp:
         raise ValueError(first)
     text = text if whole else "none, for it was cut"
     return Stamp(text, float(share), int(iterations), converged == "1", float(seconds))
+
+
+_READERS: dict[str, Callable[[Path], Stamp]] = {
+    ".h5": _from_hdf5,
+    ".mrc": _from_mrc,
+    ".zarr": _from_zarr,
+}

@@ -1,10 +1,10 @@
 """The unit of work, one tomogram by one feature mode: computed, then saved."""
 
+import os
 import resource
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -15,17 +15,20 @@ from picket_gpu.console import Reporter
 from picket_gpu.earlier import remove_contradicting
 from picket_gpu.errors import PicketError
 from picket_gpu.features import FeatureMode
+from picket_gpu.inputs import TomogramInput
 from picket_gpu.labels import share_of_ones
 from picket_gpu.memory import MemoryPlan
-from picket_gpu.output import attributes, write_hdf5, write_mrc, write_scores
+from picket_gpu.neighborhoods import WindowSet, masked_windows
+from picket_gpu.operations import Shape
 from picket_gpu.plan import TomogramPlan, memory_for
 from picket_gpu.preprocess import Prepared, prepare
 from picket_gpu.record import SegmentationRecord, UnitRecord
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.results import SegmentationResult
 from picket_gpu.stamp import Stamp, fingerprints
-from picket_gpu.tomogram import read_voxels
+from picket_gpu.tomogram import read_mask, read_voxels
 from picket_gpu.workflows import Segmentation, segment_prepared
+from picket_gpu.writers.segmentation import write_segmentation
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Unit:
 
     Attributes:
         memory: how the budget is spent.
+        windows: those used for fitting.
+        wanted: which voxels get labels, see `segment_prepared`.
         report: takes in what is saved.
         volume_seconds: of reading, blurring and scaling.
     """
@@ -42,6 +47,8 @@ class Unit:
     backend: Backend
     plan: TomogramPlan
     memory: MemoryPlan
+    windows: WindowSet
+    wanted: np.ndarray | None
     prepared: Prepared
     report: TomogramReport | None
     volume_seconds: float
@@ -58,7 +65,7 @@ class Unit:
             segment_prepared(
                 self.backend,
                 self.prepared,
-                self.plan.windows,
+                self.windows,
                 [mode],
                 config.clustering_methods,
                 self.memory,
@@ -68,6 +75,7 @@ class Unit:
                 kmeans_engine=config.kmeans_engine,
                 scores=config.scores,
                 moments=moments,
+                wanted=self.wanted,
             )
         )
 
@@ -85,25 +93,17 @@ class Unit:
     def _write(self, result: Segmentation) -> SegmentationResult:
         started = time.perf_counter()
         config, plan = self.config, self.plan
-        plan.directory.mkdir(parents=True, exist_ok=True)
+        plan.files.directory.mkdir(parents=True, exist_ok=True)
         mode, method = result.mode.mode, result.method
         stamp = Stamp(
             plan.fingerprints[mode, method],
-            share_of_ones(result.labels, config.neighborhood_size),
+            share_of_ones(result.labels),
             result.model.iterations,
             result.model.converged,
             sum(result.timings.values()),
         )
-        timestamp = datetime.now(UTC).isoformat(timespec="seconds")
-        for kind, path in plan.files(mode, method).items():
-            if kind == "hdf5":
-                details = attributes(config, plan.index, plan.header, result, timestamp, stamp)
-                write_hdf5(path, result.labels, result.scores, details)
-            elif kind == "mrc":
-                write_mrc(path, result.labels, plan.header, stamp)
-            elif result.scores is not None:
-                write_scores(path, result.scores, plan.header, stamp)
-        remove_contradicting(plan.other_files(mode, method), stamp.fingerprint, plan.overwrite)
+        write_segmentation(config, plan, result, stamp)
+        remove_contradicting(plan.files.others(mode, method), stamp.fingerprint, plan.overwrite)
         seconds = {"files": time.perf_counter() - started, "volume": self.volume_seconds}
         return _result(config, plan, mode, method, stamp, result.timings | seconds)
 
@@ -118,19 +118,43 @@ def prepare_unit(
     Raises:
         PicketError: it is unusable, or no longer the file that was planned on.
     """
-    path = plan.header.path
-    reporter.status(f"{path.name}: reading, blurring")
+    entry, path, shape = config.inputs[plan.index], plan.header.path, plan.header.shape
+    reporter.status(f"{entry.label}: reading, blurring")
     started = time.perf_counter()
-    memory = memory_for(config, backend, plan.windows)
-    voxels = read_voxels(path)
-    if fingerprints(config, plan.index) != plan.fingerprints or voxels.shape != plan.header.shape:
+    windows, wanted = plan.windows, wanted_voxels(entry, shape)
+    if entry.fitting_mask is not None:
+        mask = read_mask(entry.fitting_mask, shape, entry.storage_options)
+        windows = masked_windows(windows, mask, str(path))
+        del mask
+    memory = memory_for(config, backend, plan.index, windows)
+    voxels = read_voxels(path, entry.choice)
+    if fingerprints(config, plan.index) != plan.fingerprints or voxels.shape != shape:
         raise PicketError(f"{path}: was changed while the run was under way; run again")
     prepared = prepare(backend, voxels, config.blur_sigma, memory, str(path))
     del voxels
     backend.synchronize()
     seconds = time.perf_counter() - started
     report = _begin_report(config, backend, plan, prepared) if config.report else None
-    return Unit(config, backend, plan, memory, prepared, report, seconds, reporter)
+    return Unit(config, backend, plan, memory, windows, wanted, prepared, report, seconds, reporter)
+
+
+def wanted_voxels(entry: TomogramInput, shape: Shape) -> np.ndarray | None:
+    """Which voxels are to get labels, bool, (z, y, x) or (z, 1, 1); None for all.
+
+    Raises:
+        PicketError: the mask cannot be read, or nothing is left.
+    """
+    if entry.output_mask is None and not entry.limits_prediction:
+        return None
+    slices = np.zeros((shape[0], 1, 1), dtype=bool)
+    slices[entry.prediction_lower_z_slice_limit : entry.prediction_upper_z_slice_limit] = True
+    if entry.output_mask is None:
+        return slices
+    mask = read_mask(entry.output_mask, shape, entry.storage_options)
+    mask &= slices
+    if not mask.any():
+        raise PicketError(f"{entry.output_mask}: no voxel of the mask is to be labelled")
+    return mask
 
 
 def from_stamp(
@@ -150,10 +174,11 @@ def _result(
     timings: dict[str, float],
     earlier: bool = False,
 ) -> SegmentationResult:
-    files = plan.files(mode, method)
+    files = plan.files.of(mode, method)
     return SegmentationResult(
         path=files.get("hdf5") or next(iter(files.values())),
         tomogram=plan.header.path,
+        name=config.inputs[plan.index].label,
         mode=mode,
         method=method,
         timings=timings,
@@ -166,16 +191,17 @@ def _result(
 
 
 def unit_record(
-    plan: TomogramPlan, mode: str, results: list[SegmentationResult], backend: Backend | None
+    plan: TomogramPlan, mode: str, results: list[SegmentationResult], unit: Unit | None
 ) -> UnitRecord:
-    """What the record of a run says of one unit, done by ``backend`` or, without one, earlier."""
+    """What the record of a run says of one unit; without a `Unit`, it was done earlier."""
+    backend = unit and unit.backend
     stuck = [result.method for result in results if not result.converged]
     return UnitRecord(
         index=plan.index,
         tomogram=str(plan.header.path),
         mode=mode,
         status="done" if backend else "done earlier",
-        windows=plan.windows.count,
+        windows=unit and unit.windows.count,
         device=backend and backend.reason,
         peak_host_bytes=backend and _peak_bytes(),
         peak_device_bytes=backend and backend.peak_bytes(),
@@ -184,7 +210,10 @@ def unit_record(
             SegmentationRecord(
                 method=result.method,
                 fingerprint=plan.fingerprints[mode, result.method],
-                files=[path.name for path in plan.files(mode, result.method).values()],
+                files=[
+                    os.path.relpath(path, plan.files.directory)
+                    for path in plan.files.of(mode, result.method).values()
+                ],
                 share=result.share,
                 iterations=result.iterations,
                 converged=result.converged,
@@ -209,6 +238,7 @@ def _begin_report(
     subject = Subject(
         index=plan.index,
         dataset=config.dataset_name,
+        name=entry.label,
         path=plan.header.path,
         shape=plan.header.shape,
         voxel_size=plan.header.voxel_size,

@@ -64,6 +64,7 @@ def segment_prepared(
     kmeans_engine: KMeansEngine = "auto",
     scores: bool = False,
     moments: dict[str, np.ndarray] | None = None,
+    wanted: np.ndarray | None = None,
 ) -> Iterator[Segmentation]:
     """All workflows of ``modes`` and ``methods`` on one volume, one after the other.
 
@@ -81,6 +82,8 @@ def segment_prepared(
         scores: whether to tell how sure each label is.
         moments: of raw features by their kind, from earlier calls on the same windows; filled as
             they become known.
+        wanted: bool, broadcast to the volume's shape: which voxels get labels; all of those that
+            have a window unless told.
 
     Raises:
         PicketError: the windows used for fitting are all alike, or as told of ``kmeans_engine``.
@@ -88,7 +91,17 @@ def segment_prepared(
     moments = {} if moments is None else moments
     for mode in modes:
         job = ModeJob(
-            backend, prepared, windows, mode, plan, reporter, name, precision, kmeans_engine, scores
+            backend,
+            prepared,
+            windows,
+            mode,
+            plan,
+            reporter,
+            name,
+            precision,
+            kmeans_engine,
+            scores,
+            wanted,
         )
         job, fit = _until_it_fits(job, ModeJob.fit, methods, moments)
         job, results = _until_it_fits(job, ModeJob.label, methods, fit)
@@ -137,6 +150,7 @@ class ModeJob:
     precision: Precision
     kmeans_engine: KMeansEngine
     scores: bool
+    wanted: np.ndarray | None
 
     @property
     def tile_windows(self) -> int:
@@ -160,7 +174,7 @@ class ModeJob:
         self.reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
         statistics = clock.lap()
 
-        subset = self._stream(replace(windows, cap=plan.subset_windows))
+        subset = self._stream(windows.sample(plan.subset_windows))
         lloyd = self._library(len(reported))
         kmeans = fit_kmeans(
             features, subset, reported, total[-1], windows.seed, self.reporter, lloyd
@@ -192,7 +206,8 @@ class ModeJob:
         self.reporter.status(f"{mode.mode}: labels")
         decisions = [fit.models[method].decision(backend) for method in methods]
         everything = self._stream(all_windows(windows.volume_shape, windows.side))
-        volumes = label_volume(everything, decisions, mode.raw_kind == "voxels", self.scores)
+        voxels = mode.raw_kind == "voxels"
+        volumes = label_volume(everything, decisions, voxels, self.scores, self.wanted)
         seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
         return [
             Segmentation(

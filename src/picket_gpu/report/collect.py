@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from picket_gpu.location import Location
 from picket_gpu.operations import Shape
 from picket_gpu.report.components import Components, find_components
 from picket_gpu.report.slices import (
@@ -26,7 +27,8 @@ class Subject:
     Attributes:
         index: its place in ``inputs``, from 0.
         dataset: name of the data set.
-        path: its file, as the user named it.
+        name: what pages call it.
+        path: its file or URL, as the user named it.
         shape: voxels, (z, y, x).
         voxel_size: angstrom, (z, y, x); 0.0 where it is not known.
         lower, upper: z-slices used for fitting, half-open; None for no limit.
@@ -35,7 +37,8 @@ class Subject:
 
     index: int
     dataset: str
-    path: Path
+    name: str
+    path: Location
     shape: Shape
     voxel_size: tuple[float, float, float]
     lower: int | None

@@ -33,7 +33,7 @@ def tomogram_page(report: TomogramReport, links: dict[str, str], summary: Any = 
     slices = range(len(report.layout.places))
     while True:
         data = _data(report, links, slices)
-        page = render("viewer", report.subject.path.name, data, summary)
+        page = render("viewer", report.subject.name, data, summary)
         if len(page) <= MOST_BYTES or len(slices) == 1:
             return page
         slices = slices[::2]
@@ -83,7 +83,7 @@ def describe(subject: Subject) -> dict[str, Any]:
     """What every page says of a tomogram."""
     return {
         "index": subject.index,
-        "name": subject.path.name,
+        "name": subject.name,
         "path": str(subject.path),
         "shape": subject.shape,
         "voxelSize": subject.voxel_size,

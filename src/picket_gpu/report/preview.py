@@ -63,7 +63,7 @@ def _tile_size(report: TomogramReport) -> tuple[int, int]:
 
 def _headline(report: TomogramReport) -> str:
     subject = report.subject
-    text = " ".join(f"{subject.dataset}, {subject.path.name}".split())  # in one line
+    text = " ".join(f"{subject.dataset}, {subject.name}".split())  # in one line
     width = report.layout.pixels[1] * report.layout.binning * subject.voxel_size[2] / 10
     return f"{text}; a picture is {width:.0f} nm wide" if width > 0 else text
 

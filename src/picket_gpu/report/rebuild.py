@@ -1,10 +1,9 @@
 """The report made again from the HDF5 files of a run."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -14,14 +13,17 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError
 from picket_gpu.filenames import INDEX
 from picket_gpu.labels import UNLABELLED, core, share_of_ones
+from picket_gpu.location import as_location
 from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
-from picket_gpu.output import DATASET, read_labels
 from picket_gpu.preprocess import prepare
+from picket_gpu.readers.source import Choice
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.report.write import ReportWriter
+from picket_gpu.saved import read_attributes, read_labels
 from picket_gpu.stamp import GROUP
 from picket_gpu.tomogram import read_header, read_voxels
+from picket_gpu.writers.hdf5 import DATASET
 
 _NAME = re.compile(r"segmentation_(\d+)_(.+)_(kmeans|gmm)\.h5")
 BLUR_SIGMA = 2.0  # where a file does not tell
@@ -35,6 +37,7 @@ class _Segmentation:
     subject: Subject
     mode: str
     method: str
+    choice: Choice
     blur_sigma: float
     iterations: int | None
     converged: bool | None
@@ -86,42 +89,39 @@ def _segmentations(directory: Path) -> Iterable[_Segmentation]:
 
 
 def _read(path: Path, index: int) -> _Segmentation:
+    attributes = read_attributes(path)
     with h5py.File(path) as file:
-        attributes = dict(file[GROUP].attrs)
         z, y, x = file[GROUP][DATASET].shape
     lengths = (float(length) for length in attributes["voxel_size"])
     dz, dy, dx = (length if 0 < length < np.inf else 0.0 for length in lengths)
     side = int(attributes["neighborhood_size"])
     if not 3 <= side <= min(z, y, x):
         raise ValueError(f"neighborhood_size {side}")
+    where = as_location(str(attributes["tomogram_path"]))
     subject = Subject(
         index=index,
         dataset=str(attributes["dataset_name"]),
-        path=Path(str(attributes["tomogram_path"])),
+        name=str(attributes.get("tomogram_name", where.name)),
+        path=where,
         shape=(z, y, x),
         voxel_size=(dz, dy, dx),
-        lower=_number(attributes, "z_lb_for_clusterer_fitting", int),
-        upper=_number(attributes, "z_ub_for_clusterer_fitting", int),
+        lower=attributes.get("z_lb_for_clusterer_fitting"),
+        upper=attributes.get("z_ub_for_clusterer_fitting"),
         side=side,
     )
-    sigma = _number(attributes, "blur_sigma", float)
+    sigma = attributes.get("blur_sigma")
     return _Segmentation(
         path=path,
         subject=subject,
+        choice=Choice(dataset=attributes.get("tomogram_dataset"), shape=(z, y, x)),
         mode=str(attributes["fex_mode"]),
         method=str(attributes["clustering_method"]),
         blur_sigma=BLUR_SIGMA if sigma is None else sigma,
-        iterations=_number(attributes, "iterations", int),
-        converged=_number(attributes, "converged", bool),
-        seconds=_number(attributes, "time_taken_for_s1", float),
+        iterations=attributes.get("iterations"),
+        converged=attributes.get("converged"),
+        seconds=attributes.get("time_taken_for_s1"),
         fingerprint=attributes.get("fingerprint"),
     )
-
-
-def _number(attributes: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
-    """An attribute, None where there is none."""
-    value = attributes.get(name, "None")
-    return None if isinstance(value, str) else kind(value)
 
 
 def _check(segmentations: list[_Segmentation]) -> None:
@@ -133,9 +133,9 @@ def _check(segmentations: list[_Segmentation]) -> None:
                 f"{other.path}: is of another tomogram or fit than {first.path.name}; move one away"
             )
     path = first.subject.path
-    if not path.is_absolute() and not path.exists():
+    if isinstance(path, Path) and not path.is_absolute() and not path.exists():
         raise PicketError(f"{path}: no such file; go to the directory in which S1 was run")
-    shape = read_header(path).shape
+    shape = read_header(path, first.choice).shape
     if shape != first.subject.shape:
         raise PicketError(
             f"{path}: has {shape} voxels (z, y, x), its segmentations have {first.subject.shape}"
@@ -147,7 +147,7 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
     subject, sigma = segmentations[0].subject, segmentations[0].blur_sigma
     windows = fit_windows(subject.shape, subject.side)
     plan = plan_memory(backend, windows, 1, sigma=sigma)
-    voxels = read_voxels(subject.path)
+    voxels = read_voxels(subject.path, segmentations[0].choice)
     volume = prepare(backend, voxels, sigma, plan, str(subject.path)).volume
     report = begin_report(subject, lambda z: volume.picture(z, backend.download))
     for segmentation in segmentations:
@@ -159,7 +159,7 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
             mode=segmentation.mode,
             method=segmentation.method,
             path=segmentation.path,
-            share=share_of_ones(labels, subject.side),
+            share=share_of_ones(labels),
             iterations=segmentation.iterations,
             converged=segmentation.converged,
             seconds=segmentation.seconds,

@@ -5,11 +5,11 @@ from itertools import product
 
 from picket_gpu.config import S1Config
 from picket_gpu.filenames import report_names
-from picket_gpu.output import read_labels
 from picket_gpu.plan import RunPlan, TomogramPlan
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.write import ReportWriter
 from picket_gpu.results import SegmentationResult
+from picket_gpu.saved import read_labels
 from picket_gpu.stamp import fingerprints
 from picket_gpu.unit import workflow_of
 

@@ -9,11 +9,11 @@ from typing import Any
 from PIL import Image
 
 from picket_gpu.filenames import INDEX, page_name, preview_name
-from picket_gpu.output import whole_file
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import QUALITY
+from picket_gpu.writers.whole import whole_file
 
 THUMBNAIL = 96  # pixels of the longer side
 

@@ -1,0 +1,37 @@
+"""Where a volume is: a file or directory, or a URL."""
+
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+
+class Url(str):
+    """Where a volume is that is no file of this machine, such as s3://bucket/run/tomogram.zarr."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, as of a file."""
+        return unquote(urlsplit(self).path.rstrip("/").rpartition("/")[2])
+
+
+Location: TypeAlias = Path | Url
+
+
+def as_location(told: Any) -> Location:
+    """What a user wrote; file:// leads to a file.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    if isinstance(told, Path | Url):
+        return told
+    if not isinstance(told, str):
+        raise ValueError("must be a path or a URL")
+    if not told:
+        raise ValueError("must not be empty")
+    if "\0" in told:
+        raise ValueError("must not hold a null character")
+    parts = urlsplit(told) if "://" in told else None
+    if parts is None:
+        return Path(told)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else Url(told)

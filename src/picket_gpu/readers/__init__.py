@@ -1,0 +1,45 @@
+"""Readers of volumes, one for each format, behind one function."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from picket_gpu.errors import PicketError
+from picket_gpu.location import Location, Url
+from picket_gpu.readers.hdf5 import open_hdf5
+from picket_gpu.readers.mrc import open_mrc
+from picket_gpu.readers.npy import open_npy
+from picket_gpu.readers.omezarr import open_zarr
+from picket_gpu.readers.source import Choice, Source
+from picket_gpu.readers.tiff import open_tiff
+
+_BY_ENDING: dict[str, Callable[[Path, Choice], Source]] = {
+    ".h5": open_hdf5,
+    ".hdf5": open_hdf5,
+    ".hdf": open_hdf5,
+    ".npy": open_npy,
+    ".tif": open_tiff,
+    ".tiff": open_tiff,
+}
+
+
+def open_source(where: Location, choice: Choice | None = None) -> Source:
+    """The volume at ``where``, by its ending; what has no known one is taken for an MRC file.
+
+    Raises:
+        PicketError: there is no such volume, it is not whole, or it is not 3-D.
+    """
+    choice = choice or Choice()
+    if isinstance(where, Url):
+        return open_zarr(where, choice)
+    if not where.exists():
+        raise PicketError(f"{where}: no such file; check the tomogram's path")
+    if where.is_dir():
+        return open_zarr(where, choice)
+    if not where.is_file():
+        raise PicketError(f"{where}: is not a file; tomogram must name a volume")
+    try:
+        with where.open("rb"):
+            pass
+    except PermissionError:
+        raise PicketError(f"{where}: no permission to read it") from None
+    return _BY_ENDING.get(where.suffix.lower(), open_mrc)(where, choice)

@@ -1,0 +1,57 @@
+"""Volumes in HDF5 files."""
+
+from pathlib import Path
+
+import h5py
+
+from picket_gpu.errors import PicketError
+from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
+
+
+def open_hdf5(path: Path, choice: Choice) -> Source:
+    """The dataset that is chosen, or the only one of three dimensions.
+
+    Raises:
+        PicketError: the file is no HDF5, or which of its datasets is meant is not clear.
+    """
+    try:
+        with h5py.File(path) as file:
+            name = choice.dataset or _only_volume(path, file)
+            dataset = file.get(name)
+            if not isinstance(dataset, h5py.Dataset):
+                raise PicketError(f"{path}: has no dataset {name}; it has {_listed(file)}")
+            shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise PicketError(f"{path}: is not an HDF5 file ({reason})") from None
+
+    def blocks():  # type: ignore[no-untyped-def]
+        with h5py.File(path) as file:
+            yield from planes_of(file[name], chunks[0] if chunks else PLANES)
+
+    return Source(shape, dtype, blocks)
+
+
+def _only_volume(path: Path, file: h5py.File) -> str:
+    volumes = _volumes(file)
+    if len(volumes) != 1:
+        raise PicketError(
+            f"{path}: holds {len(volumes)} datasets of 3 dimensions ({_listed(file)}); name one by "
+            f"dataset"
+        )
+    return volumes[0]
+
+
+def _volumes(file: h5py.File) -> list[str]:
+    found: list[str] = []
+
+    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 3:
+            found.append(name)
+
+    file.visititems(visit)
+    return found
+
+
+def _listed(file: h5py.File) -> str:
+    return ", ".join(_volumes(file)[:9]) or "none of 3 dimensions"

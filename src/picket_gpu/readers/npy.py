@@ -1,0 +1,23 @@
+"""Volumes in NumPy's files."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from picket_gpu.errors import PicketError
+from picket_gpu.readers.source import Choice, Source, planes_of
+
+
+def open_npy(path: Path, choice: Choice) -> Source:
+    """A memory-mapped array, (z, y, x).
+
+    Raises:
+        PicketError: the file is no whole .npy file, or holds Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise PicketError(f"{path}: is not a whole .npy file ({reason})") from None
+    return Source(array.shape, array.dtype, partial(planes_of, array))

@@ -1,0 +1,159 @@
+"""Volumes in Zarr: OME-Zarr 0.4 and 0.5, or a plain array; in a directory or at a URL.
+
+The layout is that of https://ngff.openmicroscopy.org/0.4 and 0.5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.errors import PicketError
+from picket_gpu.location import Location, Url
+from picket_gpu.readers.source import Choice, Source, planes_of
+
+_ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "picometer": 0.01}
+_ALIKE = 0.01  # voxel sizes that differ by less, relatively, are the same
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One resolution of a multiscale image."""
+
+    path: str
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+
+
+def open_zarr(where: Location, choice: Choice) -> Source:
+    """An array, or the level that is chosen of a multiscale image; the finest unless told.
+
+    Raises:
+        PicketError: Zarr is not installed, there is nothing at ``where`` that it can read, or the
+            group has no such array or level.
+    """
+    node = _node(where, choice)
+    if not hasattr(node, "members"):
+        return _source(where, node)
+    attributes = dict(node.attrs)
+    images = attributes.get("ome", attributes).get("multiscales")
+    if choice.dataset is not None or not images:
+        return _source(where, _array(where, node, choice.dataset))
+    try:
+        levels = _levels(images[0])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise PicketError(f"{where}: its multiscales cannot be understood ({error!r})") from None
+    level = _choose(where, node, levels, choice)
+    source = _source(where, _array(where, node, level.path))
+    return Source(source.shape, source.dtype, source.blocks, level.voxel_size, level.origin)
+
+
+def _node(where: Location, choice: Choice) -> Any:
+    try:
+        import zarr
+    except ImportError:
+        raise PicketError(f"{where}: needs Zarr; install picket-gpu[zarr]") from None
+    options = dict(choice.storage_options) if isinstance(where, Url) else None
+    try:
+        return zarr.open(store=str(where), mode="r", storage_options=options)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise PicketError(f"{where}: {reason}; install picket-gpu[remote]") from None
+    except Exception as error:  # of any protocol, with whatever it raises
+        if isinstance(where, Url):
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise PicketError(f"{where}: no Zarr can be read there ({reason})") from None
+        raise PicketError(
+            f"{where}: is a directory and no Zarr; tomogram must name a volume"
+        ) from None
+
+
+def _array(where: Location, group: Any, name: str | None) -> Any:
+    """An array of a group; the only one of three dimensions without a name."""
+    if name is not None:
+        try:
+            array = group[name]
+        except KeyError:
+            array = None
+        if array is None or hasattr(array, "members"):
+            raise PicketError(f"{where}: has no array {name}")
+        return array
+    volumes = [array for _, array in group.arrays() if array.ndim == 3]
+    if len(volumes) != 1:
+        raise PicketError(
+            f"{where}: holds {len(volumes)} arrays of 3 dimensions and no multiscales; name one by "
+            f"dataset"
+        )
+    return volumes[0]
+
+
+def _source(where: Location, array: Any) -> Source:
+    """A volume from an array, whose axes before the last three must have a length of 1."""
+    extra = array.ndim - 3
+    if extra > 0 and set(array.shape[:extra]) != {1}:
+        raise PicketError(
+            f"{where}: has axes {array.shape}; those before z, y, x must have a length of 1"
+        )
+    view = _Last3(array) if extra > 0 else array
+    chunk = array.chunks[-3] if array.ndim >= 3 else 1
+    return Source(view.shape, np.dtype(array.dtype), partial(planes_of, view, chunk))
+
+
+class _Last3:
+    """The last three axes of an array whose others have a length of 1."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape = array.shape[-3:]
+
+    def __getitem__(self, planes: slice) -> np.ndarray:
+        first = (0,) * (self._array.ndim - 3)
+        return np.asarray(self._array[(*first, planes)])
+
+
+def _levels(image: Mapping[str, Any]) -> list[_Level]:
+    axes = image["axes"]
+    factors = [_ANGSTROM.get(axis.get("unit", "angstrom"), 0.0) for axis in axes[-3:]]
+    if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
+        raise ValueError(f"axes {[axis['name'] for axis in axes]} do not end in z, y, x")
+    levels = []
+    for dataset in image["datasets"]:
+        scale, translation = np.ones(len(axes)), np.zeros(len(axes))
+        transformations = [
+            *dataset.get("coordinateTransformations", ()),
+            *image.get("coordinateTransformations", ()),
+        ]
+        for step in transformations:
+            if step["type"] == "scale":
+                scale, translation = scale * step["scale"], translation * step["scale"]
+            elif step["type"] == "translation":
+                translation = translation + step["translation"]
+        z, y, x = (float(f"{n:.6g}") for n in scale[-3:] * factors)
+        at_z, at_y, at_x = (float(f"{n:.6g}") for n in translation[-3:] * factors)
+        levels.append(_Level(dataset["path"], (z, y, x), (at_x, at_y, at_z)))
+    if not levels:
+        raise ValueError("no datasets")
+    return levels
+
+
+def _choose(where: Location, group: Any, levels: list[_Level], choice: Choice) -> _Level:
+    if choice.level is not None:
+        if choice.level >= len(levels):
+            raise PicketError(f"{where}: level {choice.level}: has levels 0 to {len(levels) - 1}")
+        return levels[choice.level]
+    if choice.shape is not None:
+        for level in levels:
+            if _array(where, group, level.path).shape[-3:] == choice.shape:
+                return level
+    if choice.voxel_size is not None:
+        for level in levels:
+            if np.allclose(level.voxel_size, choice.voxel_size, rtol=_ALIKE, atol=0):
+                return level
+        sizes = "; ".join(" x ".join(f"{n:g}" for n in level.voxel_size) for level in levels)
+        raise PicketError(
+            f"{where}: voxel_size: no level has {choice.voxel_size}; there are {sizes} (z y x, "
+            f"angstrom); to override it name a level too"
+        )
+    return levels[0]

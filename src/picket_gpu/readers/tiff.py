@@ -1,0 +1,44 @@
+"""Volumes in TIFF files, a page for each z."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from picket_gpu.errors import PicketError
+from picket_gpu.readers.source import Choice, Source
+
+
+def open_tiff(path: Path, choice: Choice) -> Source:
+    """The first series of the file, which is read page by page.
+
+    Raises:
+        PicketError: tifffile is not installed, or the file is no whole TIFF of grey pages.
+    """
+    try:
+        import tifffile
+    except ImportError:
+        raise PicketError(f"{path}: needs tifffile; install picket-gpu[tiff]") from None
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            shape, dtype = series.shape, series.dtype
+    except (tifffile.TiffFileError, OSError, IndexError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise PicketError(f"{path}: is not a TIFF file ({reason})") from None
+    if dtype is None:
+        raise PicketError(f"{path}: holds no grey values")
+
+    def blocks() -> Iterator[np.ndarray]:
+        try:
+            with tifffile.TiffFile(path) as file:
+                for page in file.series[0].pages:
+                    if page is None:
+                        raise ValueError("a page is missing")
+                    # An ImageJ file of more than 4 GB has all its planes in one page.
+                    yield page.asarray().reshape(-1, *shape[-2:])
+        except (tifffile.TiffFileError, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise PicketError(f"{path}: is not a whole TIFF file ({reason})") from None
+
+    return Source(shape, dtype, blocks)

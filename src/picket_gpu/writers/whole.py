@@ -1,0 +1,84 @@
+"""Files and directories that are whole, or not there.
+
+They are written under a temporary name beside their place and renamed when they are whole.
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import get_ident
+
+_HOST = platform.node().replace(".", "-")
+MOST_TRIES = 10  # to replace a directory that others are replacing too
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        _sync(temporary)  # before the name says that it is whole
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A temporary name for a directory, renamed to ``path`` on success and removed otherwise.
+
+    One that is there is moved aside first: a directory cannot be replaced in one step.
+    """
+    temporary, old = _temporary(path), _temporary(path, "-old")
+    try:
+        yield temporary
+        for directory, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(directory, name))
+        for _ in range(MOST_TRIES):
+            with suppress(FileNotFoundError):
+                path.rename(old)
+            try:
+                temporary.rename(path)
+                return
+            except OSError:
+                if not path.exists():
+                    raise
+                remove(old)
+        raise OSError(f"{path}: others write it too; end them and run again")
+    finally:
+        remove(temporary)
+        remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what processes of this machine that are no more have left half-written."""
+    for path in directory.glob(f".*.{_HOST}.*.*.part"):
+        process = int(path.name.split(".")[-3])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            remove(path)
+        except PermissionError:
+            continue  # it runs, and belongs to another user
+
+
+def _temporary(path: Path, kind: str = "") -> Path:
+    return path.with_name(f".{path.name}{kind}.{_HOST}.{os.getpid()}.{get_ident()}.part")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
