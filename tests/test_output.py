@@ -108,11 +108,77 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
         when = datetime.fromisoformat(attributes.pop("timestamp_s1"))
         assert abs(datetime.now(when.tzinfo) - when).total_seconds() < 3600
         assert attributes.pop("blur_sigma") == 2.0
+        assert attributes.pop("tomogram_name") == "vol.mrc"
+        assert tuple(attributes.pop("origin")) == (-11.5, 22.0, 33.25)  # x, y, z
+        for key in ("tomogram_dataset", *(f"mask_for_{use}" for use in ("fitting", "output"))):
+            assert attributes.pop(key) == "None"
+        for key in ("z_lb_for_prediction", "z_ub_for_prediction"):
+            assert attributes.pop(key) == "None"
         assert re.fullmatch("[0-9a-f]{32}", attributes.pop("fingerprint"))
         assert attributes.pop("share_of_label_1") == (labels == 1).sum() / (10 * 11 * 12)
         assert attributes.pop("iterations") > 0
         assert attributes.pop("converged")
         assert not attributes  # no others
+
+
+TEXT, REAL, WHOLE, BOOLEAN = (str,), (np.float64,), (np.int64,), (np.bool_,)
+NONE_OR = {WHOLE: (str, np.int64)}
+TYPES = {
+    "dataset_name": TEXT,
+    "tomogram_path": TEXT,
+    "tomogram_shape": "i8 x 3",
+    "voxel_size": "f8 x 3",
+    "neighborhood_size": WHOLE,
+    "z_lb_for_clusterer_fitting": NONE_OR[WHOLE],
+    "z_ub_for_clusterer_fitting": NONE_OR[WHOLE],
+    "max_num_neighborhoods_for_fitting": NONE_OR[WHOLE],
+    "fex_mode": TEXT,
+    "fex_n_fft_subsets": NONE_OR[WHOLE],
+    "fex_num_neighborhoods_subsets": NONE_OR[WHOLE],
+    "fex_num_sinusoids": NONE_OR[WHOLE],
+    "fex_num_parallel_filters": NONE_OR[WHOLE],
+    "fex_num_output_features": NONE_OR[WHOLE],
+    "clustering_method": TEXT,
+    "time_taken_for_fex": REAL,
+    "time_taken_for_clustering": REAL,
+    "time_taken_for_s1": REAL,
+    "timestamp_s1": TEXT,
+    "z_lb_for_particle_extraction": TEXT,  # S2 replaces these six
+    "z_ub_for_particle_extraction": TEXT,
+    "particle_cluster_id": TEXT,
+    "pex_mode": TEXT,
+    "pex_min_distance": TEXT,
+    "time_taken_for_s2": TEXT,
+    "timestamp_s2": TEXT,
+    "tomogram_name": TEXT,
+    "tomogram_dataset": TEXT,
+    "origin": "f8 x 3",
+    "mask_for_fitting": TEXT,
+    "mask_for_output": TEXT,
+    "z_lb_for_prediction": NONE_OR[WHOLE],
+    "z_ub_for_prediction": NONE_OR[WHOLE],
+    "blur_sigma": REAL,
+    "fingerprint": TEXT,
+    "share_of_label_1": REAL,
+    "iterations": WHOLE,
+    "converged": BOOLEAN,
+}
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("mode", ["ffts", "gabor", "intensities"])
+def test_hdf5_attributes_by_their_types(run, index, mode):
+    directory, *_ = run
+    with h5py.File(directory / f"segmentation_{index}_{mode}_gmm.h5") as file:
+        attributes = dict(file["segmentations"].attrs)
+    assert set(attributes) == set(TYPES)
+    for name, value in attributes.items():
+        if isinstance(TYPES[name], str):
+            assert f"{value.dtype.str[1:]} x {value.size}" == TYPES[name], name
+        else:
+            assert type(value) in TYPES[name], name
+        if isinstance(value, str):
+            assert value == "None" or TYPES[name] == TEXT, name
 
 
 @pytest.mark.parametrize("workflow", ["ffts_gmm", "intensities_kmeans"])

@@ -99,6 +99,23 @@ def test_a_compressed_file_with_bytes_changed(tmp_path):
         read_voxels(path)
 
 
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+def test_a_chunk_that_is_damaged(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind == "h5":
+        write_hdf5(path)
+        with h5py.File(path) as file:
+            chunk = file["data/tomogram"].id.get_chunk_info(2)
+        with path.open("r+b") as file:
+            file.seek(chunk.byte_offset + 10)
+            file.write(bytes(100))
+    else:
+        zarr.create_array(path, data=DATA, chunks=(4, 8, 8))
+        (path / "c/2/1/1").write_bytes(b"broken")
+    with pytest.raises(PicketError, match=r"^\S*a.(h5: is not a whole|zarr: cannot be read)"):
+        read_voxels(path)
+
+
 def test_npy(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.asfortranarray(DATA))

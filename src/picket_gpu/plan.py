@@ -16,7 +16,6 @@ from picket_gpu.filenames import SCORES, CopickNames, TomogramFiles, record_name
 from picket_gpu.inputs import TomogramInput
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
-from picket_gpu.operations import Shape
 from picket_gpu.stamp import Stamp, fingerprints
 from picket_gpu.tomogram import TomogramHeader, open_mask, read_header
 
@@ -107,6 +106,9 @@ def plan_run(
         entry = config.inputs[index]
         try:
             header = read_header(entry.tomogram, entry.choice)
+            for mask in (entry.fitting_mask, entry.output_mask):
+                if mask is not None:
+                    open_mask(mask, header.shape, entry.storage_options)
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
@@ -148,7 +150,7 @@ def _plan_tomogram(
         config.seed,
         name=str(entry.tomogram),
     )
-    _check_parts(entry, header.shape)
+    _check_prediction(entry, header.shape[0])
     if backend:
         memory_for(config, backend, index, windows)
     files = _files(config, index, header)
@@ -169,22 +171,19 @@ def _plan_tomogram(
     return TomogramPlan(index, header, windows, files, prints, pending, earlier, changed, overwrite)
 
 
-def _check_parts(entry: TomogramInput, shape: Shape) -> None:
-    """Whether the parts to fit on and to label are parts of the volume.
+def _check_prediction(entry: TomogramInput, depth: int) -> None:
+    """Whether the z-slices to label are some of the volume's.
 
     Raises:
         PicketError: they are not.
     """
     for key in ("prediction_lower", "prediction_upper"):
         bound = getattr(entry, f"{key}_z_slice_limit")
-        if bound is not None and bound > shape[0]:
+        if bound is not None and bound > depth:
             raise PicketError(
                 f"{entry.tomogram}: {key}_z-slice_limit {bound} is outside the volume; use 0 to "
-                f"{shape[0]}"
+                f"{depth}"
             )
-    for mask in (entry.fitting_mask, entry.output_mask):
-        if mask is not None:
-            open_mask(mask, shape, entry.storage_options)
 
 
 def _files(config: S1Config, index: int, header: TomogramHeader) -> TomogramFiles:

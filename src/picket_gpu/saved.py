@@ -8,7 +8,7 @@ import h5py
 import mrcfile
 import numpy as np
 
-from picket_gpu.labels import UNLABELLED, core
+from picket_gpu.labels import FOREGROUND, UNLABELLED, core
 from picket_gpu.stamp import GROUP
 from picket_gpu.writers.hdf5 import DATASET, SCORES
 
@@ -21,12 +21,20 @@ def read_labels(path: Path, side: int) -> np.ndarray:
             a mask for the output are 0 like the background.
     """
     if path.suffix == ".h5":
-        with h5py.File(path) as file:
-            return np.asarray(file[GROUP][DATASET])
-    mask = _finest(path) if path.suffix == ".zarr" else mrcfile.read(path)
+        return _hdf5_labels(path)
+    mask = read_foreground(path)
     labels = np.full(mask.shape, UNLABELLED, dtype=np.int8)
     core(labels, side)[...] = core(mask, side)
     return labels
+
+
+def read_foreground(path: Path) -> np.ndarray:
+    """Where label 1 is, from a file of any kind, bool, (z, y, x)."""
+    if path.suffix == ".h5":
+        volume = _hdf5_labels(path)
+    else:
+        volume = _finest(path) if path.suffix == ".zarr" else mrcfile.read(path)
+    return np.asarray(volume == FOREGROUND)
 
 
 def read_scores(path: Path) -> np.ndarray | None:
@@ -54,6 +62,11 @@ def read_attributes(path: Path) -> dict[str, Any]:
         attributes = {}
     plain = {name: _plain(value) for name, value in attributes.items()}
     return {name: value for name, value in plain.items() if value not in (None, "None")}
+
+
+def _hdf5_labels(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return np.asarray(file[GROUP][DATASET])
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Tomogram -> grey values and geometry. Nothing else in the package reads tomograms."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -69,16 +69,14 @@ def read_voxels(path: Location, choice: Choice | None = None) -> np.ndarray:
     """
     source = _open(path, choice)
     voxels = np.empty(source.shape, dtype=np.float32)
-    first = 0
-    for block in source.blocks():
-        planes = voxels[first : first + len(block)]
+    for place, block in _planes(path, source):
+        planes = voxels[place]
         with np.errstate(over="ignore"):  # of float64, told of as infinite
             planes[...] = block
         if not np.isfinite(planes).all():
             raise PicketError(
                 f"{path}: holds NaN or infinite voxels; replace them, by the mean say"
             )
-        first += len(block)
     return voxels
 
 
@@ -96,10 +94,8 @@ def read_mask(
     """
     source = open_mask(path, shape, storage_options)
     mask = np.empty(shape, dtype=bool)
-    first = 0
-    for block in source.blocks():
-        np.greater(block, 0, out=mask[first : first + len(block)])
-        first += len(block)
+    for place, block in _planes(path, source):
+        np.greater(block, 0, out=mask[place])
     return mask
 
 
@@ -143,6 +139,21 @@ def _open(path: Location, choice: Choice | None) -> Source:
     if source.dtype.kind not in "biuf" or min(source.shape) < 1:
         raise PicketError(f"{path}: holds {source.shape} {source.dtype}, not real numbers")
     return source
+
+
+def _planes(path: Location, source: Source) -> Iterator[tuple[slice, np.ndarray]]:
+    """Planes as they are read, and where they belong.
+
+    Raises:
+        PicketError: they cannot be read, or are not as many as was told.
+    """
+    first = 0
+    for block in source.blocks():
+        if first + len(block) <= source.shape[0] and block.shape[1:] == source.shape[1:]:
+            yield slice(first, first + len(block)), block
+        first += len(block)
+    if first != source.shape[0]:
+        raise PicketError(f"{path}: holds {first} z-slices, not {source.shape[0]} as it says")
 
 
 def _check_memory(path: Location, shape: Shape) -> None:

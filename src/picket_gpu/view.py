@@ -11,10 +11,9 @@ import numpy as np
 
 from picket_gpu.__main__ import exit_code
 from picket_gpu.errors import PicketError
-from picket_gpu.labels import FOREGROUND
 from picket_gpu.location import Location, as_location
 from picket_gpu.readers.source import Choice
-from picket_gpu.saved import read_attributes, read_labels, read_scores
+from picket_gpu.saved import read_attributes, read_foreground, read_scores
 from picket_gpu.tomogram import read_header, read_voxels
 
 CONTRAST = (0.5, 99.5)  # percentiles of grey values that become black and white
@@ -89,7 +88,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         raise PicketError(f"{path}: no such file; name a segmentation")
     try:
         told = read_attributes(path)
-        labels = (read_labels(path, side=1) == FOREGROUND).astype(np.uint8)
+        labels = read_foreground(path).view(np.uint8)
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PicketError(f"{path}: is not a segmentation of S1 ({reason})") from None

@@ -1,8 +1,10 @@
 """Volumes in HDF5 files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from picket_gpu.errors import PicketError
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
@@ -25,9 +27,13 @@ def open_hdf5(path: Path, choice: Choice) -> Source:
         reason = " ".join(str(error).split())
         raise PicketError(f"{path}: is not an HDF5 file ({reason})") from None
 
-    def blocks():  # type: ignore[no-untyped-def]
-        with h5py.File(path) as file:
-            yield from planes_of(file[name], chunks[0] if chunks else PLANES)
+    def blocks() -> Iterator[np.ndarray]:
+        try:
+            with h5py.File(path) as file:
+                yield from planes_of(file[name], chunks[0] if chunks else PLANES)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise PicketError(f"{path}: is not a whole HDF5 file ({reason})") from None
 
     return Source(shape, dtype, blocks)
 

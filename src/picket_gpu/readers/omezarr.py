@@ -3,7 +3,7 @@
 The layout is that of https://ngff.openmicroscopy.org/0.4 and 0.5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -98,7 +98,15 @@ def _source(where: Location, array: Any) -> Source:
         )
     view = _Last3(array) if extra > 0 else array
     chunk = array.chunks[-3] if array.ndim >= 3 else 1
-    return Source(view.shape, np.dtype(array.dtype), partial(planes_of, view, chunk))
+    return Source(view.shape, np.dtype(array.dtype), partial(_blocks, where, view, chunk))
+
+
+def _blocks(where: Location, view: Any, planes: int) -> Iterator[np.ndarray]:
+    try:
+        yield from planes_of(view, planes)
+    except Exception as error:  # of any codec or protocol, with whatever it raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PicketError(f"{where}: cannot be read ({reason})") from None
 
 
 class _Last3:

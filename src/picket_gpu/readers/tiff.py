@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.errors import PicketError
-from picket_gpu.readers.source import Choice, Source
+from picket_gpu.readers.source import Choice, Source, planes_of
 
 
 def open_tiff(path: Path, choice: Choice) -> Source:
@@ -32,12 +32,13 @@ def open_tiff(path: Path, choice: Choice) -> Source:
     def blocks() -> Iterator[np.ndarray]:
         try:
             with tifffile.TiffFile(path) as file:
-                for page in file.series[0].pages:
-                    if page is None:
-                        raise ValueError("a page is missing")
-                    # An ImageJ file of more than 4 GB has all its planes in one page.
-                    yield page.asarray().reshape(-1, *shape[-2:])
-        except (tifffile.TiffFileError, OSError, ValueError) as error:
+                series = file.series[0]
+                if series.dataoffset is None:
+                    yield from (page.asarray()[None] for page in series.pages if page)
+                    return
+            # One run of bytes, such as ImageJ writes, whose pages need not all be listed.
+            yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
+        except (tifffile.TiffFileError, OSError, ValueError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise PicketError(f"{path}: is not a whole TIFF file ({reason})") from None
 
