@@ -336,7 +336,7 @@ def test_a_tomogram_that_changes_while_it_is_segmented_is_run_again(place, monke
 
     real = unit.read_voxels
 
-    def read_voxels(path):
+    def read_voxels(path, choice):
         voxels = real(path)
         write_tomogram(place / path, 33)  # after it was read
         return voxels

@@ -11,7 +11,8 @@ from scipy.ndimage import binary_erosion
 
 from picket_gpu import run_s1
 from picket_gpu.labels import core
-from picket_gpu.neighborhoods import fit_windows, masked_windows
+from picket_gpu.neighborhoods import fit_windows
+from picket_gpu.regions import masked_windows
 from picket_gpu.saved import read_labels
 
 PHANTOM = DATA / "phantom_a.mrc"
@@ -213,7 +214,8 @@ def test_another_mask_makes_other_segmentations(tmp_path):
 def test_the_plan_tells_of_masks(tmp_path):
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
-    from picket_gpu.plan import describe_plan, plan_run
+    from picket_gpu.dry_run import describe_plan
+    from picket_gpu.plan import plan_run
 
     path = mask_file(tmp_path / "mask.mrc", ball())
     config = load_config(

@@ -106,8 +106,9 @@ def _run(options: argparse.Namespace) -> int:
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
     from picket_gpu.console import reporter_for
+    from picket_gpu.dry_run import describe_plan
     from picket_gpu.pipeline import run_s1
-    from picket_gpu.plan import describe_plan, plan_run
+    from picket_gpu.plan import plan_run
 
     overrides = {"device": options.device, "output_dir": options.output_dir}
     config = load_config(options.config).model_copy(

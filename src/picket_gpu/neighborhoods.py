@@ -233,43 +233,6 @@ def fit_windows(
     return windows
 
 
-def masked_windows(windows: WindowSet, mask: np.ndarray, name: str = "volume") -> WindowSet:
-    """Those windows whose centre is in a mask; of these at most the cap, drawn like others.
-
-    Args:
-        windows: with a cap or without.
-        mask: bool, (z, y, x), of the whole volume.
-        name: what to call the volume in an error.
-
-    Raises:
-        PicketError: there are fewer than two.
-    """
-    half = windows.side // 2
-    centres = mask[windows.lower + half : windows.upper - half, half:-half, half:-half]
-    plane = prod(windows.grid[1:])
-    dtype = np.uint32 if prod(windows.grid) < 2**32 else np.int64
-    index = np.empty(np.count_nonzero(centres), dtype)
-    filled = 0
-    for number, inside in enumerate(centres):  # plane by plane: little memory beside the index
-        places = np.flatnonzero(inside)
-        index[filled : filled + len(places)] = places + number * plane
-        filled += len(places)
-    if filled < 2:
-        raise PicketError(
-            f"{name}: {filled} windows for fitting have their centre in the mask; two clusters "
-            f"need two"
-        )
-    chosen = ChosenWindows(
-        windows.volume_shape,
-        windows.side,
-        windows.lower,
-        windows.upper,
-        seed=windows.seed,
-        index=index,
-    )
-    return chosen if windows.cap is None else chosen.sample(windows.cap)
-
-
 def all_windows(shape: Shape, side: int) -> WindowSet:
     """Every window of the volume, one for each voxel that gets a label."""
     return WindowSet(shape, side, 0, shape[0])

@@ -1,21 +1,21 @@
 """What a run would do, known before it does anything."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from picket_gpu.backend import MIB, Backend
+from picket_gpu.backend import Backend
 from picket_gpu.clustering import Method
 from picket_gpu.config import S1Config
 from picket_gpu.earlier import find_earlier
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.features import FeatureMode
-from picket_gpu.filenames import SCORES, CopickNames, TomogramFiles, record_name, report_names
-from picket_gpu.inputs import TomogramInput
+from picket_gpu.filenames import SCORES, CopickNames, TomogramFiles
 from picket_gpu.memory import MemoryPlan, check_library, plan_memory
 from picket_gpu.neighborhoods import WindowSet, fit_windows
+from picket_gpu.regions import check_prediction
 from picket_gpu.stamp import Stamp, fingerprints
 from picket_gpu.tomogram import TomogramHeader, open_mask, read_header
 
@@ -150,7 +150,7 @@ def _plan_tomogram(
         config.seed,
         name=str(entry.tomogram),
     )
-    _check_prediction(entry, header.shape[0])
+    check_prediction(entry, header.shape[0])
     if backend:
         memory_for(config, backend, index, windows)
     files = _files(config, index, header)
@@ -169,21 +169,6 @@ def _plan_tomogram(
                 changed.append(mode.mode)
         pending.append(mode)
     return TomogramPlan(index, header, windows, files, prints, pending, earlier, changed, overwrite)
-
-
-def _check_prediction(entry: TomogramInput, depth: int) -> None:
-    """Whether the z-slices to label are some of the volume's.
-
-    Raises:
-        PicketError: they are not.
-    """
-    for key in ("prediction_lower", "prediction_upper"):
-        bound = getattr(entry, f"{key}_z_slice_limit")
-        if bound is not None and bound > depth:
-            raise PicketError(
-                f"{entry.tomogram}: {key}_z-slice_limit {bound} is outside the volume; use 0 to "
-                f"{depth}"
-            )
 
 
 def _files(config: S1Config, index: int, header: TomogramHeader) -> TomogramFiles:
@@ -229,48 +214,6 @@ def memory_for(config: S1Config, backend: Backend, index: int, windows: WindowSe
     if config.kmeans_engine == "cuml":
         check_library(backend, windows, labels, memory, config.feature_extraction_params)
     return memory
-
-
-def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
-    """The plan in lines for people, as it would be on ``backend``."""
-    for plan in run.tomograms:
-        header, windows, entry = plan.header, plan.windows, config.inputs[plan.index]
-        z, y, x = header.shape
-        size = " x ".join(f"{a:g}" for a in header.voxel_size)
-        yield f"[{plan.index + 1}/{run.total}] {header.path}"
-        yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
-        at_most = ""
-        for use, mask in (("fitted", entry.fitting_mask), ("labelled", entry.output_mask)):
-            if mask is not None:
-                yield f"  {use} where {mask} is above 0"
-        if entry.fitting_mask is not None:
-            at_most = "at most "
-        yield (
-            f"  fitted on z-slices {windows.lower} to {windows.upper}, {at_most}{windows.count} "
-            f"windows"
-        )
-        for mode in config.feature_extraction_params:
-            features = mode.num_features(windows.side)
-            yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
-        memory = memory_for(config, backend, plan.index, windows)
-        budget, kept = memory.budget / MIB, memory.cache_bytes / MIB
-        yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
-        if memory.slab_planes is not None:
-            yield f"  streamed from host memory in slabs of {memory.slab_planes} planes"
-        if plan.earlier:
-            yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.earlier}))}"
-        if plan.changed:
-            yield f"  made otherwise, to be made again: {', '.join(plan.changed)}"
-    yield "Files:"
-    for plan in run.tomograms:
-        for unit in plan.pending:
-            for method in config.clustering_methods:
-                for path in plan.files.of(unit.mode, method).values():
-                    yield f"  {path}"
-    yield f"  {config.directory / record_name(run.chosen)}"
-    if config.report:
-        for name in report_names([plan.index for plan in run.tomograms], run.total == 1):
-            yield f"  {config.directory / name}"
 
 
 def _check_packages(config: S1Config) -> None:

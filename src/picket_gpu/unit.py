@@ -15,14 +15,13 @@ from picket_gpu.console import Reporter
 from picket_gpu.earlier import remove_contradicting
 from picket_gpu.errors import PicketError
 from picket_gpu.features import FeatureMode
-from picket_gpu.inputs import TomogramInput
 from picket_gpu.labels import share_of_ones
 from picket_gpu.memory import MemoryPlan
-from picket_gpu.neighborhoods import WindowSet, masked_windows
-from picket_gpu.operations import Shape
+from picket_gpu.neighborhoods import WindowSet
 from picket_gpu.plan import TomogramPlan, memory_for
 from picket_gpu.preprocess import Prepared, prepare
 from picket_gpu.record import SegmentationRecord, UnitRecord
+from picket_gpu.regions import masked_windows, wanted_voxels
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.results import SegmentationResult
 from picket_gpu.stamp import Stamp, fingerprints
@@ -136,25 +135,6 @@ def prepare_unit(
     seconds = time.perf_counter() - started
     report = _begin_report(config, backend, plan, prepared) if config.report else None
     return Unit(config, backend, plan, memory, windows, wanted, prepared, report, seconds, reporter)
-
-
-def wanted_voxels(entry: TomogramInput, shape: Shape) -> np.ndarray | None:
-    """Which voxels are to get labels, bool, (z, y, x) or (z, 1, 1); None for all.
-
-    Raises:
-        PicketError: the mask cannot be read, or nothing is left.
-    """
-    if entry.output_mask is None and not entry.limits_prediction:
-        return None
-    slices = np.zeros((shape[0], 1, 1), dtype=bool)
-    slices[entry.prediction_lower_z_slice_limit : entry.prediction_upper_z_slice_limit] = True
-    if entry.output_mask is None:
-        return slices
-    mask = read_mask(entry.output_mask, shape, entry.storage_options)
-    mask &= slices
-    if not mask.any():
-        raise PicketError(f"{entry.output_mask}: no voxel of the mask is to be labelled")
-    return mask
 
 
 def from_stamp(
