@@ -43,8 +43,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
     """Lead links to files beside docs/ into the site, and fill in what comments ask for."""
-    if "/" not in page.file.src_uri:
-        markdown = markdown.replace("](../", "](")
+    if page.file.generated_by is None:  # a page in docs/
+        up = "../" * page.file.src_uri.count("/")
+        markdown = markdown.replace(f"](../{up}", f"]({up}")
     parts: dict[str, Callable[[str], str]] = {"measured": measured, "keys": keys}
     return re.sub(
         r"<!-- (measured|keys) ?(\w*) -->", lambda match: parts[match[1]](match[2]), markdown
