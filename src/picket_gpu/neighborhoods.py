@@ -31,7 +31,8 @@ class WindowSet:
     Attributes:
         volume_shape: of the whole volume, (z, y, x).
         side: window side in voxels, odd.
-        lower, upper: bounds of the section on z, half-open.
+        lower: first z-slice of the section.
+        upper: z-slice after its last.
         cap: at most this many windows; None for all. A smaller cap than there are windows draws
             exactly ``cap`` distinct ones, uniformly, as a function of ``seed`` alone.
         seed: of the draw.
@@ -195,7 +196,8 @@ def fit_windows(
     Args:
         shape: of the volume, (z, y, x).
         side: window side in voxels, odd.
-        lower, upper: bounds of the section on z, 0-based, half-open; None for the volume's end.
+        lower: first z-slice of the section, from 0; None for the volume's first.
+        upper: z-slice after its last; None for the volume's end.
         cap: at most this many windows.
         seed: of the draw under a cap.
         name: what to call the volume in an error.

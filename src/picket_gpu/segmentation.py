@@ -39,7 +39,8 @@ def segment(
             YAML file, such as ``{"mode": "gabor", "num_sinusoids": 6}``, or its model.
         clustering: "kmeans" or "gmm".
         neighborhood_size: window side in voxels, odd, at least 3.
-        lower, upper: z-slices used for fitting, 0-based, half-open; labels are given everywhere.
+        lower: first z-slice used for fitting, from 0; labels are given everywhere.
+        upper: z-slice after the last used for fitting.
         max_num_neighborhoods_for_fitting: windows used for fitting, at most.
         blur_sigma: of the Gaussian blur, in voxels; 0 for none.
         seed: of the sample of windows and of k-means++.

@@ -82,11 +82,12 @@ def dft_matrices(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The 3-D DFT of a window as two products of real matrices, each conjugate pair once.
 
     The DFT of real input has equal magnitudes at k and -k. Keeping one of each pair times sqrt(2)
-    leaves all distances between windows as they are, with (side**3 + 1) / 2 features for side**3.
+    leaves all distances between windows as they are, with ``(side**3 + 1) / 2`` features for
+    ``side**3``.
 
     Returns:
-        across: (side**2, side**2), the DFT over z and y. Rows are real and imaginary part of one
-            frequency after the other, one of each conjugate pair; zero frequency, real, last.
+        across: ``(side**2, side**2)``, the DFT over z and y. Rows are real and imaginary part of
+            one frequency after the other, one of each conjugate pair; zero frequency, real, last.
         along: (2 side, 2 side), the DFT over x of a complex line, real parts above imaginary ones.
         zero: (side, side), the DFT over x of the real line at zero frequency: real parts of 0 to
             side // 2, imaginary parts of 1 to side // 2.
