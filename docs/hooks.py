@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from picket_gpu.config import S1Config, TomogramInput
+from picket_gpu.config import Copick, S1Config, TomogramInput
 from picket_gpu.features import FFTs, Gabor
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ CARRIED = (
     "configs/*.json",
     "configs/slurm/*.sbatch",
 )
-MODELS = {model.__name__: model for model in (S1Config, TomogramInput, FFTs, Gabor)}
+MODELS = {model.__name__: model for model in (S1Config, TomogramInput, Copick, FFTs, Gabor)}
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -46,9 +46,9 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
     if page.file.generated_by is None:  # a page in docs/
         up = "../" * page.file.src_uri.count("/")
         markdown = markdown.replace(f"](../{up}", f"]({up}")
-    parts: dict[str, Callable[[str], str]] = {"measured": measured, "keys": keys}
+    parts: dict[str, Callable[[str], str]] = {"measured": measured, "keys": keys, "readme": readme}
     return re.sub(
-        r"<!-- (measured|keys) ?(\w*) -->", lambda match: parts[match[1]](match[2]), markdown
+        r"<!-- (measured|keys|readme) ?(\w*) -->", lambda match: parts[match[1]](match[2]), markdown
     )
 
 
@@ -56,6 +56,12 @@ def measured(_: str) -> str:
     """The tables of benchmarks/README.md."""
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     return text.partition("<!-- tables")[2].partition("-->")[2].partition("<!-- end of")[0]
+
+
+def readme(heading: str) -> str:
+    """A section of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.partition(f"### {heading}\n")[2].partition("\n### ")[0]
 
 
 def keys(name: str) -> str:
