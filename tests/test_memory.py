@@ -14,10 +14,10 @@ from picket_gpu.memory import plan_memory
 from picket_gpu.neighborhoods import fit_windows
 
 MEASURE = """
-import json, resource, sys
+import json, sys
 from picket_gpu import run_s1
 run_s1(json.loads(sys.argv[1]), quiet=True)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print([int(line.split()[1]) for line in open("/proc/self/status") if "VmHWM" in line][0] * 1024)
 """
 
 

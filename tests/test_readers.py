@@ -380,7 +380,6 @@ def test_a_file_url_is_a_path(tmp_path):
     assert read_header(where).shape == SHAPE
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of aiohttp
 def test_a_zarr_in_a_bucket(tmp_path, monkeypatch):
     import fsspec
     from moto.server import ThreadedMotoServer

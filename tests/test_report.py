@@ -144,6 +144,7 @@ def subject(shape, **changes):
     settings = {
         "index": 0,
         "dataset": "set",
+        "name": "tomo.mrc",
         "path": Path("tomo.mrc"),
         "shape": shape,
         "voxel_size": (10.0, 10.0, 10.0),
@@ -256,7 +257,9 @@ def test_paths_in_yaml_are_read_as_they_are(name):
 
 def test_no_name_can_leave_the_data(hiv):
     path = Path("</script><script>alert(1)</script>{{script}}<!--.mrc")
-    report = begin_report(subject(hiv.shape, path=path), lambda z: hiv[z].astype(np.float32))
+    report = begin_report(
+        subject(hiv.shape, name=path.name, path=path), lambda z: hiv[z].astype(np.float32)
+    )
     page = tomogram_page(report, {})
     assert page.count("<script") == page.count("</script>") == 3
     assert data_of(page)["path"] == str(path)

@@ -4,7 +4,9 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -206,6 +208,10 @@ def unit_record(
 
 def _peak_bytes() -> int:
     """The most memory that this process has held so far."""
+    with suppress(OSError):  # Linux, whose ru_maxrss begins with that of the parent
+        for line in Path("/proc/self/status").read_bytes().splitlines():
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -150,7 +150,7 @@ class ModeJob:
     precision: Precision
     kmeans_engine: KMeansEngine
     scores: bool
-    wanted: np.ndarray | None
+    wanted: np.ndarray | None = None
 
     @property
     def tile_windows(self) -> int:
