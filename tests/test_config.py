@@ -1,10 +1,12 @@
 """The S1 parameter file: the documented text, defaults, names, and what the package exports."""
 
+import json
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +15,7 @@ import picket_gpu
 from picket_gpu import PicketError, S1Config, load_config
 from picket_gpu.config import Copick, TomogramInput
 from picket_gpu.features import FFTs, Gabor, Intensities
+from picket_gpu.schema import json_schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -278,6 +281,45 @@ def test_the_json_schema_has_the_names_of_the_file():
     assert set(schema["properties"]) == set(S1Config.model_fields)
     assert set(schema["required"]) == {"dataset_name", "inputs", "output_dir"}
     assert schema["additionalProperties"] is False
+
+
+SCHEMA = ROOT / "configs" / "s1.schema.json"
+
+
+def test_the_json_schema_for_editors_is_fresh():
+    """After a change: python -m picket_gpu.schema > configs/s1.schema.json"""
+    assert SCHEMA.read_text() == json_schema()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_config_names_the_schema_and_keeps_to_it(path):
+    first, _, rest = path.read_text().partition("\n")
+    assert first == f"# yaml-language-server: $schema={SCHEMA.name}"
+    check = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    check.validate(yaml.safe_load(rest))
+
+
+@pytest.mark.parametrize(
+    ("changes", "valid"),
+    [
+        ({}, True),
+        ({"max_num_neighborhoods_for_fitting": "100_000_000"}, True),  # as YAML 1.2 reads it
+        ({"memory_budget": "12 GiB"}, True),
+        ({"memory_budget": 12}, True),
+        ({"inputs": [{"tomogram": "s3://a/b.zarr", "voxel_size": [1.0, 2, 3]}]}, True),
+        ({"max_num_neighborhoods_for_fitting": 1}, False),
+        ({"sede": 1}, False),
+        ({"save": ["tiff"]}, False),
+        ({"inputs": []}, False),
+        ({"inputs": [{"tomogram": ""}]}, False),
+        ({"inputs": [{"tomogram": "a.mrc", "voxel_size": 0}]}, False),
+        ({"feature_extraction_params": [{"mode": "fft"}]}, False),
+        ({"feature_extraction_params": [{"mode": "ffts", "num_sinusoids": 4}]}, False),
+    ],
+)
+def test_editors_find_what_the_package_refuses(changes, valid):
+    check = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert check.is_valid(REQUIRED | changes) == valid
 
 
 PUBLIC = [

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -36,6 +37,19 @@ def _not_empty(path: Any) -> Any:
 
 
 NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_not_empty)]
+Count: TypeAlias = Annotated[
+    int,
+    Field(ge=2, strict=True),
+    # To editors, whose YAML is 1.2, the 100_000_000 of PickET's example is text.
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 2},
+                {"type": "string", "pattern": "^[1-9][0-9_]*$"},
+            ]
+        }
+    ),
+]
 CopickName: TypeAlias = Annotated[
     # copick takes file names apart at underscores.
     str, Field(strict=True, max_length=100, pattern=r"^[A-Za-z0-9.-]+$")
@@ -82,8 +96,8 @@ class S1Config(BaseModel):
     neighborhood_size: int = Field(
         5, strict=True, description="window side in voxels, odd, at least 3"
     )
-    max_num_neighborhoods_for_fitting: int | None = Field(
-        None, ge=2, strict=True, description="windows used for fitting, at most; default all"
+    max_num_neighborhoods_for_fitting: Count | None = Field(
+        None, description="windows used for fitting, at most; default all"
     )
     feature_extraction_params: list[FeatureParams] = Field(
         [FFTs(), Gabor(), Intensities()], min_length=1, description="the feature modes"
