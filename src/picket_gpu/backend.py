@@ -19,7 +19,7 @@ KMeansEngine: TypeAlias = Literal["auto", "cuml", "native"]
 Precision: TypeAlias = Literal["float32", "tf32"]
 # k-means of a library: feature matrix (windows, d) and two centres to labels, all on the device.
 Lloyd: TypeAlias = Callable[[Array, Array], Array]
-DEVICES = r"auto|cpu|gpu(:\d+)?"
+DEVICES = r"auto|cpu|gpu(:[0-9]{1,4})?"
 MIB = 1024**2
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -25,21 +25,22 @@ from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError, first_fault
 from picket_gpu.features import MODES, FeatureParams, FFTs, Gabor, Intensities
 from picket_gpu.inputs import TomogramInput
+from picket_gpu.location import check_name
 from picket_gpu.yaml_file import read_yaml
 
 FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
 
-def _not_empty(path: Any) -> Any:
-    if path == "":
-        raise ValueError("must not be empty")
+def _named(path: Any) -> Any:
+    if isinstance(path, str | Path):
+        check_name(str(path))
     return path
 
 
-NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_not_empty)]
+NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_named)]
 Count: TypeAlias = Annotated[
     int,
-    Field(ge=2, strict=True),
+    Field(ge=2, lt=2**63, strict=True),
     # To editors, whose YAML is 1.2, the 100_000_000 of PickET's example is text.
     WithJsonSchema(
         {
@@ -94,7 +95,7 @@ class S1Config(BaseModel):
     )
     inputs: list[TomogramInput] = Field(min_length=1, description="the tomograms")
     neighborhood_size: int = Field(
-        5, strict=True, description="window side in voxels, odd, at least 3"
+        5, lt=2**63, strict=True, description="window side in voxels, odd, at least 3"
     )
     max_num_neighborhoods_for_fitting: Count | None = Field(
         None, description="windows used for fitting, at most; default all"
@@ -142,6 +143,8 @@ class S1Config(BaseModel):
     def _bytes_or_text(cls, budget: Any) -> Any:
         if isinstance(budget, bool | float) or (isinstance(budget, int) and budget < 1):
             raise ValueError("must be bytes or text such as 12 GiB")
+        if isinstance(budget, str) and len(budget) > 40:  # 10**400 is no float
+            raise ValueError("must be bytes or text such as 12 GiB")
         return budget
 
     @field_validator("device")
@@ -156,6 +159,10 @@ class S1Config(BaseModel):
     def _one_directory(cls, name: str) -> str:
         if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
             raise ValueError("must be a plain directory name, without slashes")
+        if not name.isprintable():
+            raise ValueError("must be printable, in one line")
+        if len(name.encode()) > 255:
+            raise ValueError("is too long")
         return name
 
     @field_validator("neighborhood_size")
@@ -172,6 +179,19 @@ class S1Config(BaseModel):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name} appears twice, and would be written to the same files")
+        return entries
+
+    @field_validator("inputs")
+    @classmethod
+    def _distinct(cls, entries: list[TomogramInput]) -> list[TomogramInput]:
+        places: dict[str, int] = {}
+        for place, entry in enumerate(entries):
+            first = places.setdefault(repr(entry), place)
+            if first != place:
+                raise ValueError(
+                    f"{entry.tomogram} has the same settings in [{first}] and in [{place}]; "
+                    f"remove one"
+                )
         return entries
 
     @model_validator(mode="after")

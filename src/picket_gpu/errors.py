@@ -9,12 +9,25 @@ from pydantic import BaseModel, ValidationError
 
 from picket_gpu.location import Location
 
+LONGEST = 400  # characters of a value or key in a message
+
 
 class PicketError(Exception):
     """A fault in the input, in one line: what is wrong, and what would be right.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """Text with escapes for line breaks, and for what would steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 @dataclass(frozen=True)
@@ -36,12 +49,10 @@ class Failure:
     @property
     def message(self) -> str:
         """Why, in one line that names the file."""
-        text = " ".join(str(self.error).split())
+        text, where = str(self.error), one_line(str(self.tomogram))
         if not isinstance(self.error, PicketError):
-            text = f"{type(self.error).__name__}: {text}"
-        if str(self.tomogram) not in text:
-            text = f"{self.tomogram}: {text}"
-        return text
+            text = one_line(f"{type(self.error).__name__}: {' '.join(text.split())}")
+        return text if where in text else f"{where}: {text}"
 
 
 class NothingDoneError(PicketError):
@@ -91,17 +102,29 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
         message = f"{discriminator} is missing"
     elif kind == "union_tag_invalid":
         place.append(discriminator)
-        message = f"must be one of {context['expected_tags']} (got {context['tag']!r})"
+        message = f"must be one of {context['expected_tags']} (got {_shown(context['tag'])})"
     else:
         message = _WORDS.get(kind, fault["msg"].removeprefix("Value error, "))
         message = message[:1].lower() + message[1:]
         if kind != "missing" and not isinstance(fault["input"], dict | list | BaseModel):
-            message += f" (got {fault['input']!r})"
+            message += f" (got {_shown(fault['input'])})"
     key = ""
     for part in place:
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return " ".join(f"{key}: {message}{more}".removeprefix(": ").split())
+    return " ".join(f"{_cut(key)}: {message}{more}".removeprefix(": ").split())
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it."""
+    try:
+        return _cut(repr(value))
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _suggestion(key: str, model: type[BaseModel] | None) -> str:

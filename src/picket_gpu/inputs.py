@@ -32,7 +32,7 @@ Place = Annotated[
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
-Length = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
+Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False, strict=True)]
 VoxelSize = Annotated[
     tuple[Length, Length, Length],
     BeforeValidator(_three),
@@ -50,7 +50,7 @@ VoxelSize = Annotated[
         }
     ),
 ]
-Slice = Annotated[int, Field(ge=0, strict=True)]
+Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
 class TomogramInput(BaseModel):

@@ -1,5 +1,6 @@
 """Where a volume is: a file or directory, or a URL."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -23,15 +24,24 @@ def as_location(told: Any) -> Location:
     Raises:
         ValueError: it is nothing of the kind.
     """
+    if not isinstance(told, str | Path):
+        raise ValueError("must be a path or a URL")
+    check_name(str(told))
     if isinstance(told, Path | Url):
         return told
-    if not isinstance(told, str):
-        raise ValueError("must be a path or a URL")
-    if not told:
-        raise ValueError("must not be empty")
-    if "\0" in told:
-        raise ValueError("must not hold a null character")
     parts = urlsplit(told) if "://" in told else None
     if parts is None:
         return Path(told)
     return Path(unquote(parts.path)) if parts.scheme == "file" else Url(told)
+
+
+def check_name(text: str) -> None:
+    """Whether files and records can have this in their names.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if not text:
+        raise ValueError("must not be empty")
+    if re.search("[\0\ud800-\udfff]", text):
+        raise ValueError("must be text in UTF-8, without null characters")

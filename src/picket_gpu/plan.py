@@ -225,8 +225,29 @@ def _check_packages(config: S1Config) -> None:
 
 def _check_directory(directory: Path) -> None:
     """Whether files can be written to ``directory``, which need not exist yet."""
-    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    try:
+        there = next(path for path in (directory, *directory.parents) if _is_there(path))
+    except OSError as error:
+        raise PicketError(
+            f"output_dir: {directory} cannot be made ({error.strerror}); choose another"
+        ) from None
     if not there.is_dir():
-        raise PicketError(f"output_dir: {directory} cannot be made, {there} is a file")
+        what = "a dangling link" if there.is_symlink() and not there.exists() else "a file"
+        raise PicketError(
+            f"output_dir: {directory} cannot be made, {there} is {what}; choose another"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise PicketError(f"output_dir: {directory}: no permission to write in {there}")
+        raise PicketError(f"output_dir: {directory}: no permission to write in {there.absolute()}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything is at ``path``, be it a link to nothing.
+
+    Raises:
+        OSError: nothing can be.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -51,7 +51,6 @@ def read_header(path: Location, choice: Choice | None = None) -> TomogramHeader:
     """
     source = _open(path, choice)
     z, y, x = source.shape
-    _check_memory(path, (z, y, x))
     # A volume at a URL is not fetched twice; that it is constant will show.
     if isinstance(path, Path) and (value := _only_value(source)) is not None:
         raise PicketError(f"{path}: every voxel has the value {value}; is it the right file?")
@@ -138,6 +137,7 @@ def _open(path: Location, choice: Choice | None) -> Source:
         raise PicketError(f"{path}: has {len(source.shape)} dimensions; a tomogram has 3 (z, y, x)")
     if source.dtype.kind not in "biuf" or min(source.shape) < 1:
         raise PicketError(f"{path}: holds {source.shape} {source.dtype}, not real numbers")
+    _check_memory(path, source.shape)
     return source
 
 
@@ -156,14 +156,14 @@ def _planes(path: Location, source: Source) -> Iterator[tuple[slice, np.ndarray]
         raise PicketError(f"{path}: holds {first} z-slices, not {source.shape[0]} as it says")
 
 
-def _check_memory(path: Location, shape: Shape) -> None:
+def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
     """Whether a volume could be held; a damaged header may tell of terabytes."""
     needed = prod(shape) * 4
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise PicketError(
             f"{path}: {shape} voxels (z, y, x) take {needed / 2**30:.1f} GiB as float32, more than "
-            f"the {there / 2**30:.1f} GiB of this machine"
+            f"the {there / 2**30:.1f} GiB of this machine; bin it, or copy it again"
         )
 
 

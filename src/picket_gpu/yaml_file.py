@@ -1,11 +1,16 @@
 """Reading a YAML file of parameters."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from picket_gpu.errors import PicketError
+
+LARGEST = 2**22  # bytes of a file
+MOST_REPEATED = 100_000  # values that aliases may stand for
+MOST_BITS = 1024  # of an integer; Python itself cannot write very large ones
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
@@ -16,16 +21,15 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     Raises:
         PicketError: the file cannot be read, or does not hold keys and values.
     """
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PicketError(f"{path}: no such file; name a YAML file with S1 parameters") from None
-    except OSError as error:
-        raise PicketError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise PicketError(f"{path}: is not a text file in UTF-8") from None
-    try:
-        content = yaml.load(text, Loader=_Loader)
+        content = _content(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise PicketError(
+            f"{path}: is not valid YAML: line {line}: {chr(error.character)!a} is no text; "
+            f"remove it"
+        ) from None
     except yaml.YAMLError as error:
         raise PicketError(f"{path}: is not valid YAML: {_reason(error)}") from None
     except RecursionError:
@@ -33,6 +37,81 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise PicketError(f"{path}: must hold keys and values, such as dataset_name: my_dataset")
     return content
+
+
+def _text(path: Path) -> str:
+    """Of a file, line ends as they are."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)  # no more: a device has no end
+    except FileNotFoundError:
+        raise PicketError(f"{path}: no such file; name a YAML file with S1 parameters") from None
+    except OSError as error:
+        raise PicketError(
+            f"{path}: cannot be read ({error.strerror}); name a YAML file with S1 parameters"
+        ) from None
+    if len(data) > LARGEST:
+        raise PicketError(f"{path}: has more than 4 MiB; name a YAML file with S1 parameters")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PicketError(f"{path}: is not a text file in UTF-8; save it as UTF-8") from None
+
+
+def _content(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_aliases(node)
+        return loader.construct_document(node)
+    except (ArithmeticError, ValueError):  # PyYAML lets through what Python says of them
+        raise yaml.scanner.ScannerError(
+            problem="an escape or number is out of range", problem_mark=loader.get_mark()
+        ) from None
+    finally:
+        loader.dispose()
+
+
+def _check_aliases(root: yaml.Node) -> None:
+    """Whether aliases stand for a bearable number of values: ten of ten of ten explode.
+
+    Raises:
+        ConstructorError: they do not, or an anchor is inside itself.
+    """
+    sizes: dict[int, int] = {}  # of nodes with all that they lead to
+    repeated = 0
+
+    def size(node: yaml.Node) -> int:
+        nonlocal repeated
+        known = sizes.get(id(node))
+        if known == 0:
+            raise yaml.constructor.ConstructorError(
+                problem="an anchor is inside itself; write out what it stands for",
+                problem_mark=node.start_mark,
+            )
+        if known is None:
+            sizes[id(node)] = 0
+            known = sizes[id(node)] = 1 + sum(map(size, _children(node)))
+            return known
+        repeated += known
+        if repeated > MOST_REPEATED:
+            raise yaml.constructor.ConstructorError(
+                problem=f"aliases stand for more than {MOST_REPEATED} values; write them out",
+                problem_mark=node.start_mark,
+            )
+        return known
+
+    size(root)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,12 +132,18 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
-        except ValueError:
+            value = super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError):
+            # PyYAML lets through what Python says of a tag that does not fit its value.
             raise yaml.constructor.ConstructorError(
                 problem=f"{str(node.value)[:40]} is no {node.tag.rpartition(':')[2]}",
                 problem_mark=node.start_mark,
             ) from None
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            raise yaml.constructor.ConstructorError(
+                problem=f"{node.value[:40]} is too large a number", problem_mark=node.start_mark
+            )
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

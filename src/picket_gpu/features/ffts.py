@@ -14,7 +14,11 @@ class FFTs(FeatureMode):
 
     mode: Literal["ffts"] = "ffts"
     n_fft_subsets: int = Field(
-        64, ge=1, strict=True, description="windows are processed in this many subsets or more"
+        64,
+        ge=1,
+        lt=2**63,
+        strict=True,
+        description="windows are processed in this many subsets or more",
     )
     raw_kind: ClassVar[str] = "magnitudes"
 

@@ -16,10 +16,14 @@ class Gabor(FeatureMode):
         10, ge=1, le=100, strict=True, description="the bank has this number cubed of filters"
     )
     num_neighborhoods_subsets: int = Field(
-        5, ge=1, strict=True, description="windows are processed in this many subsets or more"
+        5,
+        ge=1,
+        lt=2**63,
+        strict=True,
+        description="windows are processed in this many subsets or more",
     )
     num_parallel_filters: int = Field(
-        8, ge=1, strict=True, description="filters made and examined at a time"
+        8, ge=1, lt=2**63, strict=True, description="filters made and examined at a time"
     )
     num_output_features: int = Field(
         64, ge=1, strict=True, description="filters kept, those of highest standard deviation"

@@ -31,8 +31,14 @@ def open_source(where: Location, choice: Choice | None = None) -> Source:
     choice = choice or Choice()
     if isinstance(where, Url):
         return open_zarr(where, choice)
-    if not where.exists():
-        raise PicketError(f"{where}: no such file; check the tomogram's path")
+    try:
+        where.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PicketError(f"{where}: no such file; check the tomogram's path") from None
+    except OSError as error:
+        raise PicketError(
+            f"{where}: cannot be read ({error.strerror}); check the tomogram's path"
+        ) from None
     if where.is_dir():
         return open_zarr(where, choice)
     if not where.is_file():

@@ -16,8 +16,9 @@ def open_npy(path: Path, choice: Choice) -> Source:
         PicketError: the file is no whole .npy file, or holds Python objects.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with np.errstate(over="ignore"):  # of a shape that no file has, which is told of as such
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # of NumPy, or of Python's parser, which reads the header
         reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a whole .npy file ({reason})") from None
+        raise PicketError(f"{path}: is not a whole .npy file ({reason}); copy it again") from None
     return Source(array.shape, array.dtype, partial(planes_of, array))

@@ -1,5 +1,6 @@
 """Volumes in TIFF files, a page for each z."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +20,17 @@ def open_tiff(path: Path, choice: Choice) -> Source:
         import tifffile
     except ImportError:
         raise PicketError(f"{path}: needs tifffile; install picket-gpu[tiff]") from None
+    # Without a handler Python prints what tifffile logs beside the fault.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             shape, dtype = series.shape, series.dtype
-    except (tifffile.TiffFileError, OSError, IndexError, ValueError, KeyError) as error:
+    except Exception as error:  # tifffile lets through what damaged tags make Python say
         reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a TIFF file ({reason})") from None
+        raise PicketError(f"{path}: is not a TIFF file ({reason}); name a tomogram") from None
     if dtype is None:
-        raise PicketError(f"{path}: holds no grey values")
+        raise PicketError(f"{path}: holds no grey values; name a tomogram")
 
     def blocks() -> Iterator[np.ndarray]:
         try:
@@ -38,8 +41,10 @@ def open_tiff(path: Path, choice: Choice) -> Source:
                     return
             # One run of bytes, such as ImageJ writes, whose pages need not all be listed.
             yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
-        except (tifffile.TiffFileError, OSError, ValueError, AttributeError) as error:
+        except Exception as error:  # as above
             reason = " ".join(str(error).split())
-            raise PicketError(f"{path}: is not a whole TIFF file ({reason})") from None
+            raise PicketError(
+                f"{path}: is not a whole TIFF file ({reason}); copy it again"
+            ) from None
 
     return Source(shape, dtype, blocks)
