@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 import pickle
 import threading
 from functools import partial
@@ -133,6 +134,32 @@ def test_npy_that_would_run_code_is_refused(tmp_path):
     path.write_bytes(pickle.dumps(DATA))
     with pytest.raises(PicketError, match=r"a.npy: is not a whole .npy file"):
         read_voxels(path)
+
+
+class Payload:
+    """Makes a directory where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "|O"])
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_zarr_that_would_run_code_is_refused(tmp_path, dtype, place):
+    path = tmp_path / "a.zarr"
+    keys = {"name": "v2", "separator": "."}
+    zarr.create_array(path, data=DATA, chunks=SHAPE, zarr_format=2, chunk_key_encoding=keys)
+    metadata = json.loads((path / ".zarray").read_text()) | {"dtype": dtype, "compressor": None}
+    codec = {"id": "pickle", "protocol": 5}
+    metadata[place] = [codec] if place == "filters" else codec
+    (path / ".zarray").write_text(json.dumps(metadata))
+    (path / "0.0.0").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(PicketError, match=r"a.zarr: "):
+        read_voxels(path)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("ending", ["h5", "hdf5", "hdf"])
