@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from picket_gpu.backend import available_threads
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 
 RETRIES = 2  # of a unit whose worker died
 PATIENCE = 3  # seconds for workers to end by themselves
@@ -52,8 +52,9 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
             try:
                 cluster = kind(**options)
             except ValueError as error:
-                reason = " ".join(str(error).split())
-                raise PicketError(f"workers: {workers} cannot be started ({reason})") from None
+                raise PicketError(
+                    f"workers: {workers} cannot be started ({one_line(error)})"
+                ) from None
             client = distributed.Client(cluster)
         try:
             yield client
@@ -86,8 +87,7 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
     try:
         client = distributed.Client(**where, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"scheduler: {scheduler} does not answer ({reason})") from None
+        raise PicketError(f"scheduler: {scheduler} does not answer ({one_line(error)})") from None
     with client:
         yield client
 

@@ -10,6 +10,11 @@ from pydantic import BaseModel, ValidationError
 from picket_gpu.location import Location
 
 
+def one_line(error: Exception) -> str:
+    """The words of another library's error, or its name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class PicketError(Exception):
     """A fault in the input, in one line: what is wrong, and what would be right.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
@@ -74,5 +74,5 @@ class _Loader(yaml.SafeLoader):
 
 def _reason(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
+        return one_line(error)
     return f"line {error.problem_mark.line + 1}: {error.problem}"

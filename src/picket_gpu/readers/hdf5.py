@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
 
 
@@ -24,16 +24,14 @@ def open_hdf5(path: Path, choice: Choice) -> Source:
                 raise PicketError(f"{path}: has no dataset {name}; it has {_listed(file)}")
             shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
     except OSError as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not an HDF5 file ({reason})") from None
+        raise PicketError(f"{path}: is not an HDF5 file ({one_line(error)})") from None
 
     def blocks() -> Iterator[np.ndarray]:
         try:
             with h5py.File(path) as file:
                 yield from planes_of(file[name], chunks[0] if chunks else PLANES)
         except OSError as error:
-            reason = " ".join(str(error).split())
-            raise PicketError(f"{path}: is not a whole HDF5 file ({reason})") from None
+            raise PicketError(f"{path}: is not a whole HDF5 file ({one_line(error)})") from None
 
     return Source(shape, dtype, blocks)
 

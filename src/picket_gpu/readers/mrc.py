@@ -13,7 +13,7 @@ from typing import Any
 import mrcfile
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
 
 HEADER = 1024  # bytes
@@ -63,8 +63,7 @@ def _header(path: Path) -> np.recarray:
             with mrcfile.open(path, header_only=True) as mrc:
                 header: np.recarray = mrc.header
     except (ValueError, OSError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not an MRC file ({reason})") from None
+        raise PicketError(f"{path}: is not an MRC file ({one_line(error)})") from None
     mode = int(header.mode)
     if mode not in _VOXEL_TYPES:
         known = ", ".join(f"{number} {name}" for number, name in _VOXEL_TYPES.items())
@@ -88,8 +87,7 @@ def _mapped(path: Path, header: np.recarray) -> np.ndarray:
             with mrcfile.mmap(path) as mrc:
                 data: np.ndarray = mrc.data
     except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not an MRC file ({reason})") from None
+        raise PicketError(f"{path}: is not an MRC file ({one_line(error)})") from None
     return data
 
 
@@ -105,5 +103,6 @@ def _decompressed(
                 data = file.read(prod(block) * dtype.itemsize)
                 yield np.frombuffer(data, dtype).reshape(block)
     except (ValueError, OSError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: not a whole MRC file ({reason}); copy it again") from None
+        raise PicketError(
+            f"{path}: not a whole MRC file ({one_line(error)}); copy it again"
+        ) from None

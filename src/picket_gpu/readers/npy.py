@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import Choice, Source, planes_of
 
 
@@ -18,6 +18,5 @@ def open_npy(path: Path, choice: Choice) -> Source:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a whole .npy file ({reason})") from None
+        raise PicketError(f"{path}: is not a whole .npy file ({one_line(error)})") from None
     return Source(array.shape, array.dtype, partial(planes_of, array))

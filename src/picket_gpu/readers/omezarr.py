@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.location import Location, Url
 from picket_gpu.readers.source import Choice, Source, planes_of
 
@@ -59,12 +59,10 @@ def _node(where: Location, choice: Choice) -> Any:
     try:
         return zarr.open(store=str(where), mode="r", storage_options=options)
     except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{where}: {reason}; install picket-gpu[remote]") from None
+        raise PicketError(f"{where}: {one_line(error)}; install picket-gpu[remote]") from None
     except Exception as error:  # of any protocol, with whatever it raises
         if isinstance(where, Url):
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise PicketError(f"{where}: no Zarr can be read there ({reason})") from None
+            raise PicketError(f"{where}: no Zarr can be read there ({one_line(error)})") from None
         raise PicketError(
             f"{where}: is a directory and no Zarr; tomogram must name a volume"
         ) from None
@@ -105,8 +103,7 @@ def _blocks(where: Location, view: Any, planes: int) -> Iterator[np.ndarray]:
     try:
         yield from planes_of(view, planes)
     except Exception as error:  # of any codec or protocol, with whatever it raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise PicketError(f"{where}: cannot be read ({reason})") from None
+        raise PicketError(f"{where}: cannot be read ({one_line(error)})") from None
 
 
 class _Last3:

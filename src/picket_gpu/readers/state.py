@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from picket_gpu.errors import one_line
 from picket_gpu.location import Location, Url
 
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
@@ -46,8 +47,7 @@ def _metadata_digest(where: Url, storage_options: Mapping[str, Any]) -> str:
             digest.update(content)
             found += 1
     except Exception as error:  # of any protocol, with whatever it raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"{where}: cannot be read ({reason})") from error
+        raise OSError(f"{where}: cannot be read ({one_line(error)})") from error
     if not found:
         raise FileNotFoundError(f"{where}: no Zarr metadata")
     return digest.hexdigest()

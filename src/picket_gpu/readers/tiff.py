@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import Choice, Source, planes_of
 
 
@@ -24,8 +24,7 @@ def open_tiff(path: Path, choice: Choice) -> Source:
             series = file.series[0]
             shape, dtype = series.shape, series.dtype
     except (tifffile.TiffFileError, OSError, IndexError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a TIFF file ({reason})") from None
+        raise PicketError(f"{path}: is not a TIFF file ({one_line(error)})") from None
     if dtype is None:
         raise PicketError(f"{path}: holds no grey values")
 
@@ -38,8 +37,7 @@ def open_tiff(path: Path, choice: Choice) -> Source:
                     return
             # One run of bytes, such as ImageJ writes, whose pages need not all be listed.
             yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
-        except (tifffile.TiffFileError, OSError, ValueError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise PicketError(f"{path}: is not a whole TIFF file ({reason})") from None
+        except Exception as error:  # of any codec, with whatever it raises
+            raise PicketError(f"{path}: is not a whole TIFF file ({one_line(error)})") from None
 
     return Source(shape, dtype, blocks)
