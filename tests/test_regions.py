@@ -7,7 +7,8 @@ import mrcfile
 import numpy as np
 import pytest
 from conftest import DATA
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, gaussian_filter
+from test_report import data_of
 
 from picket_gpu import run_s1
 from picket_gpu.labels import core
@@ -230,6 +231,40 @@ def test_the_plan_tells_of_masks(tmp_path):
     assert f"  fitted where {path} is above 0" in lines
     assert f"  labelled where {path} is above 0" in lines
     assert any("at most 236992 windows" in line for line in lines)
+
+
+def test_separation_is_that_of_the_two_labels(tmp_path):
+    """What has no label is no cluster, whatever file labels are read from again."""
+    grey = np.random.default_rng(0).standard_normal((24, 30, 32)).astype(np.float32)
+    grey[8:16, 6:14, 8:18] += 6
+    grey[:, 20:] += 40  # outside the mask
+    mask = np.ones(grey.shape)
+    mask[:, 18:] = 0
+    mrcfile.write(tmp_path / "vol.mrc", grey)
+    config = {
+        "dataset_name": "set",
+        "inputs": [
+            {"tomogram": tmp_path / "vol.mrc", "mask": mask_file(tmp_path / "mask.mrc", mask)}
+        ],
+        "feature_extraction_params": [{"mode": "intensities"}],
+        "clustering_methods": ["kmeans"],
+        "output_dir": tmp_path,
+        "save": ["mrc"],
+        "device": "cpu",
+    }
+    page = tmp_path / "set/report.html"
+    found = []
+    for _ in range(2):  # the second from the MRC file
+        (result,) = run_s1(config, quiet=True)
+        found.append(data_of(page.read_text())["workflows"][0]["separation"])
+        page.unlink()
+    assert result.earlier
+    labels = np.where(mask > 0, result.labels, -1)
+    blurred = gaussian_filter(grey, 2.0)
+    parts = [blurred[labels == n] for n in (0, 1)]
+    pooled = sum(part.size * part.var() for part in parts) / sum(part.size for part in parts)
+    expected = abs(parts[0].mean() - parts[1].mean()) / pooled**0.5
+    assert found == pytest.approx([expected] * 2, rel=0.02)
 
 
 def test_a_mask_that_cannot_be_read_fails_its_tomogram_only(tmp_path):

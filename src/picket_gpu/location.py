@@ -31,7 +31,12 @@ def as_location(told: Any) -> Location:
         raise ValueError("must not be empty")
     if "\0" in told:
         raise ValueError("must not hold a null character")
-    parts = urlsplit(told) if "://" in told else None
-    if parts is None:
+    if "://" not in told:
         return Path(told)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else Url(told)
+    if told.startswith("file://"):
+        if not told.startswith("file:///"):
+            raise ValueError("must have an absolute path after file://")
+        return Path(unquote(told.removeprefix("file://")))
+    if urlsplit(told).password is not None:
+        raise ValueError("must not hold a password, for files name the URL; use storage_options")
+    return Url(told)

@@ -100,7 +100,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         raise PicketError(
             f"{where}: has {header.shape} voxels (z, y, x), the segmentation {labels.shape}"
         )
-    sizes = tuple(told.get("voxel_size", header.voxel_size))
+    own = read_header(path).voxel_size if path.suffix == ".mrc" else header.voxel_size
+    sizes = tuple(told.get("voxel_size", own))
     known = all(length > 0 for length in sizes)
     place: dict[str, Any] = {
         "scale": sizes if known else (1, 1, 1),

@@ -9,6 +9,8 @@ import numpy as np
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
 
+OURS = "segmentations/semantic_segmentation"  # which may have scores beside it
+
 
 def open_hdf5(path: Path, choice: Choice) -> Source:
     """The dataset that is chosen, or the only one of three dimensions.
@@ -20,7 +22,7 @@ def open_hdf5(path: Path, choice: Choice) -> Source:
         with h5py.File(path) as file:
             name = choice.dataset or _only_volume(path, file)
             dataset = file.get(name)
-            if not isinstance(dataset, h5py.Dataset):
+            if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
                 raise PicketError(f"{path}: has no dataset {name}; it has {_listed(file)}")
             shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
     except OSError as error:
@@ -38,6 +40,8 @@ def open_hdf5(path: Path, choice: Choice) -> Source:
 
 def _only_volume(path: Path, file: h5py.File) -> str:
     volumes = _volumes(file)
+    if OURS in volumes:
+        return OURS
     if len(volumes) != 1:
         raise PicketError(
             f"{path}: holds {len(volumes)} datasets of 3 dimensions ({_listed(file)}); name one by "

@@ -17,6 +17,7 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
 
 HEADER = 1024  # bytes
+VOLUME_STACK = range(401, 631)  # space groups
 _VOXEL_TYPES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
@@ -34,6 +35,8 @@ def open_mrc(path: Path, choice: Choice) -> Source:
     shape = tuple(int(n) for n in (header.nz, header.ny, header.nx))
     blocks: Any
     if decompress:
+        if header.ispg in VOLUME_STACK:
+            raise PicketError(f"{path}: is a stack of volumes; a tomogram is one")
         dtype = np.dtype(_VOXEL_TYPES[int(header.mode)]).newbyteorder(header.nx.dtype.byteorder)
         begin = HEADER + max(0, int(header.nsymbt))
         blocks = partial(_decompressed, path, decompress, begin, shape, dtype)
@@ -51,9 +54,13 @@ def open_mrc(path: Path, choice: Choice) -> Source:
         dtype=dtype,
         blocks=blocks,
         voxel_size=(z, y, x),
-        origin=(float(header.origin.x), float(header.origin.y), float(header.origin.z)),
+        origin=(_finite(header.origin.x), _finite(header.origin.y), _finite(header.origin.z)),
         nstart=(int(header.nxstart), int(header.nystart), int(header.nzstart)),
     )
+
+
+def _finite(value: Any) -> float:
+    return float(value) if np.isfinite(value) else 0.0
 
 
 def _header(path: Path) -> np.recarray:

@@ -22,11 +22,11 @@ def open_tiff(path: Path, choice: Choice) -> Source:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            shape, dtype = series.shape, series.dtype
+            shape, dtype, axes = series.shape, series.dtype, series.axes
     except (tifffile.TiffFileError, OSError, IndexError, ValueError, KeyError) as error:
         raise PicketError(f"{path}: is not a TIFF file ({one_line(error)})") from None
-    if dtype is None:
-        raise PicketError(f"{path}: holds no grey values")
+    if dtype is None or "S" in axes:
+        raise PicketError(f"{path}: holds colours or nothing; a tomogram has grey values")
 
     def blocks() -> Iterator[np.ndarray]:
         try:
