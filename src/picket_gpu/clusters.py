@@ -13,6 +13,7 @@ from picket_gpu.backend import available_threads
 from picket_gpu.errors import PicketError, one_line
 
 RETRIES = 2  # of a unit whose worker died
+ANSWER = 10  # seconds for a scheduler to answer
 PATIENCE = 3  # seconds for workers to end by themselves
 
 
@@ -85,7 +86,7 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
-        client = distributed.Client(**where, timeout=10)
+        client = distributed.Client(**where, timeout=ANSWER)
     except (OSError, ValueError, TimeoutError) as error:
         raise PicketError(f"scheduler: {scheduler} does not answer ({one_line(error)})") from None
     with client:
