@@ -41,10 +41,15 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
         "distributed.scheduler.allowed-failures": RETRIES,
         # A worker holds one unit at a time, and loses no more when it dies.
         "distributed.scheduler.worker-saturation": 1.0,
+        # Dask keeps samples of what each worker does, of an hour: megabytes more every minute.
+        "distributed.worker.profile.enabled": False,
     }
     # Dask would kill a worker that takes more than its part of the memory; `memory_budget` is ours.
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
     options |= {"dashboard_address": None, "silence_logs": "CRITICAL"}
+    # Without a dashboard the scheduler still serves its state: at a port of this machine that is
+    # free, else a second run beside this one would warn of the first one's.
+    options |= {"scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
     kind = _gpu_cluster() if gpu else distributed.LocalCluster
     with _environment_kept(), dask.config.set(settings):
         # Handed down from here: LocalCUDACluster replaces ``env`` by its own.
