@@ -460,7 +460,7 @@ VALUES = {
         masked((12, 14, 16), mask_for_fitting="mask.mrc"), ("tomo.mrc", "1 windows"), at_once=False
     ),
     "mask outside the prediction": Bad(
-        masked((12, 14, 16), mask_for_output="mask.mrc", **{"prediction_upper_z-slice_limit": 4}),
+        masked((12, 14, 16), mask_for_output="mask.mrc", **{"prediction_upper_z-slice_limit": 5}),
         ("mask.mrc", "no voxel"),
         at_once=False,
     ),
@@ -493,6 +493,20 @@ VALUES = {
     "copick run twice": Bad(
         config(save=["copick"], inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "more/tomo.rec"}]),
         ("inputs[1].name", "copick run tomo"),
+    ),
+    "prediction in the border": Bad(
+        entry(**{"prediction_lower_z-slice_limit": 11}),
+        ("tomo.mrc", "prediction_lower_z-slice_limit 11", "use 1 to 11"),
+    ),
+    "prediction of nothing": Bad(
+        entry(**{"prediction_upper_z-slice_limit": 0}),
+        ("tomo.mrc", "prediction_upper_z-slice_limit 0", "use 1 to 11"),
+    ),
+    "password in a url": Bad(
+        entry(tomogram="https://user:hunter2@a/b.zarr"), ("inputs[0].tomogram", "storage_options")
+    ),
+    "file url without a path": Bad(
+        entry(tomogram="file://tomo.mrc"), ("inputs[0].tomogram", "absolute path")
     ),
     "section thin": Bad(
         entry(**{"lower_z-slice_limit": 6, "upper_z-slice_limit": 8}),

@@ -120,12 +120,12 @@ def test_blurring_in_blocks_changes_nothing(small):
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels")
 def test_the_host_never_waits_for_a_tile(small):
     """Passes over many tiles ask the device for as much as passes over a few."""
-    waits = {}
-    for tile_windows in (300, 4000):
+    waits, piece = {}, small[:16, :24, :26]
+    for tile_windows in (100, 1400):
         backend = DeviceDouble(kernels_on_host)
-        windows = fit_windows(small.shape, 5)
+        windows = fit_windows(piece.shape, 5)
         plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
-        prepared = prepare(backend, small, 2.0, plan)
+        prepared = prepare(backend, piece, 2.0, plan)
         settings = (Intensities(), plan, SILENT, "small", "float32", "native", True)
         job = ModeJob(backend, prepared, windows, *settings)
         before = DeviceArray.waits
@@ -133,7 +133,7 @@ def test_the_host_never_waits_for_a_tile(small):
         results = job.label(methods, job.fit(methods, {}))
         iterations = sum(r.model.iterations for r in results)
         waits[tile_windows] = DeviceArray.waits - before, iterations
-        assert len(job._stream(windows).tiles) >= 15_000 / tile_windows
+        assert len(job._stream(windows).tiles) >= windows.count / tile_windows
     (many, steps), (few, others) = waits.values()
     # A Lloyd iteration asks three times, an EM iteration twice; rounding may add an iteration.
     assert abs(many - few) <= 3 * abs(steps - others)

@@ -25,7 +25,7 @@ from test_night import place as place
 from test_night import undisturbed as undisturbed
 from test_report import data_of
 
-from picket_gpu import PicketError, run_s1
+from picket_gpu import PicketError, clusters, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.record import RunRecord
 
@@ -240,7 +240,8 @@ def interrupted(*_) -> None:
     raise KeyboardInterrupt
 
 
-def test_no_scheduler_is_an_error(place):
+def test_no_scheduler_is_an_error(place, monkeypatch):
+    monkeypatch.setattr(clusters, "ANSWER", 1)
     with pytest.raises(PicketError, match=r"scheduler: tcp://.* does not answer"):
         run_s1("params.yaml", scheduler="tcp://127.0.0.1:1", quiet=True)
 

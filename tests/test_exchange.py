@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -22,7 +23,7 @@ from picket_gpu.tomogram import read_header
 from picket_gpu.view import add_layers, layers
 from picket_gpu.view import main as view
 from picket_gpu.writers.omezarr import mean, most_frequent
-from picket_gpu.writers.whole import whole_directory
+from picket_gpu.writers.whole import remove, whole_directory
 
 SHAPE, SIZE, ORIGIN = (21, 30, 35), (10.0, 10.0, 10.0), (-11.5, 22.0, 33.25)
 METHODS = ("kmeans", "gmm")
@@ -277,6 +278,48 @@ def test_a_rerun_leaves_all_kinds_as_they_are_and_redoes_what_is_missing(tmp_pat
     assert not list(directory.rglob("*.part"))
 
 
+def test_a_directory_loses_its_name_before_it_is_removed(tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "chunk").write_text("voxels")
+
+    def killed(directory, **_):
+        assert not path.exists()
+        raise KeyboardInterrupt  # in the middle
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove(path)
+    assert [p.suffix for p in tmp_path.iterdir()] == [".part"]
+
+
+def test_copick_segmentations_that_would_contradict_go_too(tmp_path):
+    write_tomogram(tmp_path / "vol.mrc")
+    config = configuration(tmp_path, save=["zarr", "copick"], scores=False)
+    run_s1(config, quiet=True)
+    place = tmp_path / "out/set/copick/ExperimentRuns/TS_01/Segmentations"
+    assert len(list(place.iterdir())) == 2
+    run_s1(config | {"save": ["hdf5"]}, quiet=True)
+    assert len(list(place.iterdir())) == 2  # they agree
+    run_s1(config | {"save": ["hdf5"], "seed": 1}, quiet=True)
+    assert list(place.iterdir()) == []
+
+
+def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
+    write_tomogram(tmp_path / "vol.mrc")
+    names = {"directory": tmp_path / "project"}
+    config = configuration(tmp_path, save=["copick"], copick=names, scores=False)
+    run_s1(config, quiet=True)
+    (tmp_path / "other").mkdir()
+    other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc"), "name": "TS_01"}
+    with pytest.raises(PicketError, match=r"is of \S*vol.mrc in set; give each tomogram a name"):
+        run_s1(config | {"inputs": [other], "dataset_name": "other"}, quiet=True)
+    assert all(result.earlier for result in run_s1(config, quiet=True))
+    # The same tomogram with other settings may replace them.
+    assert not any(result.earlier for result in run_s1(config | {"seed": 1}, quiet=True))
+
+
 def test_a_directory_is_whole_or_not_there(tmp_path):
     path = tmp_path / "a.zarr"
 
@@ -305,7 +348,7 @@ def test_zarr_has_to_be_installed_before_anything_starts(tmp_path, monkeypatch, 
     write_tomogram(tmp_path / "vol.mrc")
     monkeypatch.setitem(sys.modules, "zarr", None)  # as if it were not there
     with pytest.raises(
-        PicketError, match=rf"^save: {kind} needs Zarr; install picket-gpu\[zarr\]$"
+        PicketError, match=rf"^save: {kind} needs Zarr 3; install picket-gpu\[zarr\]$"
     ):
         run_s1(configuration(tmp_path, save=["hdf5", kind]), quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["vol.mrc"]

@@ -505,10 +505,10 @@ def assert_complete(directory: Path, expected: dict[str, np.ndarray]) -> None:
 
 
 def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
-    """Twenty kills at random moments, each run going on where the last one was killed."""
+    """Kills at random moments, each run going on where the last one was killed."""
     expected, seconds = undisturbed
     moments = random.Random(0)
-    for _ in range(20):
+    for _ in range(10):
         process = start()
         time.sleep(moments.uniform(0.1, 1.0) * seconds)
         process.kill()

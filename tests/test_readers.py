@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 import pickle
 import threading
 from functools import partial
@@ -135,6 +136,32 @@ def test_npy_that_would_run_code_is_refused(tmp_path):
         read_voxels(path)
 
 
+class Payload:
+    """Makes a directory where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "|O"])
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_zarr_that_would_run_code_is_refused(tmp_path, dtype, place):
+    path = tmp_path / "a.zarr"
+    keys = {"name": "v2", "separator": "."}
+    zarr.create_array(path, data=DATA, chunks=SHAPE, zarr_format=2, chunk_key_encoding=keys)
+    metadata = json.loads((path / ".zarray").read_text()) | {"dtype": dtype, "compressor": None}
+    codec = {"id": "pickle", "protocol": 5}
+    metadata[place] = [codec] if place == "filters" else codec
+    (path / ".zarray").write_text(json.dumps(metadata))
+    (path / "0.0.0").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(PicketError, match=r"a.zarr: "):
+        read_voxels(path)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("ending", ["h5", "hdf5", "hdf"])
 def test_hdf5_with_one_volume_or_one_named(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
@@ -180,7 +207,7 @@ def test_ome_zarr_level_by_level(tmp_path, version):
         header = read_header(path, choice)
         expected = DATA[::step, ::step, ::step]
         assert header.shape == expected.shape
-        assert header.voxel_size == (choice.voxel_size or (10.0 * step,) * 3)
+        assert header.voxel_size == (10.0 * step,) * 3
         assert header.origin == (1.0, 2.0, 3.0)  # x, y, z
         assert (read_voxels(path, choice) == expected).all()
     with pytest.raises(PicketError, match="level 3: has levels 0 to 2"):
@@ -192,6 +219,14 @@ def test_ome_zarr_level_by_level(tmp_path, version):
     overridden = read_header(path, Choice(level=1, voxel_size=(15.0, 15.0, 15.0)))
     assert overridden.voxel_size == (15.0, 15.0, 15.0)
     assert (read_voxels(path, Choice(dataset="1")) == DATA[::2, ::2, ::2]).all()
+    assert read_header(path, Choice(dataset="1")).voxel_size == (20.0, 20.0, 20.0)
+
+
+def test_a_scale_of_1_without_a_unit_is_no_voxel_size(tmp_path):
+    path = multiscale(tmp_path / "a.zarr", "0.4", 0.1, None)
+    for level in range(3):
+        header = read_header(path, Choice(level=level))
+        assert header.voxel_size == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -381,12 +416,13 @@ def test_a_file_url_is_a_path(tmp_path):
 
 
 def test_a_zarr_in_a_bucket(tmp_path, monkeypatch):
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
     import fsspec
-    from moto.server import ThreadedMotoServer
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
@@ -402,3 +438,89 @@ def test_a_zarr_in_a_bucket(tmp_path, monkeypatch):
         assert state_of(url, options) == state_of(url, options)
     finally:
         server.stop()
+
+
+# Damage of every format, met before anything starts.
+
+
+def damaged_tiff(path):
+    tifffile.imwrite(path, DATA, compression="zlib")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4 :: 50] = bytes(len(content[len(content) // 4 :: 50]))
+    path.write_bytes(content)
+
+
+def group_of_text(path):
+    zarr.open_group(path, mode="w", attributes={"ome": "x"})
+
+
+def array_cut_short(path):
+    multiscale(path, "0.5")
+    (path / "0/zarr.json").write_text('{"shape')
+
+
+def dataset_without_voxels(path):
+    with h5py.File(path, "w") as file:
+        file["tomogram"] = h5py.Empty("f4")
+
+
+@pytest.mark.parametrize("as_mask", [False, True])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("bad.tif", damaged_tiff),
+        ("group.zarr", group_of_text),
+        ("array.zarr", array_cut_short),
+        ("bad.h5", dataset_without_voxels),
+    ],
+)
+def test_one_that_is_damaged_does_not_stop_the_others(tmp_path, name, damage, as_mask):
+    from picket_gpu import run_s1
+
+    np.save(tmp_path / "good.npy", DATA)
+    damage(tmp_path / name)
+    bad = {"tomogram": tmp_path / name}
+    if as_mask:
+        bad = {"tomogram": tmp_path / "good.npy", "mask": tmp_path / name}
+    elif name == "bad.h5":
+        bad["dataset"] = "tomogram"
+    config = {
+        "dataset_name": "set",
+        "inputs": [bad, {"tomogram": tmp_path / "good.npy"}],
+        "feature_extraction_params": [{"mode": "intensities"}],
+        "clustering_methods": ["kmeans"],
+        "output_dir": tmp_path,
+        "device": "cpu",
+        "report": False,
+    }
+    run = run_s1(config, quiet=True)
+    assert [result.path.name for result in run] == ["segmentation_1_intensities_kmeans.h5"]
+    (failure,) = run.failures
+    assert isinstance(failure.error, PicketError)
+    assert name in failure.message
+
+
+def test_a_stack_of_volumes_is_refused_compressed_or_not(tmp_path):
+    path = tmp_path / "a.mrc"
+    with mrcfile.new(path) as mrc:
+        mrc.set_data(DATA.reshape(2, 9, 20, 22).astype(np.float32))
+    with pytest.raises(PicketError, match="4 dimensions"):
+        read_header(path)
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(PicketError, match="4 dimensions"):
+        read_header(tmp_path / "a.mrc.gz")
+
+
+def test_an_origin_that_is_no_number_is_zero(tmp_path):
+    path = tmp_path / "a.mrc"
+    with mrcfile.new(path) as mrc:
+        mrc.set_data(DATA)
+        mrc.header.origin = (np.nan, np.inf, 5.0)
+    assert read_header(path).origin == (0.0, 0.0, 5.0)
+
+
+def test_labels_of_ours_with_scores_beside_them_are_a_mask(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["segmentations/semantic_segmentation"] = np.sign(DATA).astype(np.int8)
+        file["segmentations/particle_score"] = np.ones(SHAPE, np.float16)
+    assert (read_mask(tmp_path / "a.h5", SHAPE) == (DATA > 0)).all()

@@ -7,7 +7,8 @@ import mrcfile
 import numpy as np
 import pytest
 from conftest import DATA
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, gaussian_filter
+from test_report import data_of
 
 from picket_gpu import run_s1
 from picket_gpu.labels import core
@@ -15,8 +16,16 @@ from picket_gpu.neighborhoods import fit_windows
 from picket_gpu.regions import masked_windows
 from picket_gpu.saved import read_labels
 
-PHANTOM = DATA / "phantom_a.mrc"
-SHAPE = (32, 96, 96)
+SHAPE = (32, 64, 60)
+
+
+def tomogram_in(directory):
+    """A part of the phantom, in a file."""
+    path = directory / "phantom.mrc"
+    if not path.exists():
+        directory.mkdir(exist_ok=True)
+        mrcfile.write(path, mrcfile.read(DATA / "phantom_a.mrc")[:, :64, 20:80])
+    return path
 
 
 def mask_file(path, mask):
@@ -24,17 +33,17 @@ def mask_file(path, mask):
     return path
 
 
-def ball(radius=40.0):
+def ball(radius=28.0):
     """A flat ellipsoid in the middle of the phantom."""
     z, y, x = np.ogrid[tuple(slice(n) for n in SHAPE)]
-    return ((z - 15) / 10) ** 2 + ((y - 50) / radius) ** 2 + ((x - 45) / radius) ** 2 < 1
+    return ((z - 15) / 10) ** 2 + ((y - 31) / radius) ** 2 + ((x - 30) / radius) ** 2 < 1
 
 
 def segmentations(directory, entry, **keys):
     """Results of both methods on intensities of the phantom, labels by method."""
     config = {
         "dataset_name": "set",
-        "inputs": [{"tomogram": PHANTOM} | entry],
+        "inputs": [{"tomogram": tomogram_in(directory)} | entry],
         "feature_extraction_params": [{"mode": "intensities"}],
         "output_dir": directory,
         "report": False,
@@ -102,12 +111,12 @@ def test_a_mask_of_slices_fits_as_limits_on_z_do(tmp_path):
     limits = {"lower_z-slice_limit": 5, "upper_z-slice_limit": 24}
     by_limits = segmentations(tmp_path / "b", limits)
     for method, result in by_mask.items():
-        assert (result.labels >= 0).sum() == 28 * 92 * 92
+        assert (result.labels >= 0).sum() == 28 * 60 * 56
         assert (result.labels == by_limits[method].labels).mean() >= 0.9999
 
 
 def test_what_is_outside_the_fitting_mask_does_not_matter(tmp_path):
-    grey, mask = mrcfile.read(PHANTOM), ball()
+    grey, mask = mrcfile.read(tomogram_in(tmp_path)), ball()
     changed = grey.copy()  # outside the same values elsewhere, so that scaling is the same
     changed[~mask] = np.random.default_rng(0).permutation(grey[~mask])
     mrcfile.write(tmp_path / "changed.mrc", changed)
@@ -205,10 +214,10 @@ def test_another_mask_makes_other_segmentations(tmp_path):
     first = segmentations(tmp_path, {"mask": path})
     assert not any(result.earlier for result in first.values())
     assert all(result.earlier for result in segmentations(tmp_path, {"mask": path}).values())
-    mask_file(path, ball(30))
+    mask_file(path, ball(20))
     again = segmentations(tmp_path, {"mask": path})
     assert not any(result.earlier for result in again.values())
-    assert (read_labels(again["gmm"].path, 5)[~ball(30)] == -1).all()
+    assert (read_labels(again["gmm"].path, 5)[~ball(20)] == -1).all()
 
 
 def test_the_plan_tells_of_masks(tmp_path):
@@ -221,7 +230,7 @@ def test_the_plan_tells_of_masks(tmp_path):
     config = load_config(
         {
             "dataset_name": "set",
-            "inputs": [{"tomogram": PHANTOM, "mask": path, "name": "phantom"}],
+            "inputs": [{"tomogram": tomogram_in(tmp_path), "mask": path, "name": "phantom"}],
             "output_dir": tmp_path,
         }
     )
@@ -229,15 +238,50 @@ def test_the_plan_tells_of_masks(tmp_path):
     lines = list(describe_plan(config, backend, plan_run(config, backend, False)))
     assert f"  fitted where {path} is above 0" in lines
     assert f"  labelled where {path} is above 0" in lines
-    assert any("at most 236992 windows" in line for line in lines)
+    assert any("at most 94080 windows" in line for line in lines)
+
+
+def test_separation_is_that_of_the_two_labels(tmp_path):
+    """What has no label is no cluster, whatever file labels are read from again."""
+    grey = np.random.default_rng(0).standard_normal((24, 30, 32)).astype(np.float32)
+    grey[8:16, 6:14, 8:18] += 6
+    grey[:, 20:] += 40  # outside the mask
+    mask = np.ones(grey.shape)
+    mask[:, 18:] = 0
+    mrcfile.write(tmp_path / "vol.mrc", grey)
+    config = {
+        "dataset_name": "set",
+        "inputs": [
+            {"tomogram": tmp_path / "vol.mrc", "mask": mask_file(tmp_path / "mask.mrc", mask)}
+        ],
+        "feature_extraction_params": [{"mode": "intensities"}],
+        "clustering_methods": ["kmeans"],
+        "output_dir": tmp_path,
+        "save": ["mrc"],
+        "device": "cpu",
+    }
+    page = tmp_path / "set/report.html"
+    found = []
+    for _ in range(2):  # the second from the MRC file
+        (result,) = run_s1(config, quiet=True)
+        found.append(data_of(page.read_text())["workflows"][0]["separation"])
+        page.unlink()
+    assert result.earlier
+    labels = np.where(mask > 0, result.labels, -1)
+    blurred = gaussian_filter(grey, 2.0)
+    parts = [blurred[labels == n] for n in (0, 1)]
+    pooled = sum(part.size * part.var() for part in parts) / sum(part.size for part in parts)
+    expected = abs(parts[0].mean() - parts[1].mean()) / pooled**0.5
+    assert found == pytest.approx([expected] * 2, rel=0.02)
 
 
 def test_a_mask_that_cannot_be_read_fails_its_tomogram_only(tmp_path):
     path = mask_file(tmp_path / "mask.mrc", ball())
     path.write_bytes(path.read_bytes()[:-1])
+    good = tomogram_in(tmp_path)
     config = {
         "dataset_name": "set",
-        "inputs": [{"tomogram": PHANTOM, "mask": path}, {"tomogram": PHANTOM}],
+        "inputs": [{"tomogram": good, "mask": path}, {"tomogram": good}],
         "feature_extraction_params": [{"mode": "intensities"}],
         "clustering_methods": ["kmeans"],
         "output_dir": tmp_path,
@@ -245,7 +289,7 @@ def test_a_mask_that_cannot_be_read_fails_its_tomogram_only(tmp_path):
         "report": False,
     }
     run = run_s1(config, quiet=True)
-    assert [result.tomogram for result in run] == [PHANTOM]
+    assert [result.tomogram for result in run] == [good]
     (failure,) = run.failures
     assert failure.index == 0
     assert "mask.mrc: not a whole MRC file" in failure.message

@@ -131,10 +131,13 @@ def test_separation_is_the_root_of_fishers_criterion():
     grey = np.concatenate([rng.normal(3, 2, 30_000), rng.normal(8, 1, 10_000)])
     ones = np.arange(40_000) >= 30_000
     expected = 5 / np.sqrt(0.75 * 4 + 0.25 * 1)
-    assert separation(grey, ones) == pytest.approx(expected, rel=0.02)
-    assert separation(-7 * grey + 3, ~ones) == pytest.approx(separation(grey, ones))
-    assert separation(grey, np.zeros(40_000, bool)) is None
-    assert separation(np.array([1.0, 1, 2, 2]), np.array([True, True, False, False])) is None
+    labels = ones.astype(np.int8)
+    assert separation(grey, labels) == pytest.approx(expected, rel=0.02)
+    assert separation(-7 * grey + 3, 1 - labels) == pytest.approx(separation(grey, labels))
+    with_none = np.append(labels, np.full(999, -1, np.int8))
+    assert separation(np.append(grey, np.full(999, 1e9)), with_none) == separation(grey, labels)
+    assert separation(grey, np.zeros(40_000, np.int8)) is None
+    assert separation(np.array([1.0, 1, 2, 2]), np.array([1, 1, 0, 0])) is None
 
 
 # Pages.

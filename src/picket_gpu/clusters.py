@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from picket_gpu.backend import available_threads
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 
 RETRIES = 2  # of a unit whose worker died
+ANSWER = 10  # seconds for a scheduler to answer
 PATIENCE = 3  # seconds for workers to end by themselves
 
 
@@ -40,10 +41,15 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
         "distributed.scheduler.allowed-failures": RETRIES,
         # A worker holds one unit at a time, and loses no more when it dies.
         "distributed.scheduler.worker-saturation": 1.0,
+        # Dask keeps samples of what each worker does, of an hour: megabytes more every minute.
+        "distributed.worker.profile.enabled": False,
     }
     # Dask would kill a worker that takes more than its part of the memory; `memory_budget` is ours.
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
     options |= {"dashboard_address": None, "silence_logs": "CRITICAL"}
+    # Without a dashboard the scheduler still serves its state: at a port of this machine that is
+    # free, else a second run beside this one would warn of the first one's.
+    options |= {"scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
     kind = _gpu_cluster() if gpu else distributed.LocalCluster
     with _environment_kept(), dask.config.set(settings):
         # Handed down from here: LocalCUDACluster replaces ``env`` by its own.
@@ -52,8 +58,9 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
             try:
                 cluster = kind(**options)
             except ValueError as error:
-                reason = " ".join(str(error).split())
-                raise PicketError(f"workers: {workers} cannot be started ({reason})") from None
+                raise PicketError(
+                    f"workers: {workers} cannot be started ({one_line(error)})"
+                ) from None
             client = distributed.Client(cluster)
         try:
             yield client
@@ -84,10 +91,9 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
-        client = distributed.Client(**where, timeout=10)
+        client = distributed.Client(**where, timeout=ANSWER)
     except (OSError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"scheduler: {scheduler} does not answer ({reason})") from None
+        raise PicketError(f"scheduler: {scheduler} does not answer ({one_line(error)})") from None
     with client:
         yield client
 

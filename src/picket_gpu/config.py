@@ -31,6 +31,9 @@ from picket_gpu.yaml_file import read_yaml
 FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
 
+RUN_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,200}")  # of copick
+
+
 def _named(path: Any) -> Any:
     if isinstance(path, str | Path):
         check_name(str(path))
@@ -53,7 +56,7 @@ Count: TypeAlias = Annotated[
 ]
 CopickName: TypeAlias = Annotated[
     # copick takes file names apart at underscores.
-    str, Field(strict=True, max_length=100, pattern=r"^[A-Za-z0-9.-]+$")
+    str, Field(strict=True, max_length=50, pattern=r"^[A-Za-z0-9.-]+$")
 ]
 
 
@@ -66,7 +69,7 @@ class Copick(BaseModel):
         None, description="of the project; default copick/ in the directory of the outputs"
     )
     user: CopickName = Field("picket-gpu", description="user_id of the segmentations")
-    session: Annotated[str, Field(strict=True, max_length=100)] = Field(
+    session: Annotated[str, Field(strict=True, max_length=60)] = Field(
         "{mode}-{method}", description="session_id; {mode} and {method} stand for the workflow's"
     )
     object: CopickName = Field("particle", description="name of the pickable object")
@@ -199,7 +202,7 @@ class S1Config(BaseModel):
         if "copick" in self.save:
             names = [entry.run_name for entry in self.inputs]
             for place, name in enumerate(names):
-                if not re.fullmatch("[A-Za-z0-9._-]+", name) or name in (".", ".."):
+                if not RUN_NAME.fullmatch(name):
                     raise ValueError(
                         f"inputs[{place}].name: {name!r} cannot be a copick run; give a name of "
                         f"letters, digits, dots, hyphens and underscores"

@@ -16,16 +16,18 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
         size = " x ".join(f"{a:g}" for a in header.voxel_size)
         yield f"[{plan.index + 1}/{run.total}] {header.path}"
         yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
-        at_most = ""
-        for use, mask in (("fitted", entry.fitting_mask), ("labelled", entry.output_mask)):
-            if mask is not None:
-                yield f"  {use} where {mask} is above 0"
-        if entry.fitting_mask is not None:
-            at_most = "at most "
+        at_most = "at most " if entry.fitting_mask is not None else ""
         yield (
             f"  fitted on z-slices {windows.lower} to {windows.upper}, {at_most}{windows.count} "
             f"windows"
         )
+        for use, mask in (("fitted", entry.fitting_mask), ("labelled", entry.output_mask)):
+            if mask is not None:
+                yield f"  {use} where {mask} is above 0"
+        if entry.limits_prediction:
+            first = entry.prediction_lower_z_slice_limit or 0
+            last = entry.prediction_upper_z_slice_limit
+            yield f"  labelled on z-slices {first} to {z if last is None else last}"
         for mode in config.feature_extraction_params:
             features = mode.num_features(windows.side)
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"

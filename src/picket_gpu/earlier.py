@@ -7,6 +7,7 @@ from pathlib import Path
 from picket_gpu.clustering import Method
 from picket_gpu.errors import PicketError
 from picket_gpu.filenames import TomogramFiles
+from picket_gpu.saved import read_attributes
 from picket_gpu.stamp import Stamp, read_stamp
 from picket_gpu.writers.whole import remove
 
@@ -24,15 +25,18 @@ class Earlier:
     otherwise: bool
 
 
-def find_earlier(files: TomogramFiles, wanted: Mapping[tuple[str, Method], str]) -> Earlier:
+def find_earlier(
+    files: TomogramFiles, wanted: Mapping[tuple[str, Method], str], source: tuple[str, str]
+) -> Earlier:
     """What earlier runs have left of one unit.
 
     Args:
         files: of the tomogram.
         wanted: fingerprints by feature mode and method.
+        source: name of the data set and path of the tomogram.
 
     Raises:
-        PicketError: a file is there that S1 did not make.
+        PicketError: a file is there that S1 did not make, or of another tomogram.
         OSError: a file is in use.
     """
     found: dict[tuple[str, Method], Stamp] = {}
@@ -40,10 +44,23 @@ def find_earlier(files: TomogramFiles, wanted: Mapping[tuple[str, Method], str])
     for (mode, method), fingerprint in wanted.items():
         paths = files.of(mode, method).values()
         stamps = [stamp for path in paths if (stamp := _stamp(path)) is not None]
+        if files.copick and any(stamp.fingerprint != fingerprint for stamp in stamps):
+            _check_source(files.copick.path(mode, method), source)
         otherwise = otherwise or any(stamp.fingerprint != fingerprint for stamp in stamps)
         if [stamp.fingerprint for stamp in stamps] == [fingerprint] * len(paths):
             found[mode, method] = stamps[0]
     return Earlier(found, otherwise)
+
+
+def _check_source(path: Path, source: tuple[str, str]) -> None:
+    """Whether a file of a copick project, which several data sets may share, is of this one."""
+    if read_stamp(path) is not None:
+        told = read_attributes(path)
+        if (told["dataset_name"], told["tomogram_path"]) != source:
+            raise PicketError(
+                f"{path}: is of {told['tomogram_path']} in {told['dataset_name']}; give each "
+                f"tomogram a name of its own, or use --overwrite"
+            )
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -12,6 +12,11 @@ from picket_gpu.location import Location
 LONGEST = 400  # characters of a value or key in a message
 
 
+def one_line(error: Exception) -> str:
+    """The words of another library's error, or its name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class PicketError(Exception):
     """A fault in the input, in one line: what is wrong, and what would be right.
 
@@ -19,10 +24,10 @@ class PicketError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(printable(message))
 
 
-def one_line(text: str) -> str:
+def printable(text: str) -> str:
     """Text with escapes for line breaks, and for what would steer a terminal."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
@@ -49,9 +54,9 @@ class Failure:
     @property
     def message(self) -> str:
         """Why, in one line that names the file."""
-        text, where = str(self.error), one_line(str(self.tomogram))
+        text, where = str(self.error), printable(str(self.tomogram))
         if not isinstance(self.error, PicketError):
-            text = one_line(f"{type(self.error).__name__}: {' '.join(text.split())}")
+            text = printable(f"{type(self.error).__name__}: {' '.join(text.split())}")
         return text if where in text else f"{where}: {text}"
 
 

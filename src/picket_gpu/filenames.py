@@ -54,7 +54,7 @@ class TomogramFiles:
         directory: of all but copick's.
         index: the tomogram's place in ``inputs``, from 0.
         kinds: of files for each workflow, those of `ENDINGS`, and copick.
-        copick: names for that.
+        copick: names for that, where it could be saved.
     """
 
     directory: Path
@@ -65,13 +65,21 @@ class TomogramFiles:
     def of(self, mode: str, method: str) -> dict[str, Path]:
         """Files of one workflow, by their kind."""
         files = {kind: self._path(kind, mode, method) for kind in self.kinds if kind in ENDINGS}
-        if self.copick:
+        if self.copick and "copick" in self.kinds:
             files["copick"] = self.copick.path(mode, method)
         return files
 
     def others(self, mode: str, method: str) -> Iterable[Path]:
         """Where a workflow has files of kinds that are not wanted, if it has."""
-        return [self._path(kind, mode, method) for kind in ENDINGS if kind not in self.kinds]
+        paths = [self._path(kind, mode, method) for kind in ENDINGS if kind not in self.kinds]
+        if self.copick and "copick" not in self.kinds:
+            paths.append(self.copick.path(mode, method))
+        return paths
+
+    @property
+    def directories(self) -> list[Path]:
+        """Where files are."""
+        return [self.directory, self.copick.directory] if self.copick else [self.directory]
 
     def _path(self, kind: str, mode: str, method: str) -> Path:
         return self.directory / f"segmentation_{self.index}_{mode}_{method}{ENDINGS[kind]}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from picket_gpu.backend import MIB, Backend, KMeansEngine, Precision
 from picket_gpu.cuda import OPTIONS, SOURCE, CudaOperations
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.operations import Array
 
 _SHARE = 0.8  # of the free memory, unless the user says
@@ -51,8 +51,7 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
         OSError,
         RuntimeError,
     ) as error:
-        reason = " ".join(str(error).split())
-        return f"CuPy {cupy.__version__} finds no usable CUDA device: {reason}"
+        return f"CuPy {cupy.__version__} finds no usable CUDA device: {one_line(error)}"
     return GPUBackend(cupy, cupyx, number, kmeans_engine)
 
 
@@ -79,13 +78,12 @@ class GPUBackend(Backend):
                 self._use_cuml()
                 engine = "k-means by cuML where it fits"
             except Exception as error:  # a package that does not fit can fail in any way
-                reason = " ".join(str(error).split())
                 if kmeans_engine == "cuml":
                     raise PicketError(
-                        f"kmeans_engine: cuml cannot be imported ({reason}); install it, or use "
-                        f"native"
+                        f"kmeans_engine: cuml cannot be imported ({one_line(error)}); install it, "
+                        f"or use native"
                     ) from None
-                engine += f"; cuML: {reason}"
+                engine += f"; cuML: {one_line(error)}"
         self.operations = CudaOperations(cupy, self.ndimage, self._module)
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
 

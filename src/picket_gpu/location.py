@@ -29,10 +29,15 @@ def as_location(told: Any) -> Location:
     check_name(str(told))
     if isinstance(told, Path | Url):
         return told
-    parts = urlsplit(told) if "://" in told else None
-    if parts is None:
+    if "://" not in told:
         return Path(told)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else Url(told)
+    if told.startswith("file://"):
+        if not told.startswith("file:///"):
+            raise ValueError("must have an absolute path after file://")
+        return Path(unquote(told.removeprefix("file://")))
+    if urlsplit(told).password is not None:
+        raise ValueError("must not hold a password, for files name the URL; use storage_options")
+    return Url(told)
 
 
 def check_name(text: str) -> None:

@@ -171,7 +171,9 @@ class ChosenWindows(WindowSet):
     def tiles(self, size: int, step: int) -> Iterator[Tile]:
         edges = np.array(_edges(self.lower, self.lower + self.grid[0], step))
         numbers = (edges - self.lower) * (self.grid[1] * self.grid[2])
-        yield from _runs(np.searchsorted(self.index, numbers).tolist(), size)
+        # Of another type, searchsorted would copy the index.
+        places = np.searchsorted(self.index, numbers.astype(self.index.dtype))
+        yield from _runs(places.tolist(), size)
 
     def _numbers(self, places: np.ndarray) -> np.ndarray:
         numbers: np.ndarray = self.index[places].astype(np.int64)

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from picket_gpu.backend import Backend
 from picket_gpu.clustering import Method
-from picket_gpu.config import S1Config
+from picket_gpu.config import RUN_NAME, S1Config
 from picket_gpu.earlier import find_earlier
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.features import FeatureMode
@@ -70,9 +71,7 @@ class RunPlan:
     @property
     def directories(self) -> set[Path]:
         """Of the outputs."""
-        projects = (plan.files.copick for plan in self.tomograms if plan.files.copick)
-        own = {plan.files.directory for plan in self.tomograms}
-        return own | {project.directory for project in projects}
+        return {directory for plan in self.tomograms for directory in plan.files.directories}
 
     @property
     def units(self) -> int:
@@ -150,10 +149,11 @@ def _plan_tomogram(
         config.seed,
         name=str(entry.tomogram),
     )
-    check_prediction(entry, header.shape[0])
+    check_prediction(entry, header.shape[0], config.neighborhood_size)
     if backend:
         memory_for(config, backend, index, windows)
     files = _files(config, index, header)
+    source = (config.dataset_name, str(entry.tomogram))
     prints = fingerprints(config, index)
     pending: list[FeatureMode] = []
     earlier: dict[tuple[str, Method], Stamp] = {}
@@ -161,7 +161,7 @@ def _plan_tomogram(
     for mode in config.feature_extraction_params:
         if not overwrite:
             wanted = {key: told for key, told in prints.items() if key[0] == mode.mode}
-            found = find_earlier(files, wanted)
+            found = find_earlier(files, wanted, source)
             if found.stamps.keys() == wanted.keys():
                 earlier |= found.stamps
                 continue
@@ -180,14 +180,15 @@ def _files(config: S1Config, index: int, header: TomogramHeader) -> TomogramFile
     kinds: list[str] = list(config.save)
     if config.scores:
         kinds += [score for kind, score in SCORES.items() if kind in kinds]
+    entry, sizes = config.inputs[index], header.voxel_size
+    isotropic = min(sizes) > 0 and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)
+    if "copick" in kinds and not isotropic:
+        raise PicketError(
+            f"{entry.tomogram}: copick needs one voxel size of all axes (got {sizes}, z y x); set "
+            f"voxel_size"
+        )
     copick = None
-    if "copick" in kinds:
-        entry, sizes = config.inputs[index], header.voxel_size
-        if min(sizes) <= 0 or max(sizes) - min(sizes) > ISOTROPIC * max(sizes):
-            raise PicketError(
-                f"{entry.tomogram}: copick needs one voxel size of all axes (got {sizes}, z y x); "
-                f"set voxel_size"
-            )
+    if isotropic and RUN_NAME.fullmatch(entry.run_name):
         names = config.copick
         copick = CopickNames(
             project=names.directory or config.directory / "copick",
@@ -219,8 +220,9 @@ def memory_for(config: S1Config, backend: Backend, index: int, windows: WindowSe
 def _check_packages(config: S1Config) -> None:
     """Whether what the outputs need is installed."""
     for kind in ("zarr", "copick"):
-        if kind in config.save and not find_spec("zarr"):
-            raise PicketError(f"save: {kind} needs Zarr; install picket-gpu[zarr]")
+        # Version 2 has other functions.
+        if kind in config.save and not (find_spec("zarr") and int(version("zarr")[0]) >= 3):
+            raise PicketError(f"save: {kind} needs Zarr 3; install picket-gpu[zarr]")
 
 
 def _check_directory(directory: Path) -> None:

@@ -113,7 +113,9 @@ def _blurred(
         last = min(first + plan.blur_planes, depth)
         begin, end = max(first - radius, 0), min(last + radius, depth)
         # float32 first: ndimage blurs in the type of its input, which would quantise integers.
-        block = backend.upload(voxels[begin:end]).astype("float32", copy=False)
+        # Values beyond float32 become infinite, and are told of as such.
+        with np.errstate(over="ignore"):
+            block = backend.upload(voxels[begin:end]).astype("float32", copy=False)
         if sigma > 0:
             block = backend.ndimage.gaussian_filter(block, sigma, mode="reflect", truncate=TRUNCATE)
         elif last - first == depth:

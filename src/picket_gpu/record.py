@@ -17,7 +17,8 @@ from picket_gpu.errors import Failure, PicketError
 from picket_gpu.writers.whole import whole_file
 
 PACKAGES = re.compile(
-    r"(picket-gpu|numpy|scipy|h5py|mrcfile|distributed|dask-cuda)|(cupy|cuml|rmm)(-cuda?\d.*)?"
+    r"picket-gpu|numpy|scipy|h5py|mrcfile|zarr|fsspec|s3fs|tifffile|distributed|dask-cuda"
+    r"|(cupy|cuml|rmm)(-cuda?\d.*)?"
 )
 COMMIT = "PICKET_GPU_COMMIT"
 
@@ -34,7 +35,7 @@ class SegmentationRecord(_Record):
 
     method: str = Field(description="clustering method")
     fingerprint: str = Field(description="of all that its labels depend on")
-    files: list[str] = Field(description="names of its files, in the directory of this record")
+    files: list[str] = Field(description="its files, relative to the directory of this record")
     share: float = Field(description="of the labelled voxels, how many have label 1")
     iterations: int = Field(description="of the clustering method")
     converged: bool = Field(description="whether it met its stopping rule")

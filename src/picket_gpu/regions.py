@@ -6,6 +6,7 @@ import numpy as np
 
 from picket_gpu.errors import PicketError
 from picket_gpu.inputs import TomogramInput
+from picket_gpu.labels import core
 from picket_gpu.neighborhoods import ChosenWindows, WindowSet
 from picket_gpu.operations import Shape
 from picket_gpu.tomogram import read_mask
@@ -48,11 +49,15 @@ def masked_windows(windows: WindowSet, mask: np.ndarray, name: str = "volume") -
     return chosen if windows.cap is None else chosen.sample(windows.cap)
 
 
-def wanted_voxels(entry: TomogramInput, shape: Shape) -> np.ndarray | None:
+def wanted_voxels(entry: TomogramInput, shape: Shape, side: int) -> np.ndarray | None:
     """Which voxels are to get labels, bool, (z, y, x) or (z, 1, 1); None for all.
 
+    Args:
+        shape: of the tomogram.
+        side: window side in voxels.
+
     Raises:
-        PicketError: the mask cannot be read, or nothing is left.
+        PicketError: the mask cannot be read, or no voxel with a window is left.
     """
     if entry.output_mask is None and not entry.limits_prediction:
         return None
@@ -62,21 +67,30 @@ def wanted_voxels(entry: TomogramInput, shape: Shape) -> np.ndarray | None:
         return slices
     mask = read_mask(entry.output_mask, shape, entry.storage_options)
     mask &= slices
-    if not mask.any():
-        raise PicketError(f"{entry.output_mask}: no voxel of the mask is to be labelled")
+    if not core(mask, side).any():
+        raise PicketError(
+            f"{entry.output_mask}: no voxel of the mask is to be labelled; the outermost "
+            f"{side // 2} never are"
+        )
     return mask
 
 
-def check_prediction(entry: TomogramInput, depth: int) -> None:
-    """Whether the z-slices to label are some of the volume's.
+def check_prediction(entry: TomogramInput, depth: int, side: int) -> None:
+    """Whether the z-slices to label are some of those that can be.
 
     Raises:
         PicketError: they are not.
     """
-    for key in ("prediction_lower", "prediction_upper"):
-        bound = getattr(entry, f"{key}_z_slice_limit")
+    lower, upper = entry.prediction_lower_z_slice_limit, entry.prediction_upper_z_slice_limit
+    for key, bound in (("lower", lower), ("upper", upper)):
         if bound is not None and bound > depth:
             raise PicketError(
-                f"{entry.tomogram}: {key}_z-slice_limit {bound} is outside the volume; use 0 to "
-                f"{depth}"
+                f"{entry.tomogram}: prediction_{key}_z-slice_limit {bound} is outside the volume; "
+                f"use 0 to {depth}"
             )
+    first, last, half = lower or 0, depth if upper is None else upper, side // 2
+    if max(first, half) >= min(last, depth - half):
+        raise PicketError(
+            f"{entry.tomogram}: no z-slice from prediction_lower_z-slice_limit {first} to "
+            f"prediction_upper_z-slice_limit {last} can be labelled; use {half} to {depth - half}"
+        )

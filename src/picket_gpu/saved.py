@@ -8,6 +8,7 @@ import h5py
 import mrcfile
 import numpy as np
 
+from picket_gpu.errors import PicketError
 from picket_gpu.labels import FOREGROUND, UNLABELLED, core
 from picket_gpu.stamp import GROUP
 from picket_gpu.writers.hdf5 import DATASET, SCORES
@@ -76,6 +77,8 @@ def _plain(value: Any) -> Any:
 
 def _finest(path: Path) -> np.ndarray:
     """The finest level of an OME-Zarr."""
-    import zarr
-
+    try:
+        import zarr
+    except ImportError:
+        raise PicketError(f"{path}: needs Zarr; install picket-gpu[zarr]") from None
     return np.asarray(zarr.open_group(str(path), mode="r")["0"])

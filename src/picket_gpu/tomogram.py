@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.location import Location
 from picket_gpu.operations import Shape
 from picket_gpu.readers import open_source
@@ -52,10 +52,10 @@ def read_header(path: Location, choice: Choice | None = None) -> TomogramHeader:
     source = _open(path, choice)
     z, y, x = source.shape
     # A volume at a URL is not fetched twice; that it is constant will show.
-    if isinstance(path, Path) and (value := _only_value(source)) is not None:
+    if isinstance(path, Path) and (value := _only_value(path, source)) is not None:
         raise PicketError(f"{path}: every voxel has the value {value}; is it the right file?")
     size = source.voxel_size
-    if choice is not None and choice.voxel_size is not None:
+    if choice is not None and choice.voxel_size is not None and not source.fixed_size:
         size = choice.voxel_size
     return TomogramHeader(path, (z, y, x), size, source.origin, source.nstart)
 
@@ -132,7 +132,8 @@ def read_ahead(path: Location) -> None:
 
 
 def _open(path: Location, choice: Choice | None) -> Source:
-    source = open_source(path, choice)
+    with _in_one_line(path):
+        source = open_source(path, choice)
     if len(source.shape) != 3:
         raise PicketError(f"{path}: has {len(source.shape)} dimensions; a tomogram has 3 (z, y, x)")
     if source.dtype.kind not in "biuf" or min(source.shape) < 1:
@@ -147,13 +148,28 @@ def _planes(path: Location, source: Source) -> Iterator[tuple[slice, np.ndarray]
     Raises:
         PicketError: they cannot be read, or are not as many as was told.
     """
-    first = 0
-    for block in source.blocks():
+    first, blocks = 0, source.blocks()
+    while True:
+        with _in_one_line(path):
+            block = next(blocks, None)
+        if block is None:
+            break
         if first + len(block) <= source.shape[0] and block.shape[1:] == source.shape[1:]:
             yield slice(first, first + len(block)), block
         first += len(block)
     if first != source.shape[0]:
         raise PicketError(f"{path}: holds {first} z-slices, not {source.shape[0]} as it says")
+
+
+@contextmanager
+def _in_one_line(path: Location) -> Iterator[None]:
+    """Whatever a format's library or a URL's protocol raises, as an error that names the volume."""
+    try:
+        yield
+    except (PicketError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise PicketError(f"{path}: cannot be read ({one_line(error)})") from error
 
 
 def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
@@ -167,10 +183,10 @@ def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
         )
 
 
-def _only_value(source: Source) -> float | None:
+def _only_value(path: Location, source: Source) -> float | None:
     """The value of all voxels, if it is one; reads only as far as the first that differs."""
     value = None
-    for block in source.blocks():
+    for _, block in _planes(path, source):
         for section in block:
             value = section[0, 0] if value is None else value
             if not bool((section == value).all()):

@@ -122,7 +122,7 @@ def prepare_unit(
     entry, path, shape = config.inputs[plan.index], plan.header.path, plan.header.shape
     reporter.status(f"{entry.label}: reading, blurring")
     started = time.perf_counter()
-    windows, wanted = plan.windows, wanted_voxels(entry, shape)
+    windows, wanted = plan.windows, wanted_voxels(entry, shape, config.neighborhood_size)
     if entry.fitting_mask is not None:
         mask = read_mask(entry.fitting_mask, shape, entry.storage_options)
         windows = masked_windows(windows, mask, str(path))

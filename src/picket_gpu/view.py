@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.__main__ import exit_code
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.location import Location, as_location
 from picket_gpu.readers.source import Choice
 from picket_gpu.saved import read_attributes, read_foreground, read_scores
@@ -90,8 +90,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         told = read_attributes(path)
         labels = read_foreground(path).view(np.uint8)
     except (OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a segmentation of S1 ({reason})") from None
+        raise PicketError(f"{path}: is not a segmentation of S1 ({one_line(error)})") from None
     if tomogram is None and "tomogram_path" not in told:
         raise PicketError(f"{path}: does not name its tomogram; name it by --tomogram")
     where = tomogram or as_location(told["tomogram_path"])
@@ -101,7 +100,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         raise PicketError(
             f"{where}: has {header.shape} voxels (z, y, x), the segmentation {labels.shape}"
         )
-    sizes = tuple(told.get("voxel_size", header.voxel_size))
+    own = read_header(path).voxel_size if path.suffix == ".mrc" else header.voxel_size
+    sizes = tuple(told.get("voxel_size", own))
     known = all(length > 0 for length in sizes)
     place: dict[str, Any] = {
         "scale": sizes if known else (1, 1, 1),

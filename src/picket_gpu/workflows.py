@@ -20,7 +20,9 @@ from picket_gpu.streams import Coordinates, RawFeatures
 from picket_gpu.whitening import Whitening, covariance_of, whiten
 
 MOST_HALVINGS = 8  # of tiles, where memory runs out
-ALIKE = 1e-13  # total variance of windows that differ by float32 rounding only
+# Total variance of windows that differ by float32 rounding only, beside the mean square of their
+# features, or beside the squared range of the voxels where those are near 0.
+ALIKE = 1e-13
 
 Result = TypeVar("Result")
 
@@ -233,7 +235,8 @@ def _scale(
 ) -> tuple[np.ndarray, Whitening]:
     """Matrix from raw to reported features, and their whitening, from the raw moments."""
     covariance = covariance_of(total)
-    if not np.trace(covariance) > ALIKE:
+    mean_square = np.trace(total[:-1, :-1]) / total[-1, -1]
+    if not np.trace(covariance) > ALIKE * max(mean_square, 1):
         raise PicketError(
             f"{name}: the windows used for fitting are all alike; widen the z-slice limits"
         )

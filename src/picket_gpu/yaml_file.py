@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 
 LARGEST = 2**22  # bytes of a file
 MOST_REPEATED = 100_000  # values that aliases may stand for
@@ -159,5 +159,5 @@ class _Loader(yaml.SafeLoader):
 
 def _reason(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
+        return one_line(error)
     return f"line {error.problem_mark.line + 1}: {error.problem}"

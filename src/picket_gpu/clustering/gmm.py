@@ -15,9 +15,10 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.labels import Decision
 from picket_gpu.operations import Array, Scratch
 from picket_gpu.streams import Coordinates, whitened
-from picket_gpu.whitening import Whitening
+from picket_gpu.whitening import NEGLIGIBLE, RIDGE, Whitening
 
 MAX_ITERATIONS = 100
+ROUNDING = 1e-6  # share of a float32 sum that says nothing
 TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
 
 
@@ -149,16 +150,26 @@ def _maximise(part: np.ndarray, whitening: Whitening) -> tuple[np.ndarray, float
     """
     total = whitening.total
     one, zero = part, total - part
-    tiny = np.finfo(np.float64).tiny
-    ratio = np.log(np.maximum(np.diag(one), tiny)) - np.log(np.maximum(np.diag(zero), tiny))
-    # Rounding of the summed one spoils the other most where it is largest beside it.
-    if ratio.max() > -ratio.min():
+    if _exceeds(one, total):
         one, zero = zero, one
     precision1, constant1 = _component(one, total[-1, -1], whitening.ridge)
     precision0, constant0 = _component(zero, total[-1, -1], whitening.ridge)
     log_odds = 0.5 * (precision0 - precision1)
     log_odds[-1, -1] += constant1 - constant0
     return log_odds, constant0 - 0.5 * float((precision0 * total).sum()) / float(total[-1, -1])
+
+
+def _exceeds(one: np.ndarray, total: np.ndarray) -> bool:
+    """Whether rounding of the summed component spoils the other more than the other's would it.
+
+    It does most in the direction where a component is largest beside the other. Only directions
+    that matter beside the ridge are asked, and it must be larger by more than rounding is: else the
+    two would be exchanged in every iteration, and EM never settle.
+    """
+    whole = np.diag(total)
+    matters = whole > NEGLIGIBLE / RIDGE * whole[-1]
+    share = np.diag(one)[matters] / whole[matters]
+    return bool(share.max() + share.min() > 1 + ROUNDING)
 
 
 def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np.ndarray, float]:

@@ -126,10 +126,12 @@ def fit_kmeans(
         width = float(xp.quantile(xp.abs(_margin(backend, few, model)), share))
         ones, band = _pass(features, model, width, few.shape[1])
         if not 1 <= ones[-1] <= total[-1] - 1:
-            return model  # a cluster emptied
+            break  # a cluster emptied
         settled = ones - _sum_over(backend, band, _margin(backend, band, model) > 0)
         before = model.iterations
         model, changed = _lloyd(backend, band, model, settled, total, tolerance)
+        if model.iterations == before:
+            break  # a cluster emptied
         reporter.status(f"k-means iteration {model.iterations}, {changed} labels changed")
         if model.iterations == before + 1 and model.converged:
             return model  # a fixed point already when all windows were asked

@@ -6,8 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
+
+OURS = "segmentations/semantic_segmentation"  # which may have scores beside it
 
 
 def open_hdf5(path: Path, choice: Choice) -> Source:
@@ -20,26 +22,26 @@ def open_hdf5(path: Path, choice: Choice) -> Source:
         with h5py.File(path) as file:
             name = choice.dataset or _only_volume(path, file)
             dataset = file.get(name)
-            if not isinstance(dataset, h5py.Dataset):
+            if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
                 raise PicketError(f"{path}: has no dataset {name}; it has {_listed(file)}")
             shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
     except OSError as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not an HDF5 file ({reason})") from None
+        raise PicketError(f"{path}: is not an HDF5 file ({one_line(error)})") from None
 
     def blocks() -> Iterator[np.ndarray]:
         try:
             with h5py.File(path) as file:
                 yield from planes_of(file[name], chunks[0] if chunks else PLANES)
         except OSError as error:
-            reason = " ".join(str(error).split())
-            raise PicketError(f"{path}: is not a whole HDF5 file ({reason})") from None
+            raise PicketError(f"{path}: is not a whole HDF5 file ({one_line(error)})") from None
 
     return Source(shape, dtype, blocks)
 
 
 def _only_volume(path: Path, file: h5py.File) -> str:
     volumes = _volumes(file)
+    if OURS in volumes:
+        return OURS
     if len(volumes) != 1:
         raise PicketError(
             f"{path}: holds {len(volumes)} datasets of 3 dimensions ({_listed(file)}); name one by "

@@ -13,7 +13,7 @@ import numpy as np
 from mrcfile import utils
 from mrcfile.dtypes import HEADER_DTYPE
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import PLANES, Choice, Source, planes_of
 
 HEADER = 1024  # bytes
@@ -55,9 +55,13 @@ def open_mrc(path: Path, choice: Choice) -> Source:
         dtype=dtype,
         blocks=blocks,
         voxel_size=(z, y, x),
-        origin=(float(header.origin.x), float(header.origin.y), float(header.origin.z)),
+        origin=(_finite(header.origin.x), _finite(header.origin.y), _finite(header.origin.z)),
         nstart=(int(header.nxstart), int(header.nystart), int(header.nzstart)),
     )
+
+
+def _finite(value: Any) -> float:
+    return float(value) if np.isfinite(value) else 0.0
 
 
 def _header(path: Path, opened: Callable[[Path, str], Any]) -> np.recarray:
@@ -75,8 +79,9 @@ def _header(path: Path, opened: Callable[[Path, str], Any]) -> np.recarray:
             raise ValueError("its header has no MAP in bytes 208 to 210")
         order = utils.byte_order_from_machine_stamp(header.machst)
     except (ValueError, OSError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not an MRC file ({reason}); name a tomogram") from None
+        raise PicketError(
+            f"{path}: is not an MRC file ({one_line(error)}); name a tomogram"
+        ) from None
     header = header.view(HEADER_DTYPE.newbyteorder(order)).view(np.recarray)
     mode = int(header.mode)
     if mode not in _VOXEL_TYPES:
@@ -125,8 +130,9 @@ def _decompressed(
                 yield block
             file.read(1)  # at the end of the stream, its checksum is compared
     except (ValueError, OSError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: not a whole MRC file ({reason}); copy it again") from None
+        raise PicketError(
+            f"{path}: not a whole MRC file ({one_line(error)}); copy it again"
+        ) from None
 
 
 def _filled(block: np.ndarray, file: Any) -> bool:

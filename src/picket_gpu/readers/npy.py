@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import Choice, Source, planes_of
 
 
@@ -19,6 +19,7 @@ def open_npy(path: Path, choice: Choice) -> Source:
         with np.errstate(over="ignore"):  # of a shape that no file has, which is told of as such
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # of NumPy, or of Python's parser, which reads the header
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a whole .npy file ({reason}); copy it again") from None
+        raise PicketError(
+            f"{path}: is not a whole .npy file ({one_line(error)}); copy it again"
+        ) from None
     return Source(array.shape, array.dtype, partial(planes_of, array))

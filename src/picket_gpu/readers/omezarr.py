@@ -3,14 +3,14 @@
 The layout is that of https://ngff.openmicroscopy.org/0.4 and 0.5.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.location import Location, Url
 from picket_gpu.readers.source import Choice, Source, planes_of
 
@@ -37,17 +37,23 @@ def open_zarr(where: Location, choice: Choice) -> Source:
     node = _node(where, choice)
     if not hasattr(node, "members"):
         return _source(where, node)
-    attributes = dict(node.attrs)
-    images = attributes.get("ome", attributes).get("multiscales")
-    if choice.dataset is not None or not images:
-        return _source(where, _array(where, node, choice.dataset))
     try:
-        levels = _levels(images[0])
+        attributes = dict(node.attrs)
+        images = attributes.get("ome", attributes).get("multiscales")
+        levels = _levels(images[0]) if images else []
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise PicketError(f"{where}: its multiscales cannot be understood ({error!r})") from None
-    level = _choose(where, node, levels, choice)
-    source = _source(where, _array(where, node, level.path))
-    return Source(source.shape, source.dtype, source.blocks, level.voxel_size, level.origin)
+    named = [level for level in levels if level.path == choice.dataset]
+    if not named and (choice.dataset is not None or not levels):
+        return _source(where, _array(where, node, choice.dataset))
+    level = named[0] if named else _choose(where, node, levels, choice)
+    return replace(
+        _source(where, _array(where, node, level.path)),
+        voxel_size=level.voxel_size,
+        origin=level.origin,
+        # Else the voxel size has chosen the level, and the level knows better.
+        fixed_size=not named and choice.level is None,
+    )
 
 
 def _node(where: Location, choice: Choice) -> Any:
@@ -59,14 +65,12 @@ def _node(where: Location, choice: Choice) -> Any:
     try:
         return zarr.open(store=str(where), mode="r", storage_options=options)
     except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{where}: {reason}; install picket-gpu[remote]") from None
+        raise PicketError(f"{where}: {one_line(error)}; install picket-gpu[remote]") from None
     except Exception as error:  # of any protocol, with whatever it raises
         if isinstance(where, Url):
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise PicketError(f"{where}: no Zarr can be read there ({reason})") from None
+            raise PicketError(f"{where}: no Zarr can be read there ({one_line(error)})") from None
         raise PicketError(
-            f"{where}: is a directory and no Zarr; tomogram must name a volume"
+            f"{where}: is a directory and no Zarr ({one_line(error)}); tomogram must name a volume"
         ) from None
 
 
@@ -77,6 +81,8 @@ def _array(where: Location, group: Any, name: str | None) -> Any:
             array = group[name]
         except KeyError:
             array = None
+        except Exception as error:  # of any protocol, with whatever it raises
+            raise PicketError(f"{where}: {name} cannot be read ({one_line(error)})") from None
         if array is None or hasattr(array, "members"):
             raise PicketError(f"{where}: has no array {name}")
         return array
@@ -98,15 +104,7 @@ def _source(where: Location, array: Any) -> Source:
         )
     view = _Last3(array) if extra > 0 else array
     chunk = array.chunks[-3] if array.ndim >= 3 else 1
-    return Source(view.shape, np.dtype(array.dtype), partial(_blocks, where, view, chunk))
-
-
-def _blocks(where: Location, view: Any, planes: int) -> Iterator[np.ndarray]:
-    try:
-        yield from planes_of(view, planes)
-    except Exception as error:  # of any codec or protocol, with whatever it raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise PicketError(f"{where}: cannot be read ({reason})") from None
+    return Source(view.shape, np.dtype(array.dtype), partial(planes_of, view, chunk))
 
 
 class _Last3:
@@ -114,7 +112,7 @@ class _Last3:
 
     def __init__(self, array: Any) -> None:
         self._array = array
-        self.shape = array.shape[-3:]
+        self.shape, self.dtype = array.shape[-3:], array.dtype
 
     def __getitem__(self, planes: slice) -> np.ndarray:
         first = (0,) * (self._array.ndim - 3)
@@ -124,6 +122,7 @@ class _Last3:
 def _levels(image: Mapping[str, Any]) -> list[_Level]:
     axes = image["axes"]
     factors = [_ANGSTROM.get(axis.get("unit", "angstrom"), 0.0) for axis in axes[-3:]]
+    units = [axis["unit"] for axis in axes[-3:] if "unit" in axis]
     if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
         raise ValueError(f"axes {[axis['name'] for axis in axes]} do not end in z, y, x")
     levels = []
@@ -143,6 +142,8 @@ def _levels(image: Mapping[str, Any]) -> list[_Level]:
         levels.append(_Level(dataset["path"], (z, y, x), (at_x, at_y, at_z)))
     if not levels:
         raise ValueError("no datasets")
+    if not units and levels[0].voxel_size == (1.0, 1.0, 1.0):  # of voxels, not of angstrom
+        return [replace(level, voxel_size=(0.0, 0.0, 0.0)) for level in levels]
     return levels
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from picket_gpu.operations import Shape
 
 PLANES = 16  # read at a time where the format does not say
+MOST_BYTES = 2**28  # read at a time
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Source:
         voxel_size: angstrom, (z, y, x); 0.0 where the file does not say.
         origin: angstrom, (x, y, z).
         nstart: first column, row, section of the file, (x, y, z), as MRC has it.
+        fixed_size: whether ``voxel_size`` holds against one that the user names.
     """
 
     shape: tuple[int, ...]
@@ -49,9 +52,12 @@ class Source:
     voxel_size: tuple[float, float, float] = (0.0, 0.0, 0.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     nstart: tuple[int, int, int] = (0, 0, 0)
+    fixed_size: bool = False
 
 
 def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
-    """``step`` planes at a time of anything that is sliced like an array."""
+    """``step`` planes at a time of what is sliced like an array, fewer where they are large."""
+    plane = max(1, prod(array.shape[1:]) * np.dtype(array.dtype).itemsize)
+    step = max(1, min(step, MOST_BYTES // plane))
     for first in range(0, array.shape[0], step):
         yield np.asarray(array[first : first + step])

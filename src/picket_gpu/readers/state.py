@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from picket_gpu.errors import one_line
 from picket_gpu.location import Location, Url
 
+_CHANGES = ("size", "ETag", "LastModified", "mtime", "etag", "updated")
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
 
 def state_of(where: Location, storage_options: Mapping[str, Any]) -> dict[str, Any]:
     """Size and time of change of a file, or of all files below a directory. Of a URL a digest of
-    its metadata: voxels at a URL are taken not to change while these do not.
+    its metadata, and of when they changed where the server tells: voxels at a URL are taken not to
+    change while these do not.
 
     Raises:
         OSError: there is nothing there, or nobody may ask.
@@ -33,21 +36,22 @@ def state_of(where: Location, storage_options: Mapping[str, Any]) -> dict[str, A
 
 
 def _metadata_digest(where: Url, storage_options: Mapping[str, Any]) -> str:
-    import fsspec
-
     digest, found = hashlib.sha256(), 0
     try:
+        import fsspec
+
         system, path = fsspec.core.url_to_fs(str(where), **storage_options)
-        for name in _METADATA:
+        for name in (*_METADATA, *(f"0/{name}" for name in _METADATA)):
+            file = f"{path.rstrip('/')}/{name}"
             try:
-                content = system.cat_file(f"{path.rstrip('/')}/{name}")
+                content, told = system.cat_file(file), system.info(file)
             except FileNotFoundError:
                 continue
             digest.update(content)
+            digest.update(repr([told.get(key) for key in _CHANGES]).encode())
             found += 1
     except Exception as error:  # of any protocol, with whatever it raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"{where}: cannot be read ({reason})") from error
+        raise OSError(f"{where}: cannot be read ({one_line(error)})") from error
     if not found:
         raise FileNotFoundError(f"{where}: no Zarr metadata")
     return digest.hexdigest()

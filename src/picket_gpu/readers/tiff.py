@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.readers.source import Choice, Source, planes_of
 
 
@@ -25,12 +25,13 @@ def open_tiff(path: Path, choice: Choice) -> Source:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            shape, dtype = series.shape, series.dtype
+            shape, dtype, axes = series.shape, series.dtype, series.axes
     except Exception as error:  # tifffile lets through what damaged tags make Python say
-        reason = " ".join(str(error).split())
-        raise PicketError(f"{path}: is not a TIFF file ({reason}); name a tomogram") from None
-    if dtype is None:
-        raise PicketError(f"{path}: holds no grey values; name a tomogram")
+        raise PicketError(
+            f"{path}: is not a TIFF file ({one_line(error)}); name a tomogram"
+        ) from None
+    if dtype is None or "S" in axes:
+        raise PicketError(f"{path}: holds colours or nothing; a tomogram has grey values")
 
     def blocks() -> Iterator[np.ndarray]:
         try:
@@ -41,10 +42,9 @@ def open_tiff(path: Path, choice: Choice) -> Source:
                     return
             # One run of bytes, such as ImageJ writes, whose pages need not all be listed.
             yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
-        except Exception as error:  # as above
-            reason = " ".join(str(error).split())
+        except Exception as error:  # of any codec, with whatever it raises
             raise PicketError(
-                f"{path}: is not a whole TIFF file ({reason}); copy it again"
+                f"{path}: is not a whole TIFF file ({one_line(error)}); copy it again"
             ) from None
 
     return Source(shape, dtype, blocks)

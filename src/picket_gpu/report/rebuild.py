@@ -10,7 +10,7 @@ import numpy as np
 
 from picket_gpu.backend import Backend, select_backend
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.filenames import INDEX
 from picket_gpu.labels import UNLABELLED, core, share_of_ones
 from picket_gpu.location import as_location
@@ -84,8 +84,9 @@ def _segmentations(directory: Path) -> Iterable[_Segmentation]:
         try:
             yield _read(path, int(match[1]))
         except (OSError, KeyError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())
-            raise PicketError(f"{path}: is not a whole segmentation of S1 ({reason})") from None
+            raise PicketError(
+                f"{path}: is not a whole segmentation of S1 ({one_line(error)})"
+            ) from None
 
 
 def _read(path: Path, index: int) -> _Segmentation:

@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 from itertools import product
 
+import numpy as np
+
 from picket_gpu.config import S1Config
 from picket_gpu.filenames import report_names
+from picket_gpu.labels import UNLABELLED
 from picket_gpu.plan import RunPlan, TomogramPlan
+from picket_gpu.regions import wanted_voxels
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.write import ReportWriter
 from picket_gpu.results import SegmentationResult
@@ -24,7 +28,8 @@ class RunReport:
             tomogram.index: set(tomogram.fingerprints.values()) for tomogram in plan.tomograms
         }
         failed = {failure.index for failure in plan.failures}
-        for index in set(range(plan.total)) - wanted.keys() - failed:  # of other parts
+        others = set(range(plan.total)) - wanted.keys() - failed if config.report else set()
+        for index in others:  # of other parts
             try:
                 wanted[index] = set(fingerprints(config, index).values())
             except OSError:
@@ -52,7 +57,7 @@ class RunReport:
         """
         for result in results:
             if result.earlier:
-                labels = read_labels(result.path, self._config.neighborhood_size)
+                labels = self._labels(plan, result)
                 report.add(workflow_of(plan, result), labels)
         modes: list[str] = [mode.mode for mode in self._config.feature_extraction_params]
         order: list[tuple[str, str]] = list(product(modes, self._config.clustering_methods))
@@ -60,6 +65,16 @@ class RunReport:
         if report.findings:
             self._writer.write(report)
             self._writer.write_index()
+
+    def _labels(self, plan: TomogramPlan, result: SegmentationResult) -> np.ndarray:
+        """Labels of an earlier run, also those that only HDF5 tells to be missing."""
+        side = self._config.neighborhood_size
+        labels = read_labels(result.path, side)
+        if result.path.suffix != ".h5":
+            wanted = wanted_voxels(self._config.inputs[plan.index], plan.header.shape, side)
+            if wanted is not None:
+                labels[~np.broadcast_to(wanted, labels.shape)] = UNLABELLED
+        return labels
 
     def finish(self) -> None:
         """Write the index, which pages of other runs may have joined."""

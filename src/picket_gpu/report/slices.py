@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from picket_gpu.labels import FOREGROUND
+from picket_gpu.labels import BACKGROUND, FOREGROUND
 from picket_gpu.operations import Shape
 from picket_gpu.report.binning import block_sums
 
@@ -116,7 +116,7 @@ class LabelSlices:
     Attributes:
         bits: of each slice, whether a pixel is label 1, row by row, packed and deflated.
         central: (3, rows, columns) bool.
-        sample: bool, of the voxels by which clusters are compared.
+        sample: labels of the voxels by which clusters are compared, int8.
     """
 
     bits: list[bytes]
@@ -132,23 +132,23 @@ def label_slices(labels: np.ndarray, layout: Layout) -> LabelSlices:
         mask = 2 * counts >= layout.binning**2
         bits.append(zlib.compress(np.packbits(mask).data))
         central += [mask] * layout.central.count(number)
-    sample = np.stack([labels[z][layout.sampled] == FOREGROUND for z in layout.places])
+    sample = np.stack([labels[z][layout.sampled] for z in layout.places])
     return LabelSlices(bits, np.stack(central), sample)
 
 
-def separation(grey: np.ndarray, ones: np.ndarray) -> float | None:
+def separation(grey: np.ndarray, labels: np.ndarray) -> float | None:
     """How far two clusters lie apart in grey value: the distance of their means over their pooled
     standard deviation, the root of Fisher's criterion. None where one is empty.
 
     Args:
         grey: of some voxels.
-        ones: bool, which of them are in cluster 1.
+        labels: of these; those without one do not count.
     """
-    parts = grey[ones], grey[~ones]
+    parts = grey[labels == FOREGROUND], grey[labels == BACKGROUND]
     if not all(part.size for part in parts):
         return None
     means = [float(part.mean(dtype=np.float64)) for part in parts]
     squares = sum(part.size * float(part.var(dtype=np.float64)) for part in parts)
     if squares == 0:
         return None
-    return abs(means[1] - means[0]) / float(np.sqrt(squares / grey.size))
+    return abs(means[1] - means[0]) / float(np.sqrt(squares / sum(part.size for part in parts)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import get_ident
 
 _HOST = platform.node().replace(".", "-")
+PART = ".part"
 MOST_TRIES = 10  # to replace a directory that others are replacing too
 
 
@@ -56,16 +57,18 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, if it is there."""
+    """Remove a file or a directory, if it is there; a directory loses its name first."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        gone = path if path.suffix == PART else _temporary(path, "-old")
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
 
 def remove_leftovers(directory: Path) -> None:
     """Remove what processes of this machine that are no more have left half-written."""
-    for path in directory.glob(f".*.{_HOST}.*.*.part"):
+    for path in directory.glob(f".*.{_HOST}.*.*{PART}"):
         process = int(path.name.split(".")[-3])
         try:
             os.kill(process, 0)
@@ -76,7 +79,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def _temporary(path: Path, kind: str = "") -> Path:
-    return path.with_name(f".{path.name}{kind}.{_HOST}.{os.getpid()}.{get_ident()}.part")
+    return path.with_name(f".{path.name}{kind}.{_HOST}.{os.getpid()}.{get_ident()}{PART}")
 
 
 def _sync(path: Path) -> None:
