@@ -46,10 +46,13 @@ def units_on(
 
     topic = f"picket_gpu-{uuid4()}"
     client.subscribe_topic(topic, lambda event: _tell(reporter, *event[1]))
+    # Once for all units: each with a copy would take memory that grows as the square of their
+    # number. A task's result, unlike data that is sent, comes back when its worker dies.
+    shared = client.submit(_same, config, pure=False)
     units = {}
     for plan in plans:
         for mode in plan.pending:
-            future = client.submit(_work, config, plan, mode, Path.cwd(), topic, pure=False)
+            future = client.submit(_work, shared, plan, mode, Path.cwd(), topic, pure=False)
             units[future] = plan, mode.mode
     if not client.scheduler_info(n_workers=-1)["workers"]:
         reporter.line("Waiting for workers")
@@ -68,7 +71,7 @@ def units_on(
                 yield plan, name, error
             future.release()
     finally:  # what is not done is not wanted any more
-        client.cancel(list(units), force=True)
+        client.cancel([*units, shared], force=True)
         client.unsubscribe_topic(topic)
 
 
@@ -114,6 +117,10 @@ class _WorkerReporter(Reporter):
 
     def _send(self, kind: str, text: str) -> None:
         self._worker.log_event(self._topic, (kind, text, self.name))
+
+
+def _same(config: S1Config) -> S1Config:
+    return config
 
 
 def _work(
