@@ -22,6 +22,8 @@ import yaml
 
 SHAPE = (16, 20, 20)
 BLOCK = 10  # tomograms
+# For glibc: memory that is freed goes back at once, so that what is resident is what is held.
+ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -48,7 +50,8 @@ def soak(tomograms: int, workers: int | None = None) -> Series:
         if workers is not None:
             command += ["--workers", str(workers)]
         most: Series = {}
-        with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True) as process:
+        options: dict[str, Any] = {"cwd": place, "env": os.environ | ENVIRONMENT}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as process:
             assert process.stdout is not None
             done = 0
             for line in process.stdout:

@@ -88,7 +88,8 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
     """
     distributed = _import()
     # Told of in a line by those who use the client.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    for name in ("distributed.client", "distributed.batched"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
         client = distributed.Client(**where, timeout=ANSWER)

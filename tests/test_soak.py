@@ -1,0 +1,23 @@
+"""Long runs do not grow; benchmarks.soak has longer ones, and the figures."""
+
+from pathlib import Path
+
+import pytest
+from benchmarks.soak import growth, soak
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks /proc")
+# What a run keeps of a tomogram, results and record of six segmentations, is some 50 KB: 2% in all.
+GROWTH = 0.05
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_sixty_tomograms_hold_no_more_than_twenty(workers):
+    series = soak(60, workers)
+    assert len(series) == 1 + (workers or 0)
+    for name, blocks in series.items():
+        assert len(blocks) == 6
+        assert growth(blocks, lambda use: use.memory) <= GROWTH, name
+        # One may be open, or run, at the time that it is counted.
+        first, *later = blocks
+        assert max(use.files for use in later) <= first.files + 2, name
+        assert max(use.threads for use in later) <= first.threads + 1, name
