@@ -1,7 +1,11 @@
+import gzip
+import struct
+
 import mrcfile
 import numpy as np
 import pytest
 
+from picket_gpu.errors import PicketError
 from picket_gpu.tomogram import read_header, read_voxels
 
 
@@ -52,3 +56,12 @@ def test_no_voxel_size_is_zero(tmp_path):
         mrc.header.cella = (0, 0, 0)
         mrc.header.mx = mrc.header.my = mrc.header.mz = 0
     assert read_header(path).voxel_size == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("read", [read_header, read_voxels])
+def test_exabytes_in_a_compressed_file_are_refused_by_its_header(tmp_path, read):
+    mrcfile.write(tmp_path / "a.mrc", np.arange(60, dtype=np.float32).reshape(3, 4, 5))
+    data = struct.pack("<3i", *[2**31 - 1] * 3) + (tmp_path / "a.mrc").read_bytes()[12:]
+    (tmp_path / "a.mrc").write_bytes(gzip.compress(data))
+    with pytest.raises(PicketError, match="GiB of this machine; bin it, or copy it again"):
+        read(tmp_path / "a.mrc")
