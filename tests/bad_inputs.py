@@ -380,7 +380,7 @@ VALUES = {
     "entry a list": Bad(
         config(inputs=[[{"tomogram": "tomo.mrc"}]]), ("inputs[0]", "keys and values in braces")
     ),
-    "20000 entries of numbers": Bad(config(inputs=[1] * 20000), ("inputs[0]", "and 19999 more")),
+    "5000 entries of numbers": Bad(config(inputs=[1] * 5000), ("inputs[0]", "and 4999 more")),
     "entry twice": Bad(
         config(inputs=[{"tomogram": "tomo.mrc"}] * 2),
         ("inputs", "tomo.mrc has the same settings in [0] and in [1]; remove one"),
