@@ -1,5 +1,6 @@
 """Data and small volumes that several tests use."""
 
+import os
 from pathlib import Path
 
 import mrcfile
@@ -19,6 +20,15 @@ def pytest_collection_modifyitems(items):
 
 
 DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def _environment_kept():
+    """A cluster that a test starts itself leaves Dask's OMP_NUM_THREADS in this process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ GROWTH = 0.05
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-def test_sixty_tomograms_hold_no_more_than_twenty(workers):
-    series = soak(60, workers)
+def test_forty_tomograms_hold_no_more_than_twenty(workers):
+    series = soak(40, workers)
     assert len(series) == 1 + (workers or 0)
     for name, blocks in series.items():
-        assert len(blocks) == 6
+        assert len(blocks) == 4
         assert growth(blocks, lambda use: use.memory) <= GROWTH, name
         # One may be open, or run, at the time that it is counted.
         first, *later = blocks
