@@ -126,7 +126,7 @@ def test_the_host_never_waits_for_a_tile(small):
         windows = fit_windows(small.shape, 5)
         plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
         prepared = prepare(backend, small, 2.0, plan)
-        settings = (Intensities(), plan, SILENT, "small", "float32", "native", True)
+        settings = (Intensities(), plan, SILENT, "small", "float32", "native", True, None)
         job = ModeJob(backend, prepared, windows, *settings)
         before = DeviceArray.waits
         methods = ["kmeans", "gmm"]
