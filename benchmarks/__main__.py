@@ -47,7 +47,7 @@ def measure(suite: str, only: str, save: Callable[[dict[str, Any]], None]) -> di
                 shutil.rmtree(place, ignore_errors=True)
     if only:
         return result
-    size, windows = {"quick": (24, 3000), "cpu": (100, 10**6), "gpu": (400, 10**7)}[suite]
+    size, windows = {"quick": (20, 1000), "cpu": (100, 10**6), "gpu": (400, 10**7)}[suite]
     sections: dict[str, Callable[[], Any]] = {
         "stages": lambda: measure_stages(backend, size, result["machine"]),
         "rivals": lambda: measure_rivals(backend.name, windows),

@@ -11,6 +11,12 @@ from picket_gpu.backend import select_backend
 from picket_gpu.gpu import find_gpu
 
 
+def pytest_configure(config):
+    """Processes that share the cores have no use for threads of BLAS that wait for each other."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def pytest_collection_modifyitems(items):
     """Skip tests that need a GPU where there is none, and say what was found."""
     of_gpu = [item for item in items if item.get_closest_marker("gpu")]

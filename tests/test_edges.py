@@ -117,6 +117,13 @@ def test_the_mixture_settles_where_each_component_has_few_windows(cap, mode, sig
         assert model.iterations <= 10
 
 
+@of_every_mode
+@blurred_or_not
+def test_the_mixture_settles_where_its_components_are_alike(mode, sigma):
+    """One window in each: no direction tells which of them rounding spoils more."""
+    assert both(VOLUMES["two windows"], mode, sigma)[1].model.converged
+
+
 @of_every_volume
 @blurred_or_not
 def test_kmeans_that_converged_is_at_a_fixed_point(name, sigma):

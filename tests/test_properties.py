@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
@@ -25,7 +25,10 @@ SIDE, SIGMA = 3, 1.0  # small windows and a short blur, so that small volumes ha
 REACH = blur_radius(SIGMA) + SIDE // 2  # how far away a voxel can matter to a label
 MODES = [FFTs(), Gabor(), Intensities()]
 HALF_ULP = 2.0**-24  # relative error of one float32 rounding
-EXAMPLES = settings(derandomize=True, deadline=None, max_examples=4)
+# No shrinking: an example is as small as it gets, and would be run hundreds of times.
+EXAMPLES = settings(
+    derandomize=True, deadline=None, max_examples=4, phases=[Phase.explicit, Phase.generate]
+)
 
 of_every_mode = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.mode)
 
@@ -200,7 +203,8 @@ def both(labels, shape, axis):
 
 def test_a_mirrored_double_fitted_on_one_half_has_the_labels_of_that_half(piece):
     """The blur's boundary is half-sample symmetric: beside its mirror image a volume is blurred as
-    if it were alone. Minimum, maximum and mean are the same too."""
+    if it were alone. Minimum and maximum are the same too, and the mean as far as float32 goes: so
+    all numbers are the same."""
     mask = np.ones(piece.shape, dtype=bool)
     mask[-1] = False  # windows across the seam
     alone = segmentations(piece, mask=mask)
@@ -208,7 +212,7 @@ def test_a_mirrored_double_fitted_on_one_half_has_the_labels_of_that_half(piece)
     masks = np.concatenate([mask, np.zeros_like(mask)])
     beside = segmentations(double, mask=masks)
     halves = {workflow: labels[: len(piece) - 2] for workflow, labels in beside.items()}
-    assert_same_partition(halves, alone, 2 * HALF_ULP)
+    assert_same_partition(halves, alone, error=0)
 
 
 # Where and how it is computed.
