@@ -125,13 +125,8 @@ def test_the_host_never_waits_for_a_tile(small):
         backend = DeviceDouble(kernels_on_host)
         windows = fit_windows(piece.shape, 5)
         plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
-<<<<<<< HEAD
         prepared = prepare(backend, piece, 2.0, plan)
         settings = (Intensities(), plan, SILENT, "small", "float32", "native", True)
-=======
-        prepared = prepare(backend, small, 2.0, plan)
-        settings = (Intensities(), plan, SILENT, "small", "float32", "native", True, None)
->>>>>>> properties
         job = ModeJob(backend, prepared, windows, *settings)
         before = DeviceArray.waits
         methods = ["kmeans", "gmm"]
