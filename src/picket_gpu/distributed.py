@@ -42,23 +42,18 @@ def units_on(
     Raises:
         ConnectionError: the scheduler is gone.
     """
-    from distributed import KilledWorker, as_completed, wait
+    from distributed import KilledWorker, as_completed
 
     topic = f"picket_gpu-{uuid4()}"
     client.subscribe_topic(topic, lambda event: _tell(reporter, *event[1]))
-    # Once for all units: each with a copy would take memory that grows as the square of their
-    # number. A task's result, unlike data that is sent, comes back when its worker dies.
-    shared = client.submit(_same, config, pure=False)
-    units: dict[Any, tuple[TomogramPlan, str]] = {}
+    units = {}
+    for plan in plans:
+        for mode in plan.pending:
+            future = client.submit(_work, config, plan, mode, Path.cwd(), topic, pure=False)
+            units[future] = plan, mode.mode
     if not client.scheduler_info(n_workers=-1)["workers"]:
         reporter.line("Waiting for workers")
     try:
-        # Units that had to wait for it would begin with the last one.
-        wait(shared)  # type: ignore[no-untyped-call]
-        for plan in plans:
-            for mode in plan.pending:
-                future = client.submit(_work, shared, plan, mode, Path.cwd(), topic, pure=False)
-                units[future] = plan, mode.mode
         for future in as_completed(list(units)):  # type: ignore[no-untyped-call]
             plan, name = units.pop(future)
             try:
@@ -68,14 +63,12 @@ def units_on(
             except KilledWorker:
                 yield plan, name, PicketError(f"{name}: its worker died again and again")
             except CancelledError:
-                raise
+                raise ConnectionError("the Dask scheduler is gone; run again to go on") from None
             except Exception as error:
                 yield plan, name, error
             future.release()
-    except CancelledError:
-        raise ConnectionError("the Dask scheduler is gone; run again to go on") from None
     finally:  # what is not done is not wanted any more
-        client.cancel([*units, shared], force=True)
+        client.cancel(list(units), force=True)
         client.unsubscribe_topic(topic)
 
 
@@ -121,10 +114,6 @@ class _WorkerReporter(Reporter):
 
     def _send(self, kind: str, text: str) -> None:
         self._worker.log_event(self._topic, (kind, text, self.name))
-
-
-def _same(config: S1Config) -> S1Config:
-    return config
 
 
 def _work(
