@@ -288,3 +288,26 @@ def test_a_cluster_is_asked_for_its_own_gpu(place, monkeypatch):
         pytest.raises(PicketError, match=r"device: gpu cannot be used"),
     ):
         run_s1("params.yaml", client=client, quiet=True)
+
+
+def test_what_is_sent_with_a_unit_does_not_grow_with_the_number_of_tomograms(place):
+    from distributed.protocol.pickle import dumps
+
+    from picket_gpu.backend import select_backend
+    from picket_gpu.config import load_config
+    from picket_gpu.distributed import _with_input_of
+    from picket_gpu.plan import plan_run
+
+    sizes = []
+    for number in (3, 300):
+        names = [f"x{n}.mrc" for n in range(number - 3)]
+        configure(
+            inputs=[{"tomogram": f"t{n}.mrc"} for n in range(3)] + [{"tomogram": n} for n in names]
+        )
+        config = load_config("params.yaml")
+        plans = plan_run(config, select_backend("cpu"), False, [0, 1, 2]).tomograms
+        sent = _with_input_of(config, plans[1])
+        assert sent.inputs[1] == config.inputs[1]
+        assert len(sent.inputs) == number
+        sizes.append(len(dumps(sent)))
+    assert sizes[1] < sizes[0] + 300 * 10  # a reference to the same input, not a copy

@@ -48,8 +48,9 @@ def units_on(
     client.subscribe_topic(topic, lambda event: _tell(reporter, *event[1]))
     units = {}
     for plan in plans:
+        alone = _with_input_of(config, plan)
         for mode in plan.pending:
-            future = client.submit(_work, config, plan, mode, Path.cwd(), topic, pure=False)
+            future = client.submit(_work, alone, plan, mode, Path.cwd(), topic, pure=False)
             units[future] = plan, mode.mode
     if not client.scheduler_info(n_workers=-1)["workers"]:
         reporter.line("Waiting for workers")
@@ -114,6 +115,16 @@ class _WorkerReporter(Reporter):
 
     def _send(self, kind: str, text: str) -> None:
         self._worker.log_event(self._topic, (kind, text, self.name))
+
+
+def _with_input_of(config: S1Config, plan: TomogramPlan) -> S1Config:
+    """The configuration with a tomogram's own input in the place of all.
+
+    Sent, that is as large as one input. All of them with each unit would take memory that grows as
+    the square of their number: gigabytes for a thousand.
+    """
+    inputs = [config.inputs[plan.index]] * len(config.inputs)
+    return config.model_copy(update={"inputs": inputs})
 
 
 def _work(

@@ -124,17 +124,23 @@ def fit_kmeans(
     tolerance = TOLERANCE * features.count
     while model.iterations < MAX_ITERATIONS:
         width = float(xp.quantile(xp.abs(_margin(backend, few, model)), share))
-        ones, band = _pass(features, model, width, few.shape[1])
+        ones, band = _pass(features, model, width, _capacity(few))
         if not 1 <= ones[-1] <= total[-1] - 1:
             break  # a cluster emptied
         settled = ones - _sum_over(backend, band, _margin(backend, band, model) > 0)
-        before = model.iterations
-        model, changed = _lloyd(backend, band, model, settled, total, tolerance)
-        if model.iterations == before:
+        last = model
+        model, changed = _lloyd(backend, band, last, settled, total, tolerance)
+        if model.iterations == last.iterations:
             break  # a cluster emptied
         reporter.status(f"k-means iteration {model.iterations}, {changed} labels changed")
-        if model.iterations == before + 1 and model.converged:
-            return model  # a fixed point already when all windows were asked
+        if model.iterations == last.iterations + 1 and model.converged:
+            # A fixed point already when all windows were asked, if none outside of the band has
+            # changed since: none if the band has all that are near, and the plane moved by less
+            # than its width. Else they are asked.
+            moved = float(xp.abs(_margin(backend, few, model) - _margin(backend, few, last)).max())
+            whole = band.shape[1] < _capacity(few)
+            if (whole and moved < width) or _changes(features, last, model) <= tolerance:
+                return model
     return KMeans(model.centres, metric, model.iterations, converged=False)
 
 
@@ -196,18 +202,35 @@ def _sum_over(backend: Backend, x: Array, chosen: Array) -> np.ndarray:
     return backend.download(x @ chosen.astype(x.dtype)).astype(np.float64)
 
 
+def _capacity(few: Array) -> int:
+    """Windows of the band, at most, by those of the subset, whose margins estimate its width."""
+    return int(few.shape[1] + few.shape[1] // 4)
+
+
+def _changes(features: RawFeatures, last: KMeans, model: KMeans) -> int:
+    """How many labels of all windows differ between two models."""
+    backend = features.backend
+    before, after = (m.decision(backend).of_features for m in (last, model))
+
+    def count(x: Array, _: int, scratch: Scratch) -> Array:
+        differ = (before(x, scratch) > 0) != (after(x, scratch) > 0)
+        return differ.sum(dtype="int64")
+
+    return int(sum(features.map(count)))
+
+
 def _pass(
     features: RawFeatures, model: KMeans, width: float, most: int
 ) -> tuple[np.ndarray, Array]:
     """Over all windows: the sum of (x, 1) over cluster 1, and (x, 1) of the band, windows where
-    |plane . (x, 1)| <= ``width``, about ``most`` of them, (raw + 1, m) float32 on the device.
+    |plane . (x, 1)| <= ``width``, at most ``most`` of them, (raw + 1, m) float32 on the device.
 
     Which windows the band leaves out does not matter to what is true of it, only to how soon all
     is settled.
     """
     backend, xp = features.backend, features.backend.xp
     decide = model.decision(backend).of_features
-    near = backend.operations.near_places(most + most // 4)
+    near = backend.operations.near_places(most)
 
     def collect(x: Array, number: int, scratch: Scratch) -> Array:
         margin = decide(x, scratch)
