@@ -71,12 +71,13 @@ def write_inputs(place: Path, tomograms: int) -> int:
         volume = rng.standard_normal(SHAPE, dtype=np.float32)
         volume[5:10, 6:13, 7:14] += 3  # a particle, for clusters that are soon found
         mrcfile.write(place / name, volume)
-    modes = ["ffts", "gabor", "intensities"]
+    # No more batches than there are windows for.
+    modes = [{"mode": "ffts", "n_fft_subsets": 1}, {"mode": "gabor"}, {"mode": "intensities"}]
     config = {
         "dataset_name": "set",
         "inputs": [{"tomogram": name} for name in names],
         "neighborhood_size": 3,
-        "feature_extraction_params": [{"mode": mode} for mode in modes],
+        "feature_extraction_params": modes,
         "output_dir": "out",
         "device": "cpu",
     }

@@ -30,7 +30,8 @@ from picket_gpu.preprocess import prepare
 from picket_gpu.volume import ResidentVolume, StreamedVolume
 from picket_gpu.workflows import ModeJob, segment_prepared
 
-MODES = [FFTs(), Gabor(), Intensities()]
+# Some tiles, not the 64 of the default, for their time.
+MODES = [FFTs(n_fft_subsets=8), Gabor(num_neighborhoods_subsets=4), Intensities()]
 OPERATIONS = [
     Operations,
     pytest.param(
@@ -42,9 +43,20 @@ OPERATIONS = [
 RICH = 2**30
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(phantom):
     return phantom[4:28, 20:50, 30:66]
+
+
+@pytest.fixture(scope="module")
+def on_host(small):
+    """All labels of ``small`` by NumPy, under limits."""
+
+    @cache
+    def labels(**limits):
+        return all_labels(select_backend("cpu"), small, **limits)
+
+    return labels
 
 
 def all_labels(backend, volume, budget=None, plan=None, reporter=None, side=5, **limits):
@@ -75,9 +87,12 @@ def assert_same(device, host, side=5):
 @pytest.mark.parametrize(
     "options", [{}, {"cap": 3000, "lower": 3}, {"budget": RICH}], ids=["all", "sample", "cache"]
 )
-def test_six_workflows_run_on_the_device_and_give_the_same_labels(small, operations, options):
+def test_six_workflows_run_on_the_device_and_give_the_same_labels(
+    small, on_host, operations, options
+):
     device = all_labels(DeviceDouble(operations), small, **options)
-    assert_same(device, all_labels(select_backend("cpu"), small, **options))
+    limits = {name: value for name, value in options.items() if name != "budget"}
+    assert_same(device, on_host(**limits))
 
 
 @pytest.mark.parametrize("operations", OPERATIONS)
@@ -94,12 +109,12 @@ def test_other_sides_on_the_device(small, side, operations):
     [(4, {}), (7, {"cap": 3000, "lower": 3, "upper": 21}), (20, {})],
     ids=["all", "sample", "a slab that holds all"],
 )
-def test_a_streamed_volume_gives_the_same_labels(small, operations, slab, options):
+def test_a_streamed_volume_gives_the_same_labels(small, on_host, operations, slab, options):
     backend = DeviceDouble(operations)
     plan = plan_memory(backend, fit_windows(small.shape, 5, **options), 2)
     streaming = replace(plan, slab_planes=slab, blur_planes=5)
     device = all_labels(backend, small, plan=streaming, **options)
-    assert_same(device, all_labels(select_backend("cpu"), small, **options))
+    assert_same(device, on_host(**options))
 
 
 def test_blurring_in_blocks_changes_nothing(small):
@@ -191,11 +206,10 @@ class Lines(list):
         pass
 
 
-def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(small):
-    expected = all_labels(DeviceDouble(), small)
+def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(small, on_host):
     backend, lines = DeviceDouble(memory=500_000), Lines()
     assert plan_memory(backend, fit_windows(small.shape, 5), 2).tile_windows * 504 > 1_000_000
-    assert_same(all_labels(backend, small, reporter=lines), expected)
+    assert_same(all_labels(backend, small, reporter=lines), on_host())
     halved = [line for line in lines if "out of memory" in line]
     assert len(halved) >= 2
     assert "tiles of" in halved[0]
@@ -270,23 +284,23 @@ def lloyd_stand_in(iterations, calls):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("iterations", [1, 300])
 @pytest.mark.parametrize("limits", [{}, {"cap": 5000}], ids=["all", "sample"])
-def test_a_librarys_kmeans_leads_to_the_same_segmentation(small, iterations, limits):
+def test_a_librarys_kmeans_leads_to_the_same_segmentation(small, on_host, iterations, limits):
     backend, calls = DeviceDouble(), []
     backend.lloyd = lloyd_stand_in(iterations, calls)
     count = fit_windows(small.shape, 5, **limits).count
     device = all_labels(backend, small, budget=RICH, **limits)
     assert Counter(calls) == {(count, 64): 2, (count, 128): 1}
-    host = all_labels(select_backend("cpu"), small, **limits)
     for workflow, labels in device.items():
-        assert (core(labels, 5) == core(host[workflow], 5)).mean() >= 0.999, workflow
+        same = core(labels, 5) == core(on_host(**limits)[workflow], 5)
+        assert same.mean() >= 0.999, workflow
 
 
-def test_the_library_is_left_out_where_its_matrix_does_not_fit(small):
+def test_the_library_is_left_out_where_its_matrix_does_not_fit(small, on_host):
     backend, calls = DeviceDouble(), []
     backend.lloyd = lloyd_stand_in(300, calls)
     device = all_labels(backend, small)
     assert calls == []
-    assert_same(device, all_labels(select_backend("cpu"), small))
+    assert_same(device, on_host())
 
 
 @pytest.mark.parametrize("budget", [None, 3 * MIB], ids=["resident", "streamed"])

@@ -23,7 +23,7 @@ from picket_gpu.workflows import segment_prepared
 
 SIDE, SIGMA = 3, 1.0  # small windows and a short blur, so that small volumes have an inside
 REACH = blur_radius(SIGMA) + SIDE // 2  # how far away a voxel can matter to a label
-MODES = [FFTs(), Gabor(), Intensities()]
+MODES = [FFTs(n_fft_subsets=8), Gabor(), Intensities()]
 HALF_ULP = 2.0**-24  # relative error of one float32 rounding
 # No shrinking: an example is as small as it gets, and would be run hundreds of times.
 EXAMPLES = settings(

@@ -33,7 +33,7 @@ def segmentations(volume, backend, scores=True, seed=0, slab=None):
     plan = plan_memory(backend, windows, 6)
     if slab:
         plan = replace(plan, slab_planes=slab)
-    modes = [FFTs(), Gabor(), Intensities()]
+    modes = [FFTs(n_fft_subsets=8), Gabor(), Intensities()]
     with backend.exclusive():
         prepared = prepare(backend, volume, 2.0, plan)
         results = segment_prepared(

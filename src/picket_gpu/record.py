@@ -2,10 +2,10 @@
 
 import os
 import platform
-import re
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Literal, TypeAlias
@@ -16,10 +16,10 @@ from picket_gpu.config import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.writers.whole import whole_file
 
-PACKAGES = re.compile(
-    r"picket-gpu|numpy|scipy|h5py|mrcfile|zarr|fsspec|s3fs|tifffile|distributed|dask-cuda"
-    r"|(cupy|cuml|rmm)(-cuda?\d.*)?"
-)
+# Asked for one by one: to read what all installed packages say of themselves takes a while.
+PACKAGES = ("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "zarr", "fsspec", "s3fs", "tifffile")
+PACKAGES += ("distributed", "dask-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES += tuple(f"{name}{cuda}" for name in ("cuml", "rmm") for cuda in ("", "-cu12", "-cu13"))
 COMMIT = "PICKET_GPU_COMMIT"
 
 
@@ -134,9 +134,11 @@ def now() -> datetime:
 
 def versions() -> dict[str, str]:
     """Of Python and of those `PACKAGES` that are installed."""
-    installed = {one.name.lower(): one.version for one in distributions()}
-    found = {name: installed[name] for name in sorted(installed) if PACKAGES.fullmatch(name)}
-    return {"python": platform.python_version(), **found}
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def commit() -> str | None:
