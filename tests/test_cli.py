@@ -1,10 +1,12 @@
 """The command line as its users meet it: exit codes, messages, files."""
 
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +285,27 @@ def test_a_dry_run_tells_everything_and_writes_nothing(place):
     assert sorted(listed) == sorted(f"out/set/{name}" for name in FILES)
     assert not (place / "out").exists()
     assert snapshot(place) == before
+
+
+def test_a_terminal_sees_a_bar_and_what_is_going_on(place):
+    write_config(place, feature_extraction_params=[GABOR], report=False)
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "picket_gpu", "params.yaml"]
+    options = {"stdout": terminal, "stderr": subprocess.PIPE, "text": True}
+    environment = ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    with subprocess.Popen(command, cwd=place, env=environment, **options) as process:
+        os.close(terminal)
+        seen = b""
+        with suppress(OSError):  # Linux's way to say that the other end is closed
+            while part := os.read(screen, 4096):
+                seen += part
+        assert process.stderr.read() == ""
+    os.close(screen)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert "Units" in text
+    assert "0/1" in text
+    assert "2 segmentations in out/set" in text
 
 
 def test_quiet_prints_nothing_on_success(place):

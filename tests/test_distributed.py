@@ -68,7 +68,7 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
     lines = out.splitlines()
     told = {line.partition(": ")[0]: line for line in lines if line.startswith("worker ")}
     assert told.keys() == {"worker 0", "worker 1"}
-    assert sum("Features array of shape: (26208, 64)" in line for line in lines) == 3
+    assert sum("Features array of shape: (7680, 64)" in line for line in lines) == 3
     for number in range(3):  # each unit by a worker, which says so when it begins and ends
         for mode in ("gabor", "intensities"):
             unit = rf"worker [01]: \[{number + 1}/3\] t{number}.mrc"

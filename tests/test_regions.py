@@ -220,7 +220,7 @@ def test_another_mask_makes_other_segmentations(tmp_path):
     assert (read_labels(again["gmm"].path, 5)[~ball(20)] == -1).all()
 
 
-def test_the_plan_tells_of_masks(tmp_path):
+def test_the_plan_tells_of_masks_and_limits(tmp_path):
     from picket_gpu.backend import select_backend
     from picket_gpu.config import load_config
     from picket_gpu.dry_run import describe_plan
@@ -230,7 +230,14 @@ def test_the_plan_tells_of_masks(tmp_path):
     config = load_config(
         {
             "dataset_name": "set",
-            "inputs": [{"tomogram": tomogram_in(tmp_path), "mask": path, "name": "phantom"}],
+            "inputs": [
+                {
+                    "tomogram": tomogram_in(tmp_path),
+                    "mask": path,
+                    "name": "phantom",
+                    "prediction_lower_z-slice_limit": 4,
+                }
+            ],
             "output_dir": tmp_path,
         }
     )
@@ -238,6 +245,7 @@ def test_the_plan_tells_of_masks(tmp_path):
     lines = list(describe_plan(config, backend, plan_run(config, backend, False)))
     assert f"  fitted where {path} is above 0" in lines
     assert f"  labelled where {path} is above 0" in lines
+    assert "  labelled on z-slices 4 to 32" in lines
     assert any("at most 94080 windows" in line for line in lines)
 
 

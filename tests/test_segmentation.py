@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import h5py
 import numpy as np
 import pytest
 from benchmarks import sklearn_recipe
@@ -223,11 +224,29 @@ def test_dense_bright_particles_are_found():
         ({"neighborhood_size": 4}, "neighborhood_size: must be odd"),
         ({"memory_budget": 1000}, "memory_budget: .* it needs"),
         ({"lower": 3, "upper": 5}, "too thin"),
+        ({"precision": "float16"}, "precision: must be 'float32' or 'tf32'"),
+        ({"kmeans_engine": "faiss"}, "kmeans_engine: must be"),
+        ({"kmeans_engine": "cuml"}, "kmeans_engine: cuml"),
     ],
 )
 def test_bad_arguments_are_named(small, arguments, message):
     with pytest.raises(PicketError, match=message):
         segment(small, device="cpu", **arguments)
+
+
+def test_what_is_not_a_volume_in_memory_is_refused(small, tmp_path):
+    with pytest.raises(PicketError, match="volume: must have 3 dimensions"):
+        segment(small[0], device="cpu")
+    with h5py.File(tmp_path / "volume.h5", "w") as file:
+        data = file.create_dataset("data", data=small)
+        with pytest.raises(PicketError, match="volume: must be a NumPy array"):
+            segment(data, device="cpu")
+
+
+def test_a_mode_is_given_by_name_settings_or_model(small):
+    forms = ("gabor", {"mode": "gabor"}, Gabor())
+    first, *others = (segment(small, features=form, device="cpu") for form in forms)
+    assert all((labels == first).all() for labels in others)
 
 
 def test_a_section_of_one_grey_value_is_refused():
