@@ -17,9 +17,11 @@ from picket_gpu.errors import Failure, PicketError
 from picket_gpu.writers.whole import whole_file
 
 # Asked for one by one: to read what all installed packages say of themselves takes a while.
-PACKAGES = ("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "zarr", "fsspec", "s3fs", "tifffile")
-PACKAGES += ("distributed", "dask-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x")
-PACKAGES += tuple(f"{name}{cuda}" for name in ("cuml", "rmm") for cuda in ("", "-cu12", "-cu13"))
+PACKAGES: tuple[str, ...] = (
+    *("picket-gpu", "numpy", "scipy", "h5py", "mrcfile", "zarr", "fsspec", "s3fs", "tifffile"),
+    *("distributed", "dask-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x"),
+    *("cuml", "cuml-cu12", "cuml-cu13", "rmm", "rmm-cu12", "rmm-cu13"),
+)
 COMMIT = "PICKET_GPU_COMMIT"
 
 
