@@ -468,6 +468,11 @@ VALUES = {
         entry(mask="mask.mrc", mask_for_output="mask.mrc"), ("inputs[0]", "mask_for_fitting")
     ),
     "mask empty": Bad(entry(mask=""), ("inputs[0].mask", "must not be empty")),
+    "level of an MRC": Bad(entry(level=0), ("tomo.mrc", "level is for OME-Zarr; remove it")),
+    "dataset of an MRC": Bad(
+        entry(dataset="data"), ("tomo.mrc", "dataset is for HDF5 and Zarr; remove it")
+    ),
+    "level and dataset": Bad(entry(level=0, dataset="0"), ("inputs[0]", "leave one of them out")),
     "name of two lines": Bad(entry(name="a\nb"), ("inputs[0].name", "in one line")),
     "voxel_size zero": Bad(entry(voxel_size=0), ("inputs[0].voxel_size",)),
     "voxel_size infinite": Bad(entry(voxel_size=float("inf")), ("inputs[0].voxel_size",)),

@@ -348,6 +348,16 @@ def test_output_dir_overrides_that_of_the_file(place, capsys):
     assert not (place / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["", "ou\udcfft"])
+def test_an_output_dir_that_records_cannot_name_is_refused(place, capsys, name):
+    before = snapshot(place)
+    with pytest.raises(SystemExit) as end:
+        main(["params.yaml", "--output-dir", name])
+    assert end.value.code == 2
+    assert "argument --output-dir: must" in capsys.readouterr().err
+    assert snapshot(place) == before
+
+
 @pytest.mark.parametrize(("kind", "suffix"), [("hdf5", ".h5"), ("mrc", ".mrc")])
 def test_save_chooses_the_kinds_of_files(place, capsys, kind, suffix):
     write_config(place, **ONE, save=[kind])

@@ -34,6 +34,7 @@ ENTRIES = st.builds(
         "tomogram": path,
         "lower_z-slice_limit": low,
         "upper_z-slice_limit": high,
+        **other.pop("choice", {}),
         **other,
     },
     NAMES,
@@ -45,8 +46,8 @@ ENTRIES = st.builds(
             "name": NAMES,
             "voxel_size": st.floats(1e-6, 1e6)
             | st.lists(st.floats(0.1, 99), min_size=3, max_size=3),
-            "level": st.integers(0, 9),
-            "dataset": NAMES,
+            "choice": st.fixed_dictionaries({"level": st.integers(0, 9)})
+            | st.fixed_dictionaries({"dataset": NAMES}),
             "storage_options": st.dictionaries(NAMES, st.booleans() | st.integers() | NAMES),
             "mask": NAMES | st.none(),
         },

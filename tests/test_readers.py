@@ -287,6 +287,12 @@ def test_a_plain_zarr_array_or_group(tmp_path, zarr_format):
     assert (read_voxels(tmp_path / "b.zarr", Choice(dataset="two")) == DATA + 1).all()
     with pytest.raises(PicketError, match="has no array three"):
         read_header(tmp_path / "b.zarr", Choice(dataset="three"))
+    with pytest.raises(PicketError, match=r"b\.zarr: has no levels there; remove level"):
+        read_header(tmp_path / "b.zarr", Choice(level=0))
+    with pytest.raises(PicketError, match=r"a\.zarr: has no levels there; remove level"):
+        read_header(path, Choice(level=0))
+    with pytest.raises(PicketError, match=r"a\.zarr: is an array itself; remove dataset"):
+        read_header(path, Choice(dataset="one"))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", type=_device, help="where to compute: auto, cpu, gpu, or gpu:N for GPU N from 0"
     )
-    parser.add_argument("--output-dir", type=Path, help="instead of the file's output_dir")
+    parser.add_argument("--output-dir", type=_directory, help="instead of the file's output_dir")
     parser.add_argument(
         "--tomograms", type=_numbers, help="a part of inputs by number from 0, such as 0-9,12"
     )
@@ -84,6 +84,16 @@ def _device(name: str) -> str:
     if not re.fullmatch(DEVICES, name):
         raise argparse.ArgumentTypeError(f"{name!r} is not auto, cpu, gpu or gpu:N")
     return name
+
+
+def _directory(text: str) -> Path:
+    from picket_gpu.location import check_name
+
+    try:
+        check_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
 
 
 def _positive(text: str) -> int:

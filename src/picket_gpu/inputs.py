@@ -139,6 +139,8 @@ class TomogramInput(BaseModel):
                 "mask is for fitting and for output; name mask_for_fitting and mask_for_output "
                 "instead"
             )
+        if self.level is not None and self.dataset is not None:
+            raise ValueError("level and dataset both choose an array; leave one of them out")
         return self
 
     @property

@@ -26,7 +26,8 @@ def open_source(where: Location, choice: Choice | None = None) -> Source:
     """The volume at ``where``, by its ending; what has no known one is taken for an MRC file.
 
     Raises:
-        PicketError: there is no such volume, it is not whole, or it is not 3-D.
+        PicketError: there is no such volume, it is not whole, it is not 3-D, or its format has none
+            to choose from.
     """
     choice = choice or Choice()
     if isinstance(where, Url):
@@ -48,4 +49,9 @@ def open_source(where: Location, choice: Choice | None = None) -> Source:
             pass
     except PermissionError:
         raise PicketError(f"{where}: no permission to read it") from None
-    return _BY_ENDING.get(where.suffix.lower(), open_mrc)(where, choice)
+    reader = _BY_ENDING.get(where.suffix.lower(), open_mrc)
+    if choice.level is not None:
+        raise PicketError(f"{where}: level is for OME-Zarr; remove it")
+    if choice.dataset is not None and reader is not open_hdf5:
+        raise PicketError(f"{where}: dataset is for HDF5 and Zarr; remove it")
+    return reader(where, choice)

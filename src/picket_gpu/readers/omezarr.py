@@ -36,6 +36,9 @@ def open_zarr(where: Location, choice: Choice) -> Source:
     """
     node = _node(where, choice)
     if not hasattr(node, "members"):
+        if choice.dataset is not None:
+            raise PicketError(f"{where}: is an array itself; remove dataset")
+        _no_level(where, choice)
         return _source(where, node)
     try:
         attributes = dict(node.attrs)
@@ -45,6 +48,7 @@ def open_zarr(where: Location, choice: Choice) -> Source:
         raise PicketError(f"{where}: its multiscales cannot be understood ({error!r})") from None
     named = [level for level in levels if level.path == choice.dataset]
     if not named and (choice.dataset is not None or not levels):
+        _no_level(where, choice)
         return _source(where, _array(where, node, choice.dataset))
     level = named[0] if named else _choose(where, node, levels, choice)
     return replace(
@@ -54,6 +58,11 @@ def open_zarr(where: Location, choice: Choice) -> Source:
         # Else the voxel size has chosen the level, and the level knows better.
         fixed_size=not named and choice.level is None,
     )
+
+
+def _no_level(where: Location, choice: Choice) -> None:
+    if choice.level is not None:
+        raise PicketError(f"{where}: has no levels there; remove level")
 
 
 def _node(where: Location, choice: Choice) -> Any:
