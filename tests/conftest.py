@@ -1,6 +1,7 @@
 """Data and small volumes that several tests use."""
 
 import os
+import signal
 from pathlib import Path
 
 import mrcfile
@@ -13,6 +14,8 @@ from picket_gpu.gpu import find_gpu
 
 def pytest_configure(config):
     """Processes that share the cores have no use for threads of BLAS that wait for each other."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of jobs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -508,7 +508,7 @@ def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
     """Kills at random moments, each run going on where the last one was killed."""
     expected, seconds = undisturbed
     moments = random.Random(0)
-    for _ in range(10):
+    for _ in range(8):
         process = start()
         time.sleep(moments.uniform(0.4, 1.0) * seconds)
         process.kill()
