@@ -43,6 +43,10 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
         "distributed.scheduler.worker-saturation": 1.0,
         # Dask keeps samples of what each worker does, of an hour: megabytes more every minute.
         "distributed.worker.profile.enabled": False,
+        # And the last thousands of messages, events and samples, each process its own.
+        "distributed.admin.log-length": 100,
+        "distributed.admin.low-level-log-length": 100,
+        "distributed.admin.system-monitor.log-length": 100,
     }
     # Dask would kill a worker that takes more than its part of the memory; `memory_budget` is ours.
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
