@@ -28,6 +28,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {found}"))
 
 
+def untraced(environment=os.environ):
+    """The environment of a process whose memory or time counts: coverage takes some of both."""
+    return {name: value for name, value in environment.items() if "COVERAGE_" not in name}
+
+
 DATA = Path(__file__).parent / "data"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from bad_inputs import BAD, DATA, NSYMBT, RANDOM, TOMOGRAMS, WRONG_TYPES, patched, rewritten, voxels
+from conftest import untraced
 from test_cli import (
     ENVIRONMENT,
     GOOD,
@@ -142,7 +143,7 @@ def measured(directory: Path) -> tuple[int, int, float, str]:
     process = subprocess.run(
         [sys.executable, "-c", MEASURE],
         cwd=directory,
-        env=ENVIRONMENT,
+        env=untraced(ENVIRONMENT),
         capture_output=True,
         text=True,
         timeout=120,

@@ -12,6 +12,7 @@ from benchmarks.cases import SUITES
 from benchmarks.table import NOT, tables
 from benchmarks.tf32 import agreement, rounded
 from benchmarks.volumes import demo_volume
+from conftest import untraced
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 def trial(tmp_path_factory):
     file = tmp_path_factory.mktemp("trial") / "quick.json"
     command = [sys.executable, "-m", "benchmarks", "quick", "--output", str(file)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    options = {"cwd": ROOT, "env": untraced(), "capture_output": True, "text": True}
+    process = subprocess.run(command, check=True, **options)
     return json.loads(file.read_text()), process
 
 
