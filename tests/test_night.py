@@ -15,7 +15,7 @@ import mrcfile
 import numpy as np
 import pytest
 import yaml
-from conftest import DATA
+from conftest import DATA, untraced
 from test_cli import ENVIRONMENT, the_error
 from test_report import data_of
 
@@ -471,7 +471,8 @@ def undisturbed(tmp_path_factory):
             write_tomogram(directory / f"t{number}.mrc", 10 * number)
         configure()
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "picket_gpu", "params.yaml", "-q"], check=True)
+        command = [sys.executable, "-m", "picket_gpu", "params.yaml", "-q"]
+        subprocess.run(command, env=untraced(ENVIRONMENT), check=True)
         seconds = time.perf_counter() - started
     finally:
         os.chdir(previous)
@@ -481,11 +482,10 @@ def undisturbed(tmp_path_factory):
 def start(*options: str, **how) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "picket_gpu", "params.yaml", *options],
-        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **how,
+        **{"env": ENVIRONMENT, **how},
     )
 
 
@@ -509,7 +509,7 @@ def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
     expected, seconds = undisturbed
     moments = random.Random(0)
     for _ in range(8):
-        process = start()
+        process = start(env=untraced(ENVIRONMENT))
         time.sleep(moments.uniform(0.4, 1.0) * seconds)
         process.kill()
         process.communicate()
