@@ -55,12 +55,12 @@ _ALONE = [
 _DEMO = Case("demo, CPU", DEMO_SHAPE)
 
 SUITES: dict[str, list[Case]] = {
-    # A quarter of a minute, to see that all of it works.
+    # Half a minute, to see that all of it works.
     "quick": [
-        Case("18^3, scikit-learn recipe", _cube(18), through="recipe"),
-        Case("18^3", _cube(18), judge="18^3, scikit-learn recipe"),
-        Case("18^3, command line", _cube(18), through="cli", judge="18^3"),
-        Case("18^3, 1000 windows", _cube(18), cap=1000, budget="1 GiB", judge="18^3"),
+        Case("24^3, scikit-learn recipe", _cube(24), through="recipe"),
+        Case("24^3", _cube(24), judge="24^3, scikit-learn recipe"),
+        Case("24^3, command line", _cube(24), through="cli", judge="24^3"),
+        Case("24^3, 1000 windows", _cube(24), cap=1000, budget="1 GiB", judge="24^3"),
     ],
     # Some ten minutes on two cores.
     "cpu": [

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.backend import Backend, available_threads
-from picket_gpu.record import commit
+from picket_gpu.record import commit, versions
 
 # By the names that pip and conda give them.
 PACKAGES = ("picket-gpu", "numpy", "scipy", "scikit-learn")
@@ -33,7 +32,7 @@ def describe(backend: Backend) -> dict[str, Any]:
         "cores": available_threads(),
         "driver": _driver(backend),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": versions(PACKAGES),
         "git_commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         **measured,
@@ -130,10 +129,3 @@ def _driver(backend: Backend) -> str | None:
     except OSError:
         return None
     return found[0] if found else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -71,7 +71,7 @@ def write_inputs(place: Path, tomograms: int) -> int:
         volume = rng.standard_normal(SHAPE, dtype=np.float32)
         volume[5:10, 6:13, 7:14] += 3  # a particle, for clusters that are soon found
         mrcfile.write(place / name, volume)
-    # No more batches than there are windows for.
+    # One batch: 64 of so few windows would only take time.
     modes = [{"mode": "ffts", "n_fft_subsets": 1}, {"mode": "gabor"}, {"mode": "intensities"}]
     config = {
         "dataset_name": "set",

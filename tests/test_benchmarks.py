@@ -38,9 +38,9 @@ def test_a_suite_runs_and_its_last_line_is_its_json(trial):
 
 def test_the_ways_through_agree(trial):
     cases = trial[0]["cases"]
-    assert min(cases["18^3, command line"]["agreement"].values()) == 1
-    assert min(cases["18^3"]["agreement"].values()) > 0.99
-    assert min(cases["18^3, 1000 windows"]["agreement"].values()) > 0.8
+    assert min(cases["24^3, command line"]["agreement"].values()) == 1
+    assert min(cases["24^3"]["agreement"].values()) > 0.99
+    assert min(cases["24^3, 1000 windows"]["agreement"].values()) > 0.8
 
 
 def test_every_case_and_stage_is_in_the_table(trial):
@@ -97,4 +97,4 @@ def test_tf32_rounds_to_10_bits():
 
 
 def test_tf32_changes_as_few_labels_as_the_readme_says(phantom):
-    assert min(share for share, *_ in agreement(phantom[:, 16:80, 16:80]).values()) >= 0.9998
+    assert min(share for share, *_ in agreement(phantom).values()) >= 0.9998

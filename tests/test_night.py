@@ -508,9 +508,9 @@ def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
     """Kills at random moments, each run going on where the last one was killed."""
     expected, seconds = undisturbed
     moments = random.Random(0)
-    for _ in range(8):
+    for _ in range(10):
         process = start(env=untraced(ENVIRONMENT))
-        time.sleep(moments.uniform(0.4, 1.0) * seconds)
+        time.sleep(moments.uniform(0.1, 1.0) * seconds)
         process.kill()
         process.communicate()
         # What has its final name is whole.

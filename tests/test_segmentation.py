@@ -28,7 +28,7 @@ def six(volume, **limits):
     backend = select_backend("cpu")
     windows = fit_windows(volume.shape, 5, **limits)
     plan = plan_memory(backend, windows, 2)
-    modes = [FFTs(n_fft_subsets=8), Gabor(), Intensities()]
+    modes = [FFTs(), Gabor(), Intensities()]
     with backend.exclusive():
         prepared = prepare(backend, volume, 2.0, plan)
         results = segment_prepared(backend, prepared, windows, modes, ["kmeans", "gmm"], plan)

@@ -8,7 +8,7 @@ from benchmarks.soak import growth, soak
 from conftest import untraced
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks /proc")
-# What a run keeps of a tomogram, results and record of six segmentations, is some 50 KB: 2% in all.
+# What a run keeps of a tomogram, results and record of six segmentations, is some 30 KB: 1% in all.
 GROWTH = 0.05
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -107,7 +108,7 @@ def begin_record(config: S1Config, device: str, tomograms: list[int] | None) -> 
     return RunRecord(
         started=now(),
         config=config.model_dump(mode="json", by_alias=True),
-        versions=versions(),
+        versions={"python": platform.python_version(), **versions(PACKAGES)},
         commit=commit(),
         host=platform.node(),
         device=device,
@@ -134,10 +135,10 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of those `PACKAGES` that are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those ``packages`` that are installed."""
+    found = {}
+    for name in packages:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
