@@ -18,14 +18,14 @@ from typing import Any
 
 import mrcfile
 
-from benchmarks.cases import DEMO_SHAPE, SUITES, Case, Shape
-from benchmarks.machine import describe
-from benchmarks.measure import agreement, run_case
-from benchmarks.rivals import measure_rivals
-from benchmarks.stages import measure_stages
-from benchmarks.table import tables
+from benchmarks.speed.cases import DEMO_SHAPE, SUITES, Case, Shape
+from benchmarks.speed.machine import describe
+from benchmarks.speed.measure import agreement, run_case
+from benchmarks.speed.rivals import measure_rivals
+from benchmarks.speed.stages import measure_stages
+from benchmarks.speed.table import tables
 from benchmarks.volumes import DEMO, VOXEL_SIZE, demo_volume
-from picket_gpu.backend import select_backend
+from picket_gpu.device.select import select_backend
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- tables: python -m benchmarks readme -->\n", "<!-- end of tables -->\n")

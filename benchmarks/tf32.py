@@ -14,12 +14,12 @@ import mrcfile
 import numpy as np
 
 from benchmarks.volumes import DEMO
-from picket_gpu.backend import Backend
-from picket_gpu.features import FFTs, Gabor, Intensities
-from picket_gpu.memory import plan_memory
-from picket_gpu.neighborhoods import fit_windows
-from picket_gpu.preprocess import prepare
-from picket_gpu.workflows import segment_prepared
+from picket_gpu.device.backend import Backend
+from picket_gpu.method.features import FFTs, Gabor, Intensities
+from picket_gpu.method.memory import plan_memory
+from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 
 class _RoundingNumpy:
@@ -67,8 +67,11 @@ def agreement(volume: np.ndarray) -> dict[str, tuple[float, int, int]]:
         prepared = prepare(backend, volume, 2.0, plan)
         runs = [
             list(
-                segment_prepared(
-                    backend, prepared, windows, modes, ["gmm"], plan, precision=precision
+                run_workflows(
+                    backend,
+                    PreparedTomogram(prepared, windows, plan),
+                    modes,
+                    Settings(["gmm"], precision=precision),
                 )
             )
             for precision in ("tf32", "float32")

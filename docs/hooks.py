@@ -16,14 +16,14 @@ from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from picket_gpu.config import Copick, S1Config, TomogramInput
-from picket_gpu.features import FFTs, Gabor
+from picket_gpu.config.s1 import Copick, S1Config, TomogramInput
+from picket_gpu.method.features import FFTs, Gabor
 
 ROOT = Path(__file__).parents[1]
 CARRIED = (
     "CHANGELOG.md",
     "benchmarks/*.md",
-    "benchmarks/*.py",
+    "benchmarks/**/*.py",
     "benchmarks/*.sbatch",
     "configs/*.yaml",
     "configs/*.json",

@@ -2,14 +2,14 @@
 
 import os
 import signal
-from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
 
-from picket_gpu.backend import select_backend
-from picket_gpu.gpu import find_gpu
+from picket_gpu.device.gpu import find_gpu
+from picket_gpu.device.select import select_backend
+from tests.support.data import DATA
 
 
 def pytest_configure(config):
@@ -26,14 +26,6 @@ def pytest_collection_modifyitems(items):
     if of_gpu and isinstance(found := find_gpu(), str):
         for item in of_gpu:
             item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {found}"))
-
-
-def untraced(environment=os.environ):
-    """The environment of a process whose memory or time counts: coverage takes some of both."""
-    return {name: value for name, value in environment.items() if "COVERAGE_" not in name}
-
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from bad_inputs import BAD, DATA, NSYMBT, RANDOM, TOMOGRAMS, WRONG_TYPES, patched, rewritten, voxels
-from conftest import untraced
-from test_cli import (
+
+from picket_gpu.__main__ import main
+from tests.support.bad_inputs import (
+    BAD,
+    DATA,
+    NSYMBT,
+    RANDOM,
+    TOMOGRAMS,
+    WRONG_TYPES,
+    patched,
+    rewritten,
+    voxels,
+)
+from tests.support.command_line import (
     ENVIRONMENT,
     GOOD,
     ONE,
@@ -25,9 +36,8 @@ from test_cli import (
     write_config,
     write_volume,
 )
-from test_cli import place as place
-
-from picket_gpu.__main__ import main
+from tests.support.command_line import place as place
+from tests.support.data import untraced
 
 # Those that also go through a process of their own.
 IN_A_PROCESS = [

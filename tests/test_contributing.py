@@ -18,7 +18,7 @@ USE = """
 import json, sys
 import numpy as np
 from picket_gpu import PicketError, load_config, run_s1, segment
-from picket_gpu.schema import json_schema
+from picket_gpu.config.schema import json_schema
 volume = np.load(sys.argv[1])
 labels = segment(volume, features={"mode": "shells", "radius": 2.0}, clustering="kmeans")
 np.save(sys.argv[2], labels)
@@ -40,13 +40,13 @@ def package(tmp_path_factory):
     module, union = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     source = tmp_path_factory.mktemp("src")
     shutil.copytree(ROOT / "src/picket_gpu", source / "picket_gpu")
-    (source / "picket_gpu/features/shells.py").write_text(module, encoding="utf-8")
-    init = source / "picket_gpu/features/__init__.py"
+    (source / "picket_gpu/method/features/shells.py").write_text(module, encoding="utf-8")
+    init = source / "picket_gpu/method/features/__init__.py"
     imported, _, definition = union.partition("\n\n")
     before = init.read_text(encoding="utf-8")
     after = re.sub(r"^FeatureParams: .*\n", definition, before, flags=re.MULTILINE)
     assert after != before
-    last = "from picket_gpu.features.intensities import Intensities\n"
+    last = "from picket_gpu.method.features.intensities import Intensities\n"
     init.write_text(after.replace(last, last + imported + "\n"), encoding="utf-8")
     return source
 

@@ -10,13 +10,13 @@ import mrcfile
 import numpy as np
 import pytest
 import yaml
-from fuzz.checks import DIRECTORY, check_message, check_mrc, check_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import GOOD
 
-from picket_gpu.config import load_config
+from picket_gpu.config.s1 import load_config
 from picket_gpu.errors import PicketError
+from tests.fuzz.checks import DIRECTORY, check_message, check_mrc, check_yaml
+from tests.support.command_line import GOOD
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 

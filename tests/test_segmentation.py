@@ -5,20 +5,20 @@ from functools import cache
 import h5py
 import numpy as np
 import pytest
-from benchmarks import sklearn_recipe
-from conftest import DATA
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
-from test_clustering import symmetric_inverse
 
+from benchmarks import sklearn_recipe
 from picket_gpu import PicketError, segment
-from picket_gpu.backend import select_backend
-from picket_gpu.features import FFTs, Gabor, Intensities
-from picket_gpu.memory import plan_memory
-from picket_gpu.neighborhoods import fit_windows
-from picket_gpu.preprocess import prepare
-from picket_gpu.volume import ResidentVolume
-from picket_gpu.workflows import segment_prepared
+from picket_gpu.device.select import select_backend
+from picket_gpu.method.features import FFTs, Gabor, Intensities
+from picket_gpu.method.memory import plan_memory
+from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.volume import ResidentVolume
+from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
+from tests.support.data import DATA
+from tests.support.features import symmetric_inverse
 
 WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
 
@@ -31,7 +31,9 @@ def six(volume, **limits):
     modes = [FFTs(), Gabor(), Intensities()]
     with backend.exclusive():
         prepared = prepare(backend, volume, 2.0, plan)
-        results = segment_prepared(backend, prepared, windows, modes, ["kmeans", "gmm"], plan)
+        results = run_workflows(
+            backend, PreparedTomogram(prepared, windows, plan), modes, Settings(["kmeans", "gmm"])
+        )
         return {(r.mode.mode, r.method): r.labels for r in results}
 
 
@@ -156,7 +158,9 @@ def test_z_limits_fit_on_that_section_alone(phantom):
     labels = []
     for data in (prepared.volume.data, spoilt):
         volume = prepared._replace(volume=ResidentVolume(data))
-        (result,) = segment_prepared(backend, volume, windows, [Intensities()], ["gmm"], plan)
+        (result,) = run_workflows(
+            backend, PreparedTomogram(volume, windows, plan), [Intensities()], Settings(["gmm"])
+        )
         labels.append(result.labels)
     assert (labels[0][10:] == labels[1][10:]).all()
 
@@ -166,7 +170,9 @@ def test_a_cap_fits_on_that_many_windows(phantom):
     windows = fit_windows(phantom.shape, 5, cap=20_000)
     plan = plan_memory(backend, windows, 1)
     prepared = prepare(backend, phantom, 2.0, plan)
-    (result,) = segment_prepared(backend, prepared, windows, [FFTs()], ["gmm"], plan)
+    (result,) = run_workflows(
+        backend, PreparedTomogram(prepared, windows, plan), [FFTs()], Settings(["gmm"])
+    )
     assert result.num_windows == 20_000
     everything = segment(phantom, features="ffts", device="cpu")
     assert 0.98 < agree(result.labels, everything) < 1

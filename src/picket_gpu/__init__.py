@@ -9,10 +9,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from picket_gpu.config import S1Config, load_config
+    from picket_gpu.config.s1 import S1Config, load_config
     from picket_gpu.errors import PicketError
     from picket_gpu.pipeline import run_s1
-    from picket_gpu.results import S1Run, SegmentationResult
+    from picket_gpu.run.results import S1Run, SegmentationResult
     from picket_gpu.segmentation import segment
 
 __version__ = version("picket-gpu")
@@ -28,10 +28,10 @@ __all__ = [
 
 _HOME = {
     "PicketError": "errors",
-    "S1Config": "config",
-    "S1Run": "results",
-    "SegmentationResult": "results",
-    "load_config": "config",
+    "S1Config": "config.s1",
+    "S1Run": "run.results",
+    "SegmentationResult": "run.results",
+    "load_config": "config.s1",
     "run_s1": "pipeline",
     "segment": "segmentation",
 }

@@ -2,16 +2,11 @@
 
 import argparse
 import re
-import signal
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from picket_gpu import __version__
-
-if TYPE_CHECKING:
-    from picket_gpu.errors import Failure
+from picket_gpu.command import exit_code, report_failures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,40 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: _run(options))
 
 
-def exit_code(run: Callable[[], int]) -> int:
-    """Run, and tell an error in one line.
-
-    Returns:
-        What ``run`` does, or 2 for a fault of the input, 1 for another one, 130 if interrupted, 143
-        if told to end (SIGTERM).
-    """
-    # After parsing, so that --help and --version answer at once.
-    from picket_gpu.errors import NothingDoneError, PicketError
-
-    try:
-        signal.signal(signal.SIGTERM, _interrupt)
-        return run()
-    except NothingDoneError as error:
-        _tell(error.failures)
-        return 2 if all(isinstance(one.error, PicketError) for one in error.failures) else 1
-    except PicketError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (OSError, MemoryError) as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as interrupt:
-        print("interrupted", file=sys.stderr)
-        return 143 if interrupt.args else 130
-
-
-def _interrupt(*_: object) -> None:
-    """As Ctrl-C does, so that nothing half-written stays."""
-    raise KeyboardInterrupt("SIGTERM")
-
-
 def _device(name: str) -> str:
-    from picket_gpu.backend import DEVICES
+    from picket_gpu.device.select import DEVICES
 
     if not re.fullmatch(DEVICES, name):
         raise argparse.ArgumentTypeError(f"{name!r} is not auto, cpu, gpu or gpu:N")
@@ -87,7 +50,7 @@ def _device(name: str) -> str:
 
 
 def _directory(text: str) -> Path:
-    from picket_gpu.location import check_name
+    from picket_gpu.files.location import check_name
 
     try:
         check_name(text)
@@ -113,12 +76,12 @@ def _numbers(text: str) -> list[int]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from picket_gpu.backend import select_backend
-    from picket_gpu.config import load_config
+    from picket_gpu.config.s1 import load_config
     from picket_gpu.console import reporter_for
-    from picket_gpu.dry_run import describe_plan
+    from picket_gpu.device.select import select_backend
     from picket_gpu.pipeline import run_s1
-    from picket_gpu.plan import plan_run
+    from picket_gpu.run.dry_run import describe_plan
+    from picket_gpu.run.plan import plan_run
 
     overrides = {"device": options.device, "output_dir": options.output_dir}
     config = load_config(options.config).model_copy(
@@ -134,21 +97,14 @@ def _run(options: argparse.Namespace) -> int:
             workers=options.workers,
             scheduler=options.scheduler,
         )
-        return _tell(run.failures)
+        return report_failures(run.failures)
     backend = select_backend(config.device, config.kmeans_engine)
     plan = plan_run(config, backend, options.overwrite, options.tomograms)
     reporter = reporter_for(options.log_format, options.quiet)
     reporter.line(f"Device: {backend.reason}")
     for line in describe_plan(config, backend, plan):
         reporter.line(line)
-    return _tell(plan.failures)
-
-
-def _tell(failures: "Sequence[Failure]") -> int:
-    """Name what failed, once where all modes of a tomogram failed alike; returns the exit code."""
-    for message in dict.fromkeys(failure.message for failure in failures):
-        print(f"error: {message}", file=sys.stderr)
-    return 1 if failures else 0
+    return report_failures(plan.failures)
 
 
 if __name__ == "__main__":

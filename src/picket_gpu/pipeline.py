@@ -1,20 +1,41 @@
-"""S1 from a configuration to files."""
+"""S1 from a configuration to files.
+
+`run_s1` checks the configuration and plans the run; then each tomogram goes through these steps,
+which `picket_gpu.run.task` calls in this order:
+
+1. read: grey values of the file as float32 (`picket_gpu.files.tomogram`).
+2. prepare: Gaussian blur, grey values scaled to [0, 1] (`picket_gpu.method.preprocess`).
+3. windows: those inside the z-limits and the mask, at most the cap (`picket_gpu.method.masks`,
+   `picket_gpu.method.neighborhoods`).
+
+And for each feature mode (`picket_gpu.method.workflows`):
+
+4. features: of each window, tile by tile (`picket_gpu.method.features`), whitened by their
+   covariance (`picket_gpu.method.whitening`).
+5. fit: k-means, and from its clusters a Gaussian mixture (`picket_gpu.method.clustering`).
+6. label: every voxel that has a window; the more populous cluster is 0
+   (`picket_gpu.method.labels`).
+7. write: HDF5, MRC and others, each whole or not there (`picket_gpu.files.write_segmentation`).
+8. report: pages and pictures (`picket_gpu.report`).
+"""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from picket_gpu.backend import Backend, available_threads, select_backend
-from picket_gpu.clusters import local_cluster, running_cluster
-from picket_gpu.config import S1Config, load_config
+from picket_gpu.config.s1 import S1Config, load_config
 from picket_gpu.console import LogFormat, Reporter, reporter_for
+from picket_gpu.device.backend import Backend
+from picket_gpu.device.select import select_backend
+from picket_gpu.device.threads import available_threads
 from picket_gpu.errors import PicketError
-from picket_gpu.filenames import INDEX
-from picket_gpu.plan import RunPlan, plan_run
-from picket_gpu.results import S1Run, SegmentationResult
-from picket_gpu.session import Session
-from picket_gpu.writers.whole import remove_leftovers
+from picket_gpu.files.atomic import remove_leftovers
+from picket_gpu.files.filenames import INDEX
+from picket_gpu.run.dask_cluster import local_cluster, running_cluster
+from picket_gpu.run.plan import RunPlan, plan_run
+from picket_gpu.run.results import S1Run, SegmentationResult
+from picket_gpu.run.runner import Runner
 
 
 def run_s1(
@@ -60,10 +81,10 @@ def run_s1(
     plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)
     try:
         with (
-            reporter.bar(plan.units),
+            reporter.bar(plan.tasks),
             _client(client, workers, scheduler, backend, plan) as cluster,
         ):
-            run = Session(config, backend, plan, reporter).run(cluster)
+            run = Runner(config, backend, plan, reporter).run(cluster)
     finally:
         for directory in plan.directories:  # of workers that had to be killed
             remove_leftovers(directory)
@@ -77,7 +98,7 @@ def _client(
     """The Dask client to use inside the context, None for none."""
     if sum(told is not None for told in (client, workers, scheduler)) > 1:
         raise PicketError("client, workers, scheduler: only one of them can be used")
-    if not plan.units:
+    if not plan.tasks:
         return nullcontext()
     if workers is not None:
         return local_cluster(workers, backend.name == "gpu")

@@ -5,14 +5,17 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from picket_gpu.backend import KMeansEngine, Precision, select_backend
-from picket_gpu.clustering import Method
-from picket_gpu.errors import PicketError, first_fault
-from picket_gpu.features import MODES, FeatureMode, FeatureParams
-from picket_gpu.memory import check_library, plan_memory
-from picket_gpu.neighborhoods import fit_windows
-from picket_gpu.preprocess import prepare
-from picket_gpu.workflows import segment_prepared
+from picket_gpu.config.faults import first_fault
+from picket_gpu.device.backend import KMeansEngine, Precision
+from picket_gpu.device.select import select_backend
+from picket_gpu.errors import PicketError
+from picket_gpu.method.clustering import Method
+from picket_gpu.method.feature_mode import FeatureMode
+from picket_gpu.method.features import MODES, FeatureParams
+from picket_gpu.method.memory import check_library, plan_memory
+from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 
 def segment(
@@ -77,21 +80,14 @@ def segment(
     if backend.name == "cpu" and not isinstance(volume, np.ndarray):
         raise PicketError("volume: must be a NumPy array for the CPU; use device: gpu for CuPy's")
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
-    plan = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
+    memory = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
     if kmeans_engine == "cuml":
-        check_library(backend, windows, 1, plan, [mode])
+        check_library(backend, windows, 1, memory, [mode])
     with backend.exclusive():
-        prepared = prepare(backend, volume, blur_sigma, plan)
-        (result,) = segment_prepared(
-            backend,
-            prepared,
-            windows,
-            [mode],
-            [clustering],
-            plan,
-            precision=precision,
-            kmeans_engine=kmeans_engine,
-        )
+        prepared = prepare(backend, volume, blur_sigma, memory)
+        tomogram = PreparedTomogram(prepared, windows, memory)
+        settings = Settings([clustering], precision, kmeans_engine)
+        (result,) = run_workflows(backend, tomogram, [mode], settings)
     return result.labels
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.__main__ import exit_code
+from picket_gpu.command import exit_code
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.location import Location, as_location
-from picket_gpu.readers.source import Choice
-from picket_gpu.saved import read_attributes, read_foreground, read_scores
-from picket_gpu.tomogram import read_header, read_voxels
+from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.location import Location, as_location
+from picket_gpu.files.read_segmentation import read_attributes, read_foreground, read_scores
+from picket_gpu.files.tomogram import read_header, read_voxels
 
 CONTRAST = (0.5, 99.5)  # percentiles of grey values that become black and white
 COLOUR = (1.0, 0.47, 0.0, 1.0)
@@ -94,8 +94,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     if tomogram is None and "tomogram_path" not in told:
         raise PicketError(f"{path}: does not name its tomogram; name it by --tomogram")
     where = tomogram or as_location(told["tomogram_path"])
-    choice = Choice(dataset=told.get("tomogram_dataset"), shape=labels.shape)
-    header = read_header(where, choice)
+    selector = VolumeSelector(dataset=told.get("tomogram_dataset"), shape=labels.shape)
+    header = read_header(where, selector)
     if header.shape != labels.shape:
         raise PicketError(
             f"{where}: has {header.shape} voxels (z, y, x), the segmentation {labels.shape}"
@@ -108,7 +108,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         "translate": header.origin[::-1],
         "units": "angstrom" if known else "pixel",
     }
-    grey = read_voxels(where, choice)
+    grey = read_voxels(where, selector)
     look = {"contrast_limits": np.percentile(grey, CONTRAST), "colormap": "gray"}
     yield Layer("image", grey, {"name": told.get("tomogram_name", where.name)} | look | place)
     if (scores := read_scores(path)) is not None:

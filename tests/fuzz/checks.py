@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from picket_gpu.config import load_config
+from picket_gpu.config.s1 import load_config
 from picket_gpu.errors import PicketError
-from picket_gpu.tomogram import read_header, read_voxels
+from picket_gpu.files.tomogram import read_header, read_voxels
 
 DIRECTORY = tempfile.TemporaryDirectory(prefix="picket_fuzz_")
 

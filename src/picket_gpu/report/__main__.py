@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from picket_gpu.__main__ import exit_code
+from picket_gpu.command import exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:

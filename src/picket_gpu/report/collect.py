@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from picket_gpu.location import Location
-from picket_gpu.operations import Shape
-from picket_gpu.report.components import Components, find_components
+from picket_gpu.device.operations import Shape
+from picket_gpu.files.location import Location
+from picket_gpu.report.components import BLOCK_VOXELS, Components, find_components
 from picket_gpu.report.slices import (
     GreySlices,
     LabelSlices,
@@ -18,6 +19,9 @@ from picket_gpu.report.slices import (
     label_slices,
     separation,
 )
+
+COMPONENT_BYTES = 5  # of a voxel, to find connected components
+SLICES_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,16 @@ class TomogramReport:
         slices = label_slices(labels, self.layout)
         apart = separation(self.grey.sample, slices.sample)
         self.findings.append(Findings(workflow, find_components(labels), apart, slices))
+
+
+def report_bytes(shape: Shape, threads: int) -> int:
+    """Host memory that a report takes while labels are in memory, in bytes.
+
+    Args:
+        shape: voxels, (z, y, x).
+        threads: that look for components.
+    """
+    return SLICES_BYTES + COMPONENT_BYTES * min(prod(shape), threads * BLOCK_VOXELS)
 
 
 def begin_report(subject: Subject, picture: Callable[[int], np.ndarray]) -> TomogramReport:

@@ -12,8 +12,8 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from picket_gpu.backend import available_threads
-from picket_gpu.labels import FOREGROUND
+from picket_gpu.device.threads import available_threads
+from picket_gpu.method.labels import FOREGROUND
 
 SMALLEST = 27  # voxels; what is smaller is only counted
 BLOCK_VOXELS = 2**22  # that are labelled at a time, by each thread, or one plane if that has more

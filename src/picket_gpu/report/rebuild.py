@@ -8,22 +8,22 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from picket_gpu.backend import Backend, select_backend
 from picket_gpu.console import SILENT, Reporter
+from picket_gpu.device.backend import Backend
+from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.filenames import INDEX
-from picket_gpu.labels import UNLABELLED, core, share_of_ones
-from picket_gpu.location import as_location
-from picket_gpu.memory import plan_memory
-from picket_gpu.neighborhoods import fit_windows
-from picket_gpu.preprocess import prepare
-from picket_gpu.readers.source import Choice
-from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
+from picket_gpu.files.filenames import INDEX
+from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.location import as_location
+from picket_gpu.files.read_segmentation import read_attributes, read_labels
+from picket_gpu.files.tomogram import read_header, read_voxels
+from picket_gpu.files.writers.hdf5 import DATASET, GROUP
+from picket_gpu.method.labels import UNLABELLED, core, share_of_ones
+from picket_gpu.method.memory import plan_memory
+from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.preprocess import prepare
+from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report, report_bytes
 from picket_gpu.report.write import ReportWriter
-from picket_gpu.saved import read_attributes, read_labels
-from picket_gpu.stamp import GROUP
-from picket_gpu.tomogram import read_header, read_voxels
-from picket_gpu.writers.hdf5 import DATASET
 
 _NAME = re.compile(r"segmentation_(\d+)_(.+)_(kmeans|gmm)\.h5")
 BLUR_SIGMA = 2.0  # where a file does not tell
@@ -37,7 +37,7 @@ class _Segmentation:
     subject: Subject
     mode: str
     method: str
-    choice: Choice
+    selector: VolumeSelector
     blur_sigma: float
     iterations: int | None
     converged: bool | None
@@ -114,7 +114,7 @@ def _read(path: Path, index: int) -> _Segmentation:
     return _Segmentation(
         path=path,
         subject=subject,
-        choice=Choice(dataset=attributes.get("tomogram_dataset"), shape=(z, y, x)),
+        selector=VolumeSelector(dataset=attributes.get("tomogram_dataset"), shape=(z, y, x)),
         mode=str(attributes["fex_mode"]),
         method=str(attributes["clustering_method"]),
         blur_sigma=BLUR_SIGMA if sigma is None else sigma,
@@ -136,7 +136,7 @@ def _check(segmentations: list[_Segmentation]) -> None:
     path = first.subject.path
     if isinstance(path, Path) and not path.is_absolute() and not path.exists():
         raise PicketError(f"{path}: no such file; go to the directory in which S1 was run")
-    shape = read_header(path, first.choice).shape
+    shape = read_header(path, first.selector).shape
     if shape != first.subject.shape:
         raise PicketError(
             f"{path}: has {shape} voxels (z, y, x), its segmentations have {first.subject.shape}"
@@ -147,8 +147,9 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
     """The report of one tomogram, blurred anew."""
     subject, sigma = segmentations[0].subject, segmentations[0].blur_sigma
     windows = fit_windows(subject.shape, subject.side)
-    plan = plan_memory(backend, windows, 1, sigma=sigma)
-    voxels = read_voxels(subject.path, segmentations[0].choice)
+    page = report_bytes(subject.shape, backend.workers)
+    plan = plan_memory(backend, windows, 1, sigma=sigma, beside_labels=page)
+    voxels = read_voxels(subject.path, segmentations[0].selector)
     volume = prepare(backend, voxels, sigma, plan, str(subject.path)).volume
     report = begin_report(subject, lambda z: volume.picture(z, backend.download))
     for segmentation in segmentations:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from picket_gpu.labels import BACKGROUND, FOREGROUND
-from picket_gpu.operations import Shape
+from picket_gpu.device.operations import Shape
+from picket_gpu.method.labels import BACKGROUND, FOREGROUND
 from picket_gpu.report.binning import block_sums
 
 MOST_SIDE = 512  # pixels of a slice

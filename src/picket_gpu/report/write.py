@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from picket_gpu.filenames import INDEX, page_name, preview_name
+from picket_gpu.files.atomic import atomic_file
+from picket_gpu.files.filenames import INDEX, page_name, preview_name
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import QUALITY
-from picket_gpu.writers.whole import whole_file
 
 THUMBNAIL = 96  # pixels of the longer side
 
@@ -46,7 +46,7 @@ class ReportWriter:
         """Write the page and the preview of a tomogram."""
         index = report.subject.index
         entry = self._entries[index] = self._entry(report)
-        with whole_file(self._directory / preview_name(index)) as temporary:
+        with atomic_file(self._directory / preview_name(index)) as temporary:
             preview(report).save(temporary, "PNG")
         self._write(self._page(index), tomogram_page(report, self._links(index), entry))
 
@@ -72,7 +72,7 @@ class ReportWriter:
         path = self._directory / name
         if path.exists() and path.read_text(encoding="ascii", errors="replace") == page:
             return
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text(page, encoding="ascii")
 
     def _read(self, index: int) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""How well the workflows find known particles: `python -m benchmarks.quality`."""

@@ -1,0 +1,132 @@
+"""What a measurement was made on, and the two rates that bound any program there."""
+
+import platform
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.device.backend import Backend
+from picket_gpu.device.threads import available_threads
+from picket_gpu.run.machine import commit, versions
+
+# By the names that pip and conda give them.
+PACKAGES = ("picket-gpu", "numpy", "scipy", "scikit-learn")
+PACKAGES += ("cupy", "cupy-cuda12x", "cupy-cuda13x", "cuml", "cuml-cu12", "cuml-cu13")
+
+
+def describe(backend: Backend) -> dict[str, Any]:
+    """Device, driver, versions, git commit, and measured rates."""
+    # On a CPU outside of ``exclusive``, which leaves BLAS one thread.
+    with backend.exclusive() if backend.name == "gpu" else nullcontext():
+        measured = rates(backend)
+    return {
+        "device": backend.reason.partition(" (")[0],
+        "processor": _processor(),
+        "cores": available_threads(),
+        "driver": _driver(backend),
+        "python": platform.python_version(),
+        "packages": versions(PACKAGES),
+        "git_commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+        **measured,
+    }
+
+
+def rates(backend: Backend) -> dict[str, float]:
+    """Bytes read and written a second by a large copy, and operations a second by large matrix
+    products in float32 and float64, all on all cores."""
+    copy_seconds, copied = _copy(backend)
+    side = 8192 if backend.name == "gpu" else 2048
+    a = backend.upload(np.random.default_rng(0).random((side, side), dtype=np.float32))
+    single = timed(backend, lambda: a @ a)
+    a = a[: side // 2, : side // 2].astype("float64")
+    double = timed(backend, lambda: a @ a)
+    return {
+        "bytes_per_second": copied / copy_seconds,
+        "flops_per_second": 2 * side**3 / single,
+        "float64_flops_per_second": 2 * (side // 2) ** 3 / double,
+    }
+
+
+def _copy(backend: Backend) -> tuple[float, int]:
+    size = 2**30 if backend.name == "gpu" else 2**27
+    source, target = (backend.xp.zeros(size // 4, dtype="float32") for _ in "ab")
+    source += 1
+    if backend.name == "gpu":
+        return timed(backend, lambda: backend.xp.copyto(target, source)), 2 * size
+    parts = np.array_split(np.arange(len(source)), backend.workers)
+    pieces = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+    with ThreadPoolExecutor(backend.workers) as pool:
+        seconds = timed(
+            backend, lambda: list(pool.map(lambda p: np.copyto(target[p], source[p]), pieces))
+        )
+    return seconds, 2 * size
+
+
+def timed(backend: Backend, function: Callable[[], Any], repeats: int = 5) -> float:
+    """Median seconds of a function whose work is done when they are read; warmed up once."""
+    seconds = []
+    for _ in range(repeats + 1):
+        backend.synchronize()
+        started = time.perf_counter()
+        function()
+        backend.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return median(seconds[1:])
+
+
+@contextmanager
+def device_memory(device: str) -> Iterator[dict[str, float]]:
+    """The most device memory in use inside the context beyond what was in use before, in MiB, as
+    the driver tells it: arrays, libraries' work space and all. Filled in at the end."""
+    result: dict[str, float] = {}
+    if not device.startswith("gpu"):
+        yield result
+        return
+    import cupy
+
+    before = least = cupy.cuda.Device().mem_info[0]
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal least
+        while not done.wait(0.005):
+            least = min(least, cupy.cuda.Device().mem_info[0])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield result
+    finally:
+        done.set()
+        watcher.join()
+        result["peak_device_mib"] = (before - least) / 2**20
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.partition(":")[2].strip()
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor()
+
+
+def _driver(backend: Backend) -> str | None:
+    if backend.name != "gpu":
+        return None
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    except OSError:
+        return None
+    return found[0] if found else None

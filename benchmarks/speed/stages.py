@@ -1,0 +1,171 @@
+"""Stages of S1 against the least that they must do: operations and bytes over measured rates."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed.machine import timed
+from benchmarks.volumes import demo_volume
+from picket_gpu.device.backend import Backend
+from picket_gpu.device.operations import Array, Scratch
+from picket_gpu.method.clustering.gmm import _cluster_moments, _expect, _maximise
+from picket_gpu.method.clustering.kmeans import _pass, fit_kmeans
+from picket_gpu.method.feature_mode import FeatureMode
+from picket_gpu.method.features import FFTs, Gabor, Intensities
+from picket_gpu.method.features.ffts import magnitudes_by_fft
+from picket_gpu.method.labels import label_volume
+from picket_gpu.method.memory import MemoryPlan, plan_memory
+from picket_gpu.method.neighborhoods import WindowSet, all_windows
+from picket_gpu.method.preprocess import PreparedVolume, prepare
+from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
+from picket_gpu.method.whitening import scale_features
+
+VOXEL = 4  # bytes
+MODES = [FFTs(n_fft_subsets=1), Gabor(num_neighborhoods_subsets=1), Intensities()]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage over some windows.
+
+    Attributes:
+        flops: operations of the algorithm, a window.
+        bytes: least traffic with main memory, a window: each input read and each output written
+            once. The input of a pass is the volume; of a stage of a tile, the tile.
+        share: of the machine's rates that the stage may use: a tile has one worker.
+        rate: which matrix rate holds.
+    """
+
+    name: str
+    windows: int
+    seconds: float
+    flops: float
+    bytes: float
+    share: float = 1.0
+    rate: str = "flops_per_second"
+
+    def row(self, rates: dict[str, float]) -> dict[str, Any]:
+        """Figures of the table; the larger of the two shares says what bounds the stage."""
+        per_second = self.windows / self.seconds / self.share
+        return {
+            "name": self.name,
+            "windows": self.windows,
+            "microseconds_per_1000_windows": self.seconds / self.windows * 1e9,
+            "flops_per_window": self.flops,
+            "bytes_per_window": self.bytes,
+            "share_of_matrix_rate": self.flops * per_second / rates[self.rate],
+            "share_of_bandwidth": self.bytes * per_second / rates["bytes_per_second"],
+        }
+
+
+def measure_stages(backend: Backend, size: int, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """Rows for a volume of ``size`` voxels a side and windows of 5 voxels a side."""
+    with backend.exclusive():
+        stages = [*_over_a_volume(backend, size), *_of_a_tile(backend)]
+    return [stage.row(rates) for stage in stages]
+
+
+def _over_a_volume(backend: Backend, size: int) -> list[Stage]:
+    """One pass each, over all windows."""
+    volume = demo_volume((size,) * 3)
+    windows = all_windows(volume.shape, 5)
+    plan = plan_memory(backend, windows, 2, 4 * volume.nbytes + 2**31)
+    seconds = timed(backend, lambda: prepare(backend, volume, 2.0, plan), repeats=3)
+    prepared = prepare(backend, volume, 2.0, plan)
+    # Three blurs of 17 taps.
+    stages = [Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 2 * VOXEL)]
+    for mode in MODES:
+        stages += _of_a_mode(backend, prepared, windows, plan, mode)
+    return stages
+
+
+def _of_a_mode(
+    backend: Backend,
+    prepared: PreparedVolume,
+    windows: WindowSet,
+    plan: MemoryPlan,
+    mode: FeatureMode,
+) -> list[Stage]:
+    """One pass each of one feature mode."""
+    stages = []
+    extract = mode.extractor(backend.operations, 5, prepared.offset)
+    features = RawFeatures(backend, prepared.volume, windows, extract, plan.tile_windows)
+    few = replace(windows, cap=plan.subset_windows)
+    subset = RawFeatures(backend, prepared.volume, few, extract, plan.tile_windows)
+    total = features.moments()
+    raw = len(total)
+    extraction = 6250 + 2400 if mode.mode == "ffts" else 0
+
+    def add(name: str, function: Any, flops: float, size: float = VOXEL, **kind: str) -> None:
+        seconds = timed(backend, function, repeats=3)
+        stages.append(Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size, **kind))
+
+    if mode.mode != "gabor":  # its raw features are those of intensities
+        squares = 2 * raw**2
+        add("moments, float64", features.moments, squares, rate="float64_flops_per_second")
+    reported, whitening = scale_features(mode, total, 5, "volume")
+    kmeans = fit_kmeans(features, subset, reported, total[-1], 0)
+    add(
+        "k-means, one pass",
+        lambda: _pass(features, kmeans, 0.01, plan.subset_windows),
+        extraction + 4 * raw,
+    )
+    coordinates = WhitenedFeatures(features, whitening.matrix)
+    k = whitening.size
+    odds, _ = _maximise(_cluster_moments(coordinates, whitening.plane(kmeans.centres)), whitening)
+    em = extraction + 2 * raw * k + 2 * k**2 + k**2
+    add(f"EM, one iteration, {k} coordinates", lambda: _expect(coordinates, odds), em)
+    decision = kmeans.decision(backend)
+    add(
+        "labels by k-means",
+        lambda: label_volume(features, [decision], mode.raw_kind == "voxels"),
+        extraction + 2 * raw,
+        VOXEL + 1,
+    )
+    return stages
+
+
+def _of_a_tile(backend: Backend) -> list[Stage]:
+    """Gathering, and magnitudes by matrix product and by FFT, for several window sides."""
+    stages = []
+    volume = backend.upload(demo_volume((40, 200, 200)))
+    for side in (3, 5, 7, 9):
+        stages += _of_a_side(backend, volume, side)
+    return stages
+
+
+def _of_a_side(backend: Backend, volume: Array, side: int) -> list[Stage]:
+    """Gathering and magnitudes of one tile."""
+    stages, xp = [], backend.xp
+    voxels = side**3
+    tile_windows = max(64, backend.tile_bytes // (VOXEL * voxels))
+    scratch = Scratch(xp)
+    rows = max(1, min(200 - side, tile_windows // 190))
+    box = (slice(0, max(1, min(40 - side, tile_windows // (190 * rows)))), slice(0, rows))
+    box = (*box, slice(0, 190))
+    count = int(np.prod([s.stop - s.start for s in box]))
+
+    def add(name: str, function: Any, flops: float, size: float) -> None:
+        seconds = timed(backend, function)
+        share = 1 / backend.workers
+        stages.append(Stage(f"side {side}: {name}", count, seconds, flops, size, share))
+
+    def gather() -> Any:
+        return backend.operations.box_windows(volume, box, side, scratch)
+
+    add("gather a tile", gather, 0, VOXEL * (voxels + 2))
+    tile = gather().copy()
+    extract = MODES[0].extractor(backend.operations, side, 0.5)
+    moved = VOXEL * (voxels + 1) * 1.5
+    product = 2 * side**5 + 4 * side**2 * (side**2 - 1)
+    add("magnitudes by matrix product", lambda: extract(tile, scratch), product, moved)
+    # Half of the 5 n log2 n that a complex FFT of n points is counted with.
+    fft = 2.5 * voxels * np.log2(voxels)
+    add(
+        "magnitudes by FFT",
+        lambda: magnitudes_by_fft(xp, tile, side, 0.5),
+        fft,
+        moved,
+    )
+    return stages

@@ -1,0 +1,75 @@
+"""What is wrong with a parameter file, in one line in its user's words."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+LONGEST = 400  # characters of a value or key in a message
+
+# pydantic's words, where a user of a YAML file would not know them.
+_WORDS = {
+    "missing": "is missing",
+    "too_short": "must not be empty",
+    "string_too_long": "is too long",
+    "string_too_short": "must not be empty",
+    "path_type": "must be a path",
+    "model_type": "must be keys and values in braces",
+    "model_attributes_type": "must be keys and values in braces",
+    "dict_type": "must be keys and values in braces",
+    "list_type": "must be a list in brackets",
+    "byte_size": "must be bytes or text such as 12 GiB",
+    "byte_size_unit": "must be bytes or text such as 12 GiB",
+}
+
+
+def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
+    """The first fault of a failed validation as ``key: what is wrong (got value)``.
+
+    Args:
+        models: the model classes that each part of the input is made of, by the last name on the
+            way to it; their keys are offered where an unknown one is misspelled.
+    """
+    faults = error.errors()
+    fault: Mapping[str, Any] = faults[0]
+    place, kind, context = list(fault["loc"]), fault["type"], fault.get("ctx", {})
+    discriminator = context.get("discriminator", "").strip("'")
+    if kind == "extra_forbidden":
+        around = [part for part in place[:-1] if isinstance(part, str)]
+        message = "unknown key" + _suggestion(str(place[-1]), models.get((["", *around])[-1]))
+    elif kind == "union_tag_not_found":
+        message = f"{discriminator} is missing"
+    elif kind == "union_tag_invalid":
+        place.append(discriminator)
+        message = f"must be one of {context['expected_tags']} (got {_shown(context['tag'])})"
+    else:
+        message = _WORDS.get(kind, fault["msg"].removeprefix("Value error, "))
+        message = message[:1].lower() + message[1:]
+        if kind != "missing" and not isinstance(fault["input"], dict | list | BaseModel):
+            message += f" (got {_shown(fault['input'])})"
+    key = ""
+    for part in place:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return " ".join(f"{_cut(key)}: {message}{more}".removeprefix(": ").split())
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it."""
+    try:
+        return _cut(repr(value))
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _suggestion(key: str, model: type[BaseModel] | None) -> str:
+    if model is None:
+        return "; remove it"
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    close = get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known keys are {', '.join(known)}"

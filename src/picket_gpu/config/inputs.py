@@ -1,0 +1,179 @@
+"""What the parameter file says of one tomogram."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.location import Location, as_location
+
+
+def _three(size: Any) -> Any:
+    """One voxel size stands for all axes."""
+    return (size, size, size) if isinstance(size, int | float) else size
+
+
+Place = Annotated[
+    Location,
+    PlainValidator(as_location),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False, strict=True)]
+VoxelSize = Annotated[
+    tuple[Length, Length, Length],
+    BeforeValidator(_three),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {
+                    "type": "array",
+                    "items": {"type": "number", "exclusiveMinimum": 0},
+                    "minItems": 3,
+                    "maxItems": 3,
+                },
+            ]
+        }
+    ),
+]
+Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+
+
+class TomogramInput(BaseModel):
+    """One tomogram, which part of it to fit on, and which part to label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    tomogram: Place = Field(
+        description="MRC, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, or URL of a Zarr; relative "
+        "paths start at the working directory"
+    )
+    lower_z_slice_limit: Slice | None = Field(
+        None,
+        alias="lower_z-slice_limit",
+        description="first z-slice used for fitting, in voxels from 0; default the first",
+    )
+    upper_z_slice_limit: Slice | None = Field(
+        None,
+        alias="upper_z-slice_limit",
+        description="z-slice after the last used for fitting, in voxels from 0; default the end",
+    )
+
+    # What picket_gpu adds.
+    name: str | None = Field(
+        None, min_length=1, max_length=200, description="in reports; default that of the file"
+    )
+    voxel_size: VoxelSize | None = Field(
+        None,
+        description="angstrom, one number or [z, y, x], instead of what the file says; of an "
+        "OME-Zarr without level it chooses the level",
+    )
+    level: Slice | None = Field(
+        None, description="of an OME-Zarr, from 0, the finest, which is the default"
+    )
+    dataset: str | None = Field(
+        None, min_length=1, description="path of the array in an HDF5 file or a Zarr group"
+    )
+    storage_options: dict[str, Any] = Field(
+        {},
+        exclude=True,  # may hold secrets, which stay out of run.json
+        description="for the URL's protocol, as fsspec takes them, such as {anon: true}",
+    )
+    mask: Place | None = Field(
+        None, description="volume of the same shape, above 0 where to fit and to label"
+    )
+    mask_for_fitting: Place | None = Field(
+        None, description="as mask, only for fitting: windows whose centre is in it"
+    )
+    mask_for_output: Place | None = Field(
+        None, description="as mask, only for output: voxels outside it get no label"
+    )
+    prediction_lower_z_slice_limit: Slice | None = Field(
+        None,
+        alias="prediction_lower_z-slice_limit",
+        description="first z-slice that gets labels, in voxels from 0; default the first",
+    )
+    prediction_upper_z_slice_limit: Slice | None = Field(
+        None,
+        alias="prediction_upper_z-slice_limit",
+        description="z-slice after the last that gets labels, in voxels from 0; default the end",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str | None) -> str | None:
+        if name is not None and not name.isprintable():
+            raise ValueError("must be printable, in one line")
+        return name
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for kind in ("", "prediction_"):
+            lower = getattr(self, f"{kind}lower_z_slice_limit")
+            upper = getattr(self, f"{kind}upper_z_slice_limit")
+            if lower is not None and upper is not None and lower >= upper:
+                raise ValueError(
+                    f"{kind}lower_z-slice_limit {lower} must be below "
+                    f"{kind}upper_z-slice_limit {upper}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        if self.mask is not None and (self.mask_for_fitting or self.mask_for_output):
+            raise ValueError(
+                "mask is for fitting and for output; name mask_for_fitting and mask_for_output "
+                "instead"
+            )
+        if self.level is not None and self.dataset is not None:
+            raise ValueError("level and dataset both choose an array; leave one of them out")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What reports call the tomogram."""
+        return self.name or self.tomogram.name
+
+    @property
+    def run_name(self) -> str:
+        """What copick calls the tomogram."""
+        return self.name or Path(re.sub(r"\.(gz|bz2)$", "", self.tomogram.name)).stem
+
+    @property
+    def selector(self) -> VolumeSelector:
+        """Which of the volumes of the file."""
+        return VolumeSelector(self.dataset, self.level, self.voxel_size, None, self.storage_options)
+
+    @property
+    def fitting_mask(self) -> Location | None:
+        """Where windows for fitting are, if not everywhere."""
+        return self.mask_for_fitting or self.mask
+
+    @property
+    def output_mask(self) -> Location | None:
+        """Where labels are wanted, if not everywhere."""
+        return self.mask_for_output or self.mask
+
+    @property
+    def limits_prediction(self) -> bool:
+        """Whether only some z-slices get labels."""
+        bounds = (self.prediction_lower_z_slice_limit, self.prediction_upper_z_slice_limit)
+        return bounds != (None, None)
+
+    def told(self) -> Mapping[str, Any]:
+        """All that labels depend on, as plain values: what was set, but for the name."""
+        return self.model_dump(mode="json", exclude={"name"}, exclude_none=True)

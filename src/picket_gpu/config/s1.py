@@ -1,0 +1,242 @@
+"""The S1 parameter file: its schema, and loading it.
+
+Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu adds are optional.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from picket_gpu.config.faults import first_fault
+from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.yaml_file import read_yaml
+from picket_gpu.device.backend import KMeansEngine, Precision
+from picket_gpu.device.select import DEVICES
+from picket_gpu.errors import PicketError
+from picket_gpu.files.location import check_name
+from picket_gpu.method.clustering import Method
+from picket_gpu.method.features import MODES, FeatureParams, FFTs, Gabor, Intensities
+
+FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
+
+
+RUN_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,200}")  # of copick
+
+
+def _named(path: Any) -> Any:
+    if isinstance(path, str | Path):
+        check_name(str(path))
+    return path
+
+
+NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_named)]
+Count: TypeAlias = Annotated[
+    int,
+    Field(ge=2, lt=2**63, strict=True),
+    # To editors, whose YAML is 1.2, the 100_000_000 of PickET's example is text.
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 2},
+                {"type": "string", "pattern": "^[1-9][0-9_]*$"},
+            ]
+        }
+    ),
+]
+CopickName: TypeAlias = Annotated[
+    # copick takes file names apart at underscores.
+    str, Field(strict=True, max_length=50, pattern=r"^[A-Za-z0-9.-]+$")
+]
+
+
+class Copick(BaseModel):
+    """How segmentations are named in a copick project."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    directory: NamedPath | None = Field(
+        None, description="of the project; default copick/ in the directory of the outputs"
+    )
+    user: CopickName = Field("picket-gpu", description="user_id of the segmentations")
+    session: Annotated[str, Field(strict=True, max_length=60)] = Field(
+        "{mode}-{method}", description="session_id; {mode} and {method} stand for the workflow's"
+    )
+    object: CopickName = Field("particle", description="name of the pickable object")
+
+    @field_validator("session")
+    @classmethod
+    def _distinct(cls, session: str) -> str:
+        plain = session.replace("{mode}", "").replace("{method}", "")
+        if not re.fullmatch("[A-Za-z0-9.-]*", plain):
+            raise ValueError("must be letters, digits, dots, hyphens, {mode} and {method}")
+        if "{mode}" not in session or "{method}" not in session:
+            raise ValueError("must hold {mode} and {method}, to tell the workflows apart")
+        return session
+
+
+class S1Config(BaseModel):
+    """Everything that one run of S1 is told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset_name: str = Field(
+        min_length=1,
+        max_length=200,
+        strict=True,
+        description="names the directory of the outputs",
+    )
+    inputs: list[TomogramInput] = Field(min_length=1, description="the tomograms")
+    neighborhood_size: int = Field(
+        5, lt=2**63, strict=True, description="window side in voxels, odd, at least 3"
+    )
+    max_num_neighborhoods_for_fitting: Count | None = Field(
+        None, description="windows used for fitting, at most; default all"
+    )
+    feature_extraction_params: list[FeatureParams] = Field(
+        [FFTs(), Gabor(), Intensities()], min_length=1, description="the feature modes"
+    )
+    clustering_methods: list[Method] = Field(
+        ["kmeans", "gmm"], min_length=1, description="the clustering methods"
+    )
+    output_dir: NamedPath = Field(description="outputs go to output_dir/dataset_name/")
+
+    # What picket_gpu adds.
+    seed: int = Field(0, ge=0, lt=2**63, strict=True, description="of sampling and of k-means++")
+    device: str = Field(
+        "auto",
+        strict=True,
+        description="cpu, gpu, gpu:N for the N-th from 0, or auto: a GPU where there is one",
+    )
+    kmeans_engine: KMeansEngine = Field(
+        "auto", description="cuml, native, or auto: cuML on a GPU where it is installed and fits"
+    )
+    precision: Precision = Field(
+        "float32", description="of the mixture's products on a GPU: float32 or tf32"
+    )
+    memory_budget: ByteSize | None = Field(
+        None, description="memory for arrays, in bytes or as text such as 12 GiB"
+    )
+    blur_sigma: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] = Field(
+        2.0, description="Gaussian blur before everything else, standard deviation in voxels"
+    )
+    save: list[FileKind] = Field(
+        ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
+    )
+    copick: Copick = Field(Copick(), description="names for save: [copick]")
+    scores: bool = Field(
+        False, strict=True, description="also save how sure each voxel's label is, 0 to 1"
+    )
+    report: bool = Field(
+        True, strict=True, description="write report.html and a preview of each tomogram"
+    )
+
+    @field_validator("memory_budget", mode="before")
+    @classmethod
+    def _bytes_or_text(cls, budget: Any) -> Any:
+        if isinstance(budget, bool | float) or (isinstance(budget, int) and budget < 1):
+            raise ValueError("must be bytes or text such as 12 GiB")
+        if isinstance(budget, str) and len(budget) > 40:  # 10**400 is no float
+            raise ValueError("must be bytes or text such as 12 GiB")
+        return budget
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(DEVICES, device):
+            raise ValueError("must be 'auto', 'cpu', 'gpu' or 'gpu:N'")
+        return device
+
+    @field_validator("dataset_name")
+    @classmethod
+    def _one_directory(cls, name: str) -> str:
+        if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise ValueError("must be a plain directory name, without slashes")
+        if not name.isprintable():
+            raise ValueError("must be printable, in one line")
+        if len(name.encode()) > 255:
+            raise ValueError("is too long")
+        return name
+
+    @field_validator("neighborhood_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size < 3 or size % 2 == 0:
+            raise ValueError("must be odd, 3 or more")
+        return size
+
+    @field_validator("feature_extraction_params", "clustering_methods", "save")
+    @classmethod
+    def _each_once(cls, entries: list[Any]) -> list[Any]:
+        names = [getattr(entry, "mode", entry) for entry in entries]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} appears twice, and would be written to the same files")
+        return entries
+
+    @field_validator("inputs")
+    @classmethod
+    def _distinct(cls, entries: list[TomogramInput]) -> list[TomogramInput]:
+        places: dict[str, int] = {}
+        for place, entry in enumerate(entries):
+            first = places.setdefault(repr(entry), place)
+            if first != place:
+                raise ValueError(
+                    f"{entry.tomogram} has the same settings in [{first}] and in [{place}]; "
+                    f"remove one"
+                )
+        return entries
+
+    @model_validator(mode="after")
+    def _copick_runs(self) -> Self:
+        if "copick" in self.save:
+            names = [entry.run_name for entry in self.inputs]
+            for place, name in enumerate(names):
+                if not RUN_NAME.fullmatch(name):
+                    raise ValueError(
+                        f"inputs[{place}].name: {name!r} cannot be a copick run; give a name of "
+                        f"letters, digits, dots, hyphens and underscores"
+                    )
+                if name in names[:place]:
+                    raise ValueError(
+                        f"inputs[{place}].name: two tomograms would be the copick run {name}; give "
+                        f"each a name"
+                    )
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """Where the outputs go."""
+        return self.output_dir / self.dataset_name
+
+
+# What each part of a parameter file is made of, by the name that leads to it.
+_MODELS = {"": S1Config, "inputs": TomogramInput, "copick": Copick, **MODES}
+
+
+def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
+    """A validated configuration from a YAML file, a mapping, or one that is valid already.
+
+    Raises:
+        PicketError: the file cannot be read, is not YAML, or breaks the schema.
+    """
+    if isinstance(source, S1Config):
+        return source
+    where = "" if isinstance(source, Mapping) else f"{source}: "
+    content = source if isinstance(source, Mapping) else read_yaml(Path(source))
+    try:
+        return S1Config.model_validate(content)
+    except ValidationError as error:
+        raise PicketError(where + first_fault(error, _MODELS)) from None

@@ -1,0 +1,217 @@
+"""An NVIDIA GPU by CuPy, which is imported here and nowhere else."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.device.backend import MIB, Backend, KMeansEngine, Precision
+from picket_gpu.device.cuda import OPTIONS, SOURCE, CudaOperations
+from picket_gpu.device.cuml import lloyd_by_cuml
+from picket_gpu.device.operations import Array
+from picket_gpu.errors import PicketError, one_line
+
+_SHARE = 0.8  # of the free memory, unless the user says
+
+
+def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBackend | str":
+    """GPU ``number`` of those that CuPy sees, or what stands in its way.
+
+    CUDA_VISIBLE_DEVICES decides which ones it sees, and in what order.
+
+    Raises:
+        PicketError: ``kmeans_engine`` is "cuml" and cuML cannot be imported.
+    """
+    try:
+        import cupy
+        import cupyx.scipy.ndimage
+    except ImportError as error:
+        return f"CuPy cannot be imported: {error}"
+    runtime = cupy.cuda.runtime
+    try:
+        if runtime.driverGetVersion() == 0:
+            return f"CuPy {cupy.__version__} finds no NVIDIA driver"
+        count = runtime.getDeviceCount()
+        if number >= count:
+            seen = f"{count} CUDA device{'s' * (count != 1)}"
+            return f"CuPy {cupy.__version__} finds {seen}, numbered from 0"
+        with cupy.cuda.Device(number):
+            # A device that is there may be too old, or full, or lack a library: a product and a
+            # kernel made on the spot show it.
+            probe = cupy.arange(4, dtype="float32").reshape(2, 2)
+            float((probe @ probe + 1)[0, 0])
+    except (
+        runtime.CUDARuntimeError,
+        cupy.cuda.compiler.CompileException,
+        ImportError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        return f"CuPy {cupy.__version__} finds no usable CUDA device: {one_line(error)}"
+    return GPUBackend(cupy, cupyx, number, kmeans_engine)
+
+
+class GPUBackend(Backend):
+    """One GPU. CuPy's arrays and, where cuML is used, RAPIDS' share one allocator."""
+
+    name = "gpu"
+    streams = True
+    correlates = True
+    tile_bytes = 64 * MIB  # a tile's launches take about 0.1 ms of Python, its work 0.3 ms
+
+    def __init__(self, cupy: Any, cupyx: Any, number: int, kmeans_engine: KMeansEngine) -> None:
+        name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
+        super().__init__("", cupy, cupyx.scipy.ndimage)
+        self._device = cupy.cuda.Device(number)
+        # Not CuPy's default pool, whose limit would also be that of other arrays of the process.
+        self._pool: Any = cupy.cuda.MemoryPool()
+        self._allocate: Any = self._pool.malloc
+        self._rmm: Any = None
+        self._peak = 0
+        engine = "k-means by picket_gpu"
+        if kmeans_engine != "native":
+            try:
+                self._use_cuml()
+                engine = "k-means by cuML where it fits"
+            except Exception as error:  # a package that does not fit can fail in any way
+                if kmeans_engine == "cuml":
+                    raise PicketError(
+                        f"kmeans_engine: cuml cannot be imported ({one_line(error)}); install it, "
+                        f"or use native"
+                    ) from None
+                engine += f"; cuML: {one_line(error)}"
+        self.operations = CudaOperations(cupy, self.ndimage, self._module)
+        self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
+
+    def _use_cuml(self) -> None:
+        import rmm
+        from rmm.allocators.cupy import rmm_cupy_allocator
+
+        lloyd = lloyd_by_cuml()
+        with self._device:
+            # The driver's pool, which serves both libraries and keeps what is freed.
+            self._rmm_pool = rmm.mr.StatisticsResourceAdaptor(rmm.mr.CudaAsyncMemoryResource())
+        self._rmm = rmm.mr
+        self._allocate = rmm_cupy_allocator
+        self.lloyd = lloyd
+
+    def _module(self, side: int) -> "_Module":
+        options = (*OPTIONS, f"-DSIDE={side}")
+        return _Module(self.xp.RawModule(code=SOURCE.read_text(), options=options))
+
+    def default_budget(self, volume: int, needed: int) -> int:
+        with self._device:
+            self.xp.get_default_memory_pool().free_all_blocks()
+            self.release()
+            free: int = self._device.mem_info[0]
+        return int(_SHARE * free)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._device, self.xp.cuda.using_allocator(self._allocate):
+            before = self._rmm and self._rmm.get_current_device_resource()
+            try:
+                yield
+            finally:
+                self.release()
+                if self._rmm:
+                    self._rmm.set_current_device_resource(before)
+
+    def limit(self, budget: int) -> None:
+        if self._rmm:
+            limited = self._rmm.LimitingResourceAdaptor(self._rmm_pool, budget)
+            self._rmm.set_current_device_resource(limited)
+        else:
+            self._pool.set_limit(size=budget)
+
+    def peak_bytes(self) -> int | None:
+        if self._rmm:
+            return int(self._rmm_pool.allocation_counts.peak_bytes)
+        # The pool has grown since it was emptied, and only then.
+        self._peak = max(self._peak, self._pool.total_bytes())
+        return self._peak
+
+    def release(self) -> None:
+        super().release()
+        self.peak_bytes()
+        self._pool.free_all_blocks()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def download(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
+        return array.get(out=out)  # type: ignore[no-any-return]
+
+    def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        cuda, size = self.xp.cuda, prod(shape)
+        try:
+            # Not by CuPy's pool of pinned memory, which rounds up to a power of two.
+            memory = cuda.PinnedMemory(size * 4)
+        except cuda.runtime.CUDARuntimeError as error:
+            warnings.warn(
+                f"{size * 4 // MIB} MiB of host memory cannot be pinned ({error}); "
+                "streaming from it is slower",
+                stacklevel=2,
+            )
+            return super().host_empty(shape)
+        pointer = cuda.PinnedMemoryPointer(memory, 0)
+        return np.frombuffer(pointer, dtype=np.float32, count=size).reshape(shape)
+
+    def transfers(self, shape: tuple[int, ...]) -> "_Prefetch":
+        return _Prefetch(self.xp, shape)
+
+    @contextmanager
+    def precision(self, precision: Precision) -> Iterator[None]:
+        # CuPy documents the environment variable CUPY_TF32, which is for all products; whitening
+        # needs all of float32.
+        core = self.xp._core
+        before = core.get_compute_type(np.float32)
+        if precision == "tf32":
+            core.set_compute_type(np.float32, core._routines_linalg.COMPUTE_TYPE_TF32)
+        try:
+            yield
+        finally:
+            core.set_compute_type(np.float32, before)
+
+
+class _Module:
+    """Kernels compiled by NVRTC."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self.get_function = cache(module.get_function)
+
+    def set_global(self, name: str, values: np.ndarray) -> None:
+        # A copy from host memory: constant memory cannot be written to by a kernel.
+        self._module.get_global(name).copy_from_host(values.ctypes.data, values.nbytes)
+
+
+class _Prefetch:
+    """Transfers on a stream of their own, into two buffers in turn."""
+
+    def __init__(self, cupy: Any, shape: tuple[int, ...]) -> None:
+        self._cupy = cupy
+        self._buffers = [cupy.empty(shape, dtype="float32") for _ in range(2)]
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._turn = 0
+
+    def begin(self, array: np.ndarray) -> None:
+        self._turn = 1 - self._turn
+        self._sent = self._buffers[self._turn][: len(array)]
+        # Kernels that read this buffer's last contents were launched before.
+        self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
+        self._sent.set(array, stream=self._stream)
+        self._arrival = self._stream.record()
+
+    def __del__(self) -> None:
+        self._stream.synchronize()  # before the buffers are anybody's
+
+    def finish(self) -> Array:
+        self._cupy.cuda.get_current_stream().wait_event(self._arrival)
+        return self._sent

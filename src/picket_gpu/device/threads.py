@@ -1,0 +1,13 @@
+"""How many threads this process may keep busy."""
+
+import os
+
+
+def available_threads() -> int:
+    """Threads that this process may keep busy."""
+    # The variable by which users and Slurm scripts already limit numerical threads.
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return allowed or 1

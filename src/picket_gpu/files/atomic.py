@@ -1,0 +1,87 @@
+"""Files and directories that are whole, or not there.
+
+They are written under a temporary name beside their place and renamed when they are whole.
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import get_ident
+
+_HOST = platform.node().replace(".", "-")
+PART = ".part"
+MOST_TRIES = 10  # to replace a directory that others are replacing too
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        _sync(temporary)  # before the name says that it is whole
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """A temporary name for a directory, renamed to ``path`` on success and removed otherwise.
+
+    One that is there is moved aside first: a directory cannot be replaced in one step.
+    """
+    temporary, old = _temporary(path), _temporary(path, "-old")
+    try:
+        yield temporary
+        for directory, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(directory, name))
+        for _ in range(MOST_TRIES):
+            with suppress(FileNotFoundError):
+                path.rename(old)
+            try:
+                temporary.rename(path)
+                return
+            except OSError:
+                if not path.exists():
+                    raise
+                remove(old)
+        raise OSError(f"{path}: others write it too; end them and run again")
+    finally:
+        remove(temporary)
+        remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if it is there; a directory loses its name first."""
+    if path.is_dir() and not path.is_symlink():
+        gone = path if path.suffix == PART else _temporary(path, "-old")
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what processes of this machine that are no more have left half-written."""
+    for path in directory.glob(f".*.{_HOST}.*.*{PART}"):
+        process = int(path.name.split(".")[-3])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            remove(path)
+        except PermissionError:
+            continue  # it runs, and belongs to another user
+
+
+def _temporary(path: Path, kind: str = "") -> Path:
+    return path.with_name(f".{path.name}{kind}.{_HOST}.{os.getpid()}.{get_ident()}{PART}")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

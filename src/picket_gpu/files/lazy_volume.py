@@ -1,0 +1,63 @@
+"""What every reader gives, and what it may be told."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.device.operations import Shape
+
+PLANES = 16  # read at a time where the format does not say
+MOST_BYTES = 2**28  # read at a time
+
+
+@dataclass(frozen=True)
+class VolumeSelector:
+    """Which volume of those that a file holds.
+
+    Attributes:
+        dataset: path of an array inside an HDF5 file or a Zarr group.
+        level: of a multiscale image, from 0, the finest.
+        voxel_size: angstrom, (z, y, x); chooses the level of a multiscale image that has it.
+        shape: chooses the level of a multiscale image that has it.
+        storage_options: for fsspec, such as {"anon": True}.
+    """
+
+    dataset: str | None = None
+    level: int | None = None
+    voxel_size: tuple[float, float, float] | None = None
+    shape: Shape | None = None
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LazyVolume:
+    """A volume that has not been read yet.
+
+    Attributes:
+        shape: voxels, (z, y, x); its reader may leave other numbers of axes to the caller.
+        dtype: of the voxels as they are stored.
+        blocks: from nothing to all planes, some at a time, from the first: (planes, y, x).
+        voxel_size: angstrom, (z, y, x); 0.0 where the file does not say.
+        origin: angstrom, (x, y, z).
+        nstart: first column, row, section of the file, (x, y, z), as MRC has it.
+        fixed_size: whether ``voxel_size`` holds against one that the user names.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    blocks: Callable[[], Iterator[np.ndarray]]
+    voxel_size: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    nstart: tuple[int, int, int] = (0, 0, 0)
+    fixed_size: bool = False
+
+
+def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
+    """``step`` planes at a time of what is sliced like an array, fewer where they are large."""
+    plane = max(1, prod(array.shape[1:]) * np.dtype(array.dtype).itemsize)
+    step = max(1, min(step, MOST_BYTES // plane))
+    for first in range(0, array.shape[0], step):
+        yield np.asarray(array[first : first + step])

@@ -1,0 +1,83 @@
+"""Labels and scores, read back from the files of a segmentation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import mrcfile
+import numpy as np
+
+from picket_gpu.errors import PicketError
+from picket_gpu.files.writers.hdf5 import DATASET, GROUP, SCORES
+from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
+
+
+def read_labels(path: Path, side: int) -> np.ndarray:
+    """Labels from a file of any kind, int8, (z, y, x), -1 where there is no label.
+
+    Args:
+        side: window side; only HDF5 tells which voxels have no label. In the others, voxels outside
+            a mask for the output are 0 like the background.
+    """
+    if path.suffix == ".h5":
+        return _hdf5_labels(path)
+    mask = read_foreground(path)
+    labels = np.full(mask.shape, UNLABELLED, dtype=np.int8)
+    core(labels, side)[...] = core(mask, side)
+    return labels
+
+
+def read_foreground(path: Path) -> np.ndarray:
+    """Where label 1 is, from a file of any kind, bool, (z, y, x)."""
+    if path.suffix == ".h5":
+        volume = _hdf5_labels(path)
+    else:
+        volume = _finest(path) if path.suffix == ".zarr" else mrcfile.read(path)
+    return np.asarray(volume == FOREGROUND)
+
+
+def read_scores(path: Path) -> np.ndarray | None:
+    """Scores that belong to the labels in ``path``, float16, (z, y, x); None if none were saved."""
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            return np.asarray(file[GROUP][SCORES]) if SCORES in file[GROUP] else None
+    beside = path.with_name(f"{path.stem}_score{path.suffix}")
+    if not beside.exists():
+        return None
+    return _finest(beside) if path.suffix == ".zarr" else np.asarray(mrcfile.read(beside))
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """What HDF5 and Zarr tell of how they were made; of an MRC file nothing.
+
+    HDF5 has the text "None" for what has no value, which is left out.
+    """
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            attributes = dict(file[GROUP].attrs)
+    elif path.suffix == ".zarr":
+        attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))["picket_gpu"]
+    else:
+        attributes = {}
+    plain = {name: _plain(value) for name, value in attributes.items()}
+    return {name: value for name, value in plain.items() if value not in (None, "None")}
+
+
+def _hdf5_labels(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return np.asarray(file[GROUP][DATASET])
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy value as one of Python's."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _finest(path: Path) -> np.ndarray:
+    """The finest level of an OME-Zarr."""
+    try:
+        import zarr
+    except ImportError:
+        raise PicketError(f"{path}: needs Zarr; install picket-gpu[zarr]") from None
+    return np.asarray(zarr.open_group(str(path), mode="r")["0"])

@@ -1,0 +1,57 @@
+"""Readers of volumes, one for each format, behind one function."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from picket_gpu.errors import PicketError
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
+from picket_gpu.files.location import Location, Url
+from picket_gpu.files.readers.hdf5 import open_hdf5
+from picket_gpu.files.readers.mrc import open_mrc
+from picket_gpu.files.readers.npy import open_npy
+from picket_gpu.files.readers.omezarr import open_zarr
+from picket_gpu.files.readers.tiff import open_tiff
+
+_BY_ENDING: dict[str, Callable[[Path, VolumeSelector], LazyVolume]] = {
+    ".h5": open_hdf5,
+    ".hdf5": open_hdf5,
+    ".hdf": open_hdf5,
+    ".npy": open_npy,
+    ".tif": open_tiff,
+    ".tiff": open_tiff,
+}
+
+
+def open_volume(where: Location, selector: VolumeSelector | None = None) -> LazyVolume:
+    """The volume at ``where``, by its ending; what has no known one is taken for an MRC file.
+
+    Raises:
+        PicketError: there is no such volume, it is not whole, it is not 3-D, or its format has none
+            to choose from.
+    """
+    selector = selector or VolumeSelector()
+    if isinstance(where, Url):
+        return open_zarr(where, selector)
+    try:
+        where.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PicketError(f"{where}: no such file; check the tomogram's path") from None
+    except OSError as error:
+        raise PicketError(
+            f"{where}: cannot be read ({error.strerror}); check the tomogram's path"
+        ) from None
+    if where.is_dir():
+        return open_zarr(where, selector)
+    if not where.is_file():
+        raise PicketError(f"{where}: is not a file; tomogram must name a volume")
+    try:
+        with where.open("rb"):
+            pass
+    except PermissionError:
+        raise PicketError(f"{where}: no permission to read it") from None
+    reader = _BY_ENDING.get(where.suffix.lower(), open_mrc)
+    if selector.level is not None:
+        raise PicketError(f"{where}: level is for OME-Zarr; remove it")
+    if selector.dataset is not None and reader is not open_hdf5:
+        raise PicketError(f"{where}: dataset is for HDF5 and Zarr; remove it")
+    return reader(where, selector)

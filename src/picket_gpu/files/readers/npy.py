@@ -1,0 +1,25 @@
+"""Volumes in NumPy's files."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of
+
+
+def open_npy(path: Path, selector: VolumeSelector) -> LazyVolume:
+    """A memory-mapped array, (z, y, x).
+
+    Raises:
+        PicketError: the file is no whole .npy file, or holds Python objects.
+    """
+    try:
+        with np.errstate(over="ignore"):  # of a shape that no file has, which is told of as such
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # of NumPy, or of Python's parser, which reads the header
+        raise PicketError(
+            f"{path}: is not a whole .npy file ({one_line(error)}); copy it again"
+        ) from None
+    return LazyVolume(array.shape, array.dtype, partial(planes_of, array))

@@ -1,0 +1,194 @@
+"""Tomogram -> grey values and geometry. Nothing else in the package reads tomograms."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.device.operations import Shape
+from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
+from picket_gpu.files.location import Location
+from picket_gpu.files.readers import open_volume
+
+READ_AHEAD = 2**24  # bytes at a time
+
+
+@dataclass(frozen=True)
+class TomogramHeader:
+    """What is known of a tomogram without its voxels.
+
+    Attributes:
+        path: where it is, as the user named it.
+        shape: voxels, (z, y, x).
+        voxel_size: angstrom, (z, y, x); 0.0 where neither the file nor the user says.
+        origin: angstrom, (x, y, z), as in an MRC header.
+        nstart: first column, row, section of the file, (x, y, z), as in an MRC header.
+    """
+
+    path: Location
+    shape: Shape
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    nstart: tuple[int, int, int]
+
+
+def read_header(path: Location, selector: VolumeSelector | None = None) -> TomogramHeader:
+    """Geometry of the tomogram at ``path``, after checking that its voxels can be there.
+
+    Args:
+        selector: which of the volumes there; its ``voxel_size`` replaces that of the file.
+
+    Raises:
+        PicketError: there is nothing, it is not 3-D, holds no real numbers or one grey value only,
+            or would not fit in this machine's memory.
+    """
+    volume = _open(path, selector)
+    z, y, x = volume.shape
+    # A volume at a URL is not fetched twice; that it is constant will show.
+    if isinstance(path, Path) and (value := _only_value(path, volume)) is not None:
+        raise PicketError(f"{path}: every voxel has the value {value}; is it the right file?")
+    size = volume.voxel_size
+    if selector is not None and selector.voxel_size is not None and not volume.fixed_size:
+        size = selector.voxel_size
+    return TomogramHeader(path, (z, y, x), size, volume.origin, volume.nstart)
+
+
+def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:
+    """Grey values of the tomogram at ``path``, (z, y, x) float32, whatever the type in the file.
+
+    Raises:
+        PicketError: as `read_header`, and where a voxel is NaN or infinite.
+    """
+    volume = _open(path, selector)
+    voxels = np.empty(volume.shape, dtype=np.float32)
+    for place, block in _planes(path, volume):
+        planes = voxels[place]
+        with np.errstate(over="ignore"):  # of float64, told of as infinite
+            planes[...] = block
+        if not np.isfinite(planes).all():
+            raise PicketError(
+                f"{path}: holds NaN or infinite voxels; replace them, by the mean say"
+            )
+    return voxels
+
+
+def read_mask(
+    path: Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """Which voxels are in a mask: bool, (z, y, x), true where the volume at ``path`` is above 0.
+
+    Args:
+        shape: that it must have.
+        storage_options: for the protocol of a URL.
+
+    Raises:
+        PicketError: it cannot be read, or has another shape.
+    """
+    volume = open_mask(path, shape, storage_options)
+    mask = np.empty(shape, dtype=bool)
+    for place, block in _planes(path, volume):
+        np.greater(block, 0, out=mask[place])
+    return mask
+
+
+def open_mask(
+    path: Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
+) -> LazyVolume:
+    """A mask that has not been read yet, after checking its shape.
+
+    Raises:
+        PicketError: it cannot be read, or has another shape.
+    """
+    volume = _open(path, VolumeSelector(shape=shape, storage_options=storage_options or {}))
+    if volume.shape != shape:
+        raise PicketError(
+            f"{path}: the mask has {volume.shape} voxels (z, y, x), the tomogram {shape}"
+        )
+    return volume
+
+
+def read_ahead(path: Location) -> None:
+    """Have the system read a file that is wanted soon, while something else is computed.
+
+    What it reads stays in the system's cache, as far as there is memory. A fault of the file shows
+    when it is read in earnest.
+    """
+    if not isinstance(path, Path) or not path.is_file():
+        return
+
+    def read() -> None:
+        with suppress(OSError), path.open("rb", buffering=0) as file:
+            while file.read(READ_AHEAD):
+                pass
+
+    Thread(target=read, daemon=True).start()
+
+
+def _open(path: Location, selector: VolumeSelector | None) -> LazyVolume:
+    with _in_one_line(path):
+        volume = open_volume(path, selector)
+    if len(volume.shape) != 3:
+        raise PicketError(f"{path}: has {len(volume.shape)} dimensions; a tomogram has 3 (z, y, x)")
+    if volume.dtype.kind not in "biuf" or min(volume.shape) < 1:
+        raise PicketError(f"{path}: holds {volume.shape} {volume.dtype}, not real numbers")
+    _check_memory(path, volume.shape)
+    return volume
+
+
+def _planes(path: Location, volume: LazyVolume) -> Iterator[tuple[slice, np.ndarray]]:
+    """Planes as they are read, and where they belong.
+
+    Raises:
+        PicketError: they cannot be read, or are not as many as was told.
+    """
+    first, blocks = 0, volume.blocks()
+    while True:
+        with _in_one_line(path):
+            block = next(blocks, None)
+        if block is None:
+            break
+        if first + len(block) <= volume.shape[0] and block.shape[1:] == volume.shape[1:]:
+            yield slice(first, first + len(block)), block
+        first += len(block)
+    if first != volume.shape[0]:
+        raise PicketError(f"{path}: holds {first} z-slices, not {volume.shape[0]} as it says")
+
+
+@contextmanager
+def _in_one_line(path: Location) -> Iterator[None]:
+    """Whatever a format's library or a URL's protocol raises, as an error that names the volume."""
+    try:
+        yield
+    except (PicketError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise PicketError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
+    """Whether a volume could be held; a damaged header may tell of terabytes."""
+    needed = prod(shape) * 4
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise PicketError(
+            f"{path}: {shape} voxels (z, y, x) take {needed / 2**30:.1f} GiB as float32, more than "
+            f"the {there / 2**30:.1f} GiB of this machine; bin it, or copy it again"
+        )
+
+
+def _only_value(path: Location, volume: LazyVolume) -> float | None:
+    """The value of all voxels, if it is one; reads only as far as the first that differs."""
+    value = None
+    for _, block in _planes(path, volume):
+        for section in block:
+            value = section[0, 0] if value is None else value
+            if not bool((section == value).all()):
+                return None
+    return None if value is None else float(value)

@@ -1,0 +1,10 @@
+"""Clustering into two, fitted on streams of tiles. One file a method."""
+
+from typing import Literal, TypeAlias
+
+from picket_gpu.method.clustering.gmm import GaussianMixture, fit_gmm
+from picket_gpu.method.clustering.kmeans import KMeans, fit_kmeans
+
+Method: TypeAlias = Literal["kmeans", "gmm"]
+
+__all__ = ["GaussianMixture", "KMeans", "Method", "fit_gmm", "fit_kmeans"]

@@ -1,0 +1,68 @@
+"""What a feature mode is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from picket_gpu.device.operations import Array, Operations, Scratch
+
+Extractor: TypeAlias = Callable[[Array, Scratch], Array]
+
+
+class FeatureMode(BaseModel, ABC):
+    """A feature mode: its settings in the YAML file and its mathematics.
+
+    A mode computes its features in two steps. The extractor turns windows into *raw* features, tile
+    by tile, on the device. A matrix, chosen once per tomogram from the raw features' covariance,
+    turns raw features into the *reported* ones. All that follows (scaling, clustering) is
+    linear in the reported features, so the matrix is folded into it and costs nothing a window.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: str
+    raw_kind: ClassVar[str] = "voxels"
+    """Modes of one kind share their raw features, and the pass that takes their covariance."""
+
+    @abstractmethod
+    def num_features(self, side: int) -> int:
+        """Number of reported features d of a window of ``side`` voxels a side."""
+
+    def num_distinct(self, side: int) -> int:
+        """Rows of ``reported_from_raw``: d, less where features repeat."""
+        return self.num_features(side)
+
+    def batch_limit(self, count: int) -> int:
+        """The largest batch, in windows, that the settings allow when ``count`` are processed."""
+        return count
+
+    def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
+        """A function from a tile of windows to raw features.
+
+        Args:
+            offset: what was subtracted from the normalised volume.
+
+        Returns:
+            A function of a (side**3 + 1, windows) float32 array and a `Scratch` to work in. It
+            returns (raw + 1, windows) float32. The last row is 1 in both. Here: the voxels
+            themselves.
+        """
+        return _as_they_are
+
+    @abstractmethod
+    def reported_from_raw(self, covariance: np.ndarray, side: int) -> np.ndarray:
+        """Matrix from raw features to reported ones, up to a rotation.
+
+        Args:
+            covariance: of the raw features over the windows used for fitting, (raw, raw) float64.
+
+        Returns:
+            (k, raw) float64. k may be below d where features repeat: distances are the same.
+        """
+
+
+def _as_they_are(windows: Array, scratch: Scratch) -> Array:
+    return windows

@@ -1,0 +1,221 @@
+"""Labels of all voxels from fitted clusters, and how sure they are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from picket_gpu.device.operations import Array, Box, Scratch
+from picket_gpu.method.streams import RawFeatures
+
+UNLABELLED, BACKGROUND, FOREGROUND = -1, 0, 1
+_HALF = np.float16(0.5)
+_ABOVE_HALF = np.nextafter(_HALF, np.float16(1))
+
+
+class Decision(NamedTuple):
+    """A fitted clustering, to be applied to windows.
+
+    Attributes:
+        of_features: from (x, 1), (raw + 1, windows), to (windows,), positive for cluster 1.
+        score: from (x, 1) and what ``of_features`` made of it to how sure cluster 1 is, (windows,)
+            float32 in [0, 1].
+        plane: where it is linear in x, (raw + 1,); plane . (x, 1) is positive for cluster 1.
+    """
+
+    of_features: Callable[[Array, Scratch], Array]
+    score: Callable[[Array, Array, Scratch], Array]
+    plane: np.ndarray | None = None
+
+
+class Labelled(NamedTuple):
+    """What one clusterer makes of a volume.
+
+    Attributes:
+        labels: int8, (z, y, x): 0 for the more populous cluster, 1 for the other, -1 for voxels
+            nearer than side // 2 to a face, which have no window.
+        scores: float16 in [0, 1], (z, y, x), above 0.5 exactly where the label is 1; 0 where there
+            is no label. None if not asked for.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray | None
+
+
+def label_volume(
+    features: RawFeatures,
+    decisions: Sequence[Decision],
+    voxels: bool,
+    scores: bool = False,
+    wanted: np.ndarray | None = None,
+) -> list[Labelled]:
+    """Labels by each fitted clusterer, in one pass over all windows.
+
+    Args:
+        features: of all windows of the volume.
+        decisions: one of each clusterer.
+        voxels: whether raw features are a window's voxels: a plane is then one filter.
+        scores: whether to tell how sure each label is.
+        wanted: bool, broadcast to the volume's shape: which voxels get labels. Clusters are
+            counted there only.
+    """
+    backend, side = features.backend, features.windows.side
+    filters = voxels and backend.correlates and not scores
+    parts = [_Parts([], [], 0) for _ in decisions]
+    for first, numbers in _by_slab(features):
+        blocks = _label_slab(features, decisions, filters, scores, first, numbers)
+        for part, (labels, block) in zip(parts, blocks, strict=True):
+            # All planes are one run of memory, which a GPU sums fast; the border counts -1.
+            border = labels.planes.size - labels.inside.size
+            part.ones += int(labels.planes.sum(dtype="int64")) + border
+            part.labels.append(backend.download(labels.planes))
+            if block is not None:
+                part.scores.append(backend.download(block.planes))
+        del blocks, labels, block  # before the next slab's
+    volumes = []
+    for part in parts:
+        volume = Labelled(_whole(part.labels), _whole(part.scores) if scores else None)
+        ones, labelled = part.ones, features.count
+        if wanted is not None:
+            ones, labelled = _restrict(volume, wanted)
+        if 2 * ones > labelled:
+            _exchange(volume, side)
+        volumes.append(volume)
+    return volumes
+
+
+def core(volume: Array, side: int) -> Array:
+    """The part of a volume whose voxels have a whole window around them, a view."""
+    half = side // 2
+    return volume[half:-half, half:-half, half:-half]
+
+
+@dataclass
+class _Parts:
+    """Labels and scores slab by slab, and how many of the labels are 1."""
+
+    labels: list[np.ndarray]
+    scores: list[np.ndarray]
+    ones: int
+
+
+def share_of_ones(labels: np.ndarray) -> float:
+    """Of the labelled voxels of a volume, how many have label 1; 0 where there are none."""
+    ones, labelled = _count(labels)
+    return ones / max(labelled, 1)
+
+
+def _count(labels: np.ndarray) -> tuple[int, int]:
+    """How many voxels have label 1, and how many a label."""
+    ones = labelled = 0
+    for plane in labels:  # little memory
+        ones += int(np.count_nonzero(plane == FOREGROUND))
+        labelled += int(np.count_nonzero(plane != UNLABELLED))
+    return ones, labelled
+
+
+def _restrict(volume: Labelled, wanted: np.ndarray) -> tuple[int, int]:
+    """Take away labels that are not wanted, in place; counts as `_count` does."""
+    keep = np.broadcast_to(wanted, volume.labels.shape)
+    for z, plane in enumerate(keep):
+        volume.labels[z][~plane] = UNLABELLED
+        if volume.scores is not None:
+            volume.scores[z][~plane] = 0
+    return _count(volume.labels)
+
+
+class _Block(NamedTuple):
+    """Planes of a volume on the device, and the part of them that has labels."""
+
+    planes: Array
+    inside: Array
+
+
+def _by_slab(features: RawFeatures) -> Iterator[tuple[int, list[int]]]:
+    """The first plane on which windows of a slab begin, and the numbers of their tiles."""
+    step = features.volume.step
+    by_slab = groupby(range(len(features.tiles)), key=lambda n: features.planes[n] // step)
+    for slab, numbers in by_slab:
+        yield slab * step, list(numbers)
+
+
+def _label_slab(
+    features: RawFeatures,
+    decisions: Sequence[Decision],
+    filters: bool,
+    scores: bool,
+    first: int,
+    numbers: list[int],
+) -> list[tuple[_Block, _Block | None]]:
+    """Labels, and scores if asked for, of the windows that begin in one slab."""
+    operations, side = features.backend.operations, features.windows.side
+    xp = features.backend.xp
+    blocks = [
+        (
+            _empty_block(features, first, UNLABELLED, "int8"),
+            _empty_block(features, first, 0, "float16") if scores else None,
+        )
+        for _ in decisions
+    ]
+    of_windows = []
+    for decision, (labels, sure) in zip(decisions, blocks, strict=True):
+        if filters and decision.plane is not None:
+            slab = features.volume.slab(first)
+            begin = first - slab.first
+            planes = slab.data[begin : begin + len(labels.inside) + side - 1]
+            operations.label_by_plane(planes, decision.plane, side, labels.inside)
+        else:
+            of_windows.append((decision, labels.inside, sure and sure.inside))
+
+    def label(x: Array, number: int, scratch: Scratch) -> None:
+        z, *row = cast("Box", features.tiles[number])
+        place = (slice(z.start - first, z.stop - first), *row)
+        for decision, labels, sure in of_windows:
+            margin = decision.of_features(x, scratch)
+            chosen = margin > 0
+            labels[place] = chosen.reshape(labels[place].shape)
+            if sure is not None:
+                score = _agreeing(xp, decision.score(x, margin, scratch), chosen)
+                sure[place] = score.reshape(sure[place].shape)
+
+    if of_windows:
+        for _ in features.map(label, numbers):
+            pass
+    return blocks
+
+
+def _empty_block(features: RawFeatures, first: int, fill: int, dtype: str) -> _Block:
+    """Planes around the windows that begin in the slab at ``first``, all ``fill``. The volume's
+    first and last planes belong to its first and last slab."""
+    _, rows, columns = features.volume.shape
+    half, windows = features.windows.side // 2, features.windows.grid[0]
+    last = min(first + features.volume.step, windows)
+    above, below = half * (first == 0), half * (last == windows)
+    shape = (above + last - first + below, rows, columns)
+    xp = features.backend.xp
+    planes = xp.full(shape, fill, dtype=dtype)
+    return _Block(planes, planes[above : above + last - first, half:-half, half:-half])
+
+
+def _whole(pieces: list[np.ndarray]) -> np.ndarray:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _agreeing(xp: Any, score: Array, chosen: Array) -> Array:
+    """``score`` as float16, above 0.5 where ``chosen`` and nowhere else, whatever rounding did."""
+    rounded = score.astype("float16")
+    return xp.where(chosen, xp.maximum(rounded, _ABOVE_HALF), xp.minimum(rounded, _HALF))
+
+
+def _exchange(volume: Labelled, side: int) -> None:
+    """Rename clusters in place, so that the more populous one is the background."""
+    labels = core(volume.labels, side)
+    scores = None if volume.scores is None else core(volume.scores, side)
+    for z, plane in enumerate(labels):  # little memory
+        there = plane != UNLABELLED
+        np.subtract(FOREGROUND, plane, out=plane, where=there)
+        if scores is not None:
+            opposite = _agreeing(np, 1 - scores[z], plane == FOREGROUND)
+            scores[z] = np.where(there, opposite, 0)

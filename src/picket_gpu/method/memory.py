@@ -1,0 +1,191 @@
+"""How much of the memory budget goes where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from picket_gpu.device.backend import MIB, Backend
+from picket_gpu.errors import PicketError
+from picket_gpu.method.blur import blur_radius
+from picket_gpu.method.clustering.library import matrix_width
+from picket_gpu.method.feature_mode import FeatureMode
+from picket_gpu.method.neighborhoods import WindowSet
+
+FLOAT = 4  # bytes
+BLUR_ARRAYS = 5
+BLUR_BLOCK = 256 * MIB
+MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Sizes that keep a run within its budget.
+
+    Attributes:
+        budget: bytes for all arrays on the device.
+        side: of windows, in voxels.
+        tile_windows: windows of a tile, at most, as far as memory goes.
+        subset_windows: windows that k-means starts on, and of its band.
+        cache_bytes: what is left for whitened features to keep between passes.
+        blur_planes: planes of the volume that are blurred at a time.
+        slab_planes: None where the whole volume stays on the device; else planes from one slab to
+            the next of those that it is streamed in from host memory.
+    """
+
+    budget: int
+    side: int
+    tile_windows: int
+    subset_windows: int
+    cache_bytes: int
+    blur_planes: int
+    slab_planes: int | None = None
+
+    def holds_matrix(self, windows: int, features: int) -> bool:
+        """Whether a library's k-means can have the feature matrix of that many windows."""
+        return _library_bytes(windows, features) <= self.cache_bytes
+
+    def with_less(self, tile_windows: int) -> "MemoryPlan":
+        """With smaller tiles and half the cache, for when memory ran out all the same."""
+        return replace(self, tile_windows=tile_windows, cache_bytes=self.cache_bytes // 2)
+
+
+def plan_memory(
+    backend: Backend,
+    windows: WindowSet,
+    label_bytes: int,
+    budget: int | None = None,
+    sigma: float = 2.0,
+    beside_labels: int = 0,
+) -> MemoryPlan:
+    """The plan for one tomogram.
+
+    Args:
+        windows: those used for fitting.
+        label_bytes: of one voxel: 1 for each clustering method, 3 with scores.
+        budget: bytes for all arrays; None for the backend's default.
+        sigma: of the blur, in voxels.
+        beside_labels: bytes of host memory that the caller takes while labels are in it.
+
+    Raises:
+        PicketError: the budget is below the least that volume, blur, labels and tiles take.
+    """
+    depth = windows.volume_shape[0]
+    volume = FLOAT * prod(windows.volume_shape)
+    labels = label_bytes * volume // FLOAT
+    # k-means keeps up to five arrays of this size: the subset, two bands and their pieces.
+    subset_array = max(8 * MIB, min(volume // 4, 128 * MIB))
+    parts = _Parts(backend, windows, backend.tile_bytes, subset_array)
+    if backend.streams:
+        fixed = volume + max(labels + parts.bytes, _blur_bytes(windows, sigma, 1))
+    else:  # beside the volume its blur, or labels and what is made of them
+        fixed = volume + max(volume, labels + max(volume // FLOAT, beside_labels)) + parts.bytes
+    if budget is None:
+        budget = backend.default_budget(volume, fixed)
+    if backend.streams and (budget < fixed or volume > FLOAT * MOST_ELEMENTS):
+        return _plan_streaming(backend, windows, label_bytes, budget, sigma)
+    if budget < fixed:
+        raise _too_little(budget, fixed, windows)
+    cache = budget - volume - labels - parts.bytes if backend.streams else budget - fixed
+    blur_planes = depth
+    if backend.streams:
+        blur_planes = _blur_planes(windows, sigma, budget - volume)
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, blur_planes)
+
+
+def check_library(
+    backend: Backend,
+    windows: WindowSet,
+    label_bytes: int,
+    plan: MemoryPlan,
+    modes: Sequence[FeatureMode],
+) -> None:
+    """Whether a library's k-means can hold the feature matrix of each mode.
+
+    Args:
+        label_bytes: as for `plan_memory`.
+        plan: that was made.
+
+    Raises:
+        PicketError: it cannot.
+    """
+    for mode in modes:
+        features = mode.num_distinct(windows.side)
+        if not plan.holds_matrix(windows.count, features):
+            rich = plan_memory(backend, windows, label_bytes, 2**62)
+            if rich.slab_planes is not None:
+                raise PicketError("kmeans_engine: cuml cannot be used on a volume of this size")
+            needed = rich.budget - rich.cache_bytes + _library_bytes(windows.count, features)
+            raise PicketError(
+                f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} windows of "
+                f"{mode.mode}, more than the memory_budget of {plan.budget // MIB} MiB; use auto, "
+                f"or a smaller max_num_neighborhoods_for_fitting"
+            )
+
+
+def _library_bytes(windows: int, features: int) -> int:
+    """The matrix, and what cuML's k-means needs beside it: up to 44 bytes a window."""
+    return windows * (matrix_width(features) * FLOAT + 44)
+
+
+def _plan_streaming(
+    backend: Backend, windows: WindowSet, label_bytes: int, budget: int, sigma: float
+) -> MemoryPlan:
+    """A quarter of the budget for tiles and one for k-means; slabs and labels share the rest."""
+    depth, rows, columns = windows.volume_shape
+    plane = FLOAT * rows * columns
+    margin = windows.side - 1
+    overlap = 2 * plane * margin
+    each = 2 * plane + label_bytes * rows * columns  # two slabs, and labels of one
+    # Slabs of less than twice their overlap would mostly be sent twice.
+    least = max(2 * (margin * each + overlap), _blur_bytes(windows, sigma, 1))
+    if budget < least:
+        raise _too_little(budget, least, windows)
+    tile_bytes = min(backend.tile_bytes, budget // (4 * _Parts.tile_arrays))
+    subset_array = min(128 * MIB, budget // (4 * _Parts.subset_arrays))
+    parts = _Parts(backend, windows, tile_bytes, subset_array)
+    planes = (budget - parts.bytes - overlap) // each
+    planes = min(planes, MOST_ELEMENTS // (rows * columns) - margin, depth)
+    blur_planes = _blur_planes(windows, sigma, budget)
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, 0, blur_planes, planes)
+
+
+class _Parts:
+    """What passes over tiles need beside the volume."""
+
+    tile_arrays = 8  # windows, DFT lines, spectra, magnitudes, two for float64, z, a product
+    subset_arrays = 5
+
+    def __init__(
+        self, backend: Backend, windows: WindowSet, tile_bytes: int, subset_array: int
+    ) -> None:
+        window = (windows.side**3 + 1) * FLOAT
+        self.tile = max(1, tile_bytes // window)
+        self.subset = min(windows.count, max(2, subset_array // window))
+        tiles = backend.workers * self.tile * self.tile_arrays
+        self.bytes = (tiles + self.subset * self.subset_arrays) * window
+
+
+def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
+    """To blur a block of ``planes``, each array with its halo: input, result, one in between, the
+    last block's result, and as much again for what is small or does not fit exactly."""
+    depth, rows, columns = windows.volume_shape
+    with_halo = min(planes + 2 * blur_radius(sigma), depth)
+    return BLUR_ARRAYS * FLOAT * rows * columns * with_halo
+
+
+def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
+    """Planes to blur at a time with ``free`` bytes. Larger blocks would save little of the halos
+    and need as much pinned host memory."""
+    depth, rows, columns = windows.volume_shape
+    most = min(free // (BLUR_ARRAYS * FLOAT), MOST_ELEMENTS) // (rows * columns)
+    if most >= depth and FLOAT * depth * rows * columns <= BLUR_BLOCK:
+        return depth
+    large = max(1, BLUR_BLOCK // (FLOAT * rows * columns))
+    return max(1, min(depth, most - 2 * blur_radius(sigma), large))
+
+
+def _too_little(budget: int, needed: int, windows: WindowSet) -> PicketError:
+    return PicketError(
+        f"memory_budget: {budget / MIB:.3g} MiB is too little for a volume of "
+        f"{' x '.join(map(str, windows.volume_shape))}; it needs {-(-needed // MIB)} MiB"
+    )

@@ -1,0 +1,275 @@
+"""Windows (neighborhoods): which ones, in what tiles, and gathering a tile from the volume.
+
+The volume is the compact form of all its windows: 4 bytes a voxel against 500. So windows are never
+stored; every pass over them gathers tiles, sized to stay in cache, and reduces them to sums.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from picket_gpu.device.operations import Array, Box, Draw, Operations, Scratch, Shape
+from picket_gpu.errors import PicketError
+from picket_gpu.method.volume import Slab
+
+# Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
+Tile: TypeAlias = Box | range
+DRAWN_AT_ONCE = 2**20
+MOST_DRAWN = 2**63  # drawn windows times all of them: the draw computes in 64 bits
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """Windows of side ``side`` that lie wholly inside ``volume[lower:upper]``, or a sample of them.
+
+    Attributes:
+        volume_shape: of the whole volume, (z, y, x).
+        side: window side in voxels, odd.
+        lower: first z-slice of the section.
+        upper: z-slice after its last.
+        cap: at most this many windows; None for all. A smaller cap than there are windows draws
+            exactly ``cap`` distinct ones, uniformly, as a function of ``seed`` alone.
+        seed: of the draw.
+    """
+
+    volume_shape: Shape
+    side: int
+    lower: int
+    upper: int
+    cap: int | None = None
+    seed: int = 0
+
+    @property
+    def grid(self) -> Shape:
+        """Windows along (z, y, x) of the section."""
+        _, y, x = self.volume_shape
+        margin = self.side - 1
+        return (self.upper - self.lower - margin, y - margin, x - margin)
+
+    @property
+    def count(self) -> int:
+        """Number of windows in the set."""
+        return prod(self.grid) if self.cap is None else min(self.cap, prod(self.grid))
+
+    @cached_property
+    def _draw(self) -> Draw:
+        return Draw(self.count, prod(self.grid), self.seed)
+
+    def sample(self, cap: int) -> "WindowSet":
+        """At most ``cap`` of the windows, drawn uniformly as a function of the seed alone."""
+        return replace(self, cap=cap)
+
+    def tiles(self, size: int, step: int) -> Iterator[Tile]:
+        """The windows in pieces of at most ``size``, in C order of the window grid.
+
+        The windows of a piece begin in the same slab: on planes of the volume from one multiple
+        of ``step`` to the next.
+        """
+        edges = _edges(self.lower, self.lower + self.grid[0], step)
+        if self.count == prod(self.grid):
+            for first, last in pairwise(edges):
+                yield from _boxes(self.grid, slice(first - self.lower, last - self.lower), size)
+        else:
+            yield from _runs([self._first_place_from(edge) for edge in edges], size)
+
+    def first_planes(self, tiles: Sequence[Tile]) -> list[int]:
+        """Planes of the volume on which the first window of each of ``tiles`` begins."""
+        starts = [tile.start for tile in tiles if isinstance(tile, range)]
+        if not starts:
+            return [self.lower + tile[0].start for tile in tiles if not isinstance(tile, range)]
+        numbers = self._numbers(np.array(starts))
+        planes: list[int] = (self.lower + numbers // (self.grid[1] * self.grid[2])).tolist()
+        return planes
+
+    def gather(self, operations: Operations, slab: Slab, tile: Tile, scratch: Scratch) -> Array:
+        """Voxels of a tile's windows, and a row of ones.
+
+        Args:
+            slab: planes of the volume that hold the tile's windows.
+
+        Returns:
+            (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r
+            holds voxel (p, q, r) of each window; the last row is 1, so that affine maps are plain
+            products.
+        """
+        plane = self.lower - slab.first
+        if isinstance(tile, range):
+            index = self._index(operations, tile)
+            return operations.windows_at(slab.data, index, self.grid, plane, self.side, scratch)
+        z, y, x = tile
+        box = (slice(z.start + plane, z.stop + plane), y, x)
+        return operations.box_windows(slab.data, box, self.side, scratch)
+
+    def choose(self, tiles: list[Tile], places: np.ndarray, size: int) -> "ChosenWindows":
+        """The windows at ``places``, number of the tile * ``size`` + place in the tile, ascending.
+
+        Args:
+            tiles: those of this set, of at most ``size`` windows.
+        """
+        ends = np.searchsorted(places, np.arange(len(tiles) + 1) * size)
+        parts = [
+            self._numbers_in(tiles[number], places[ends[number] : ends[number + 1]] - number * size)
+            for number in np.flatnonzero(np.diff(ends))
+        ]
+        index = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
+        return ChosenWindows(self.volume_shape, self.side, self.lower, self.upper, index=index)
+
+    def _numbers_in(self, tile: Tile, inside: np.ndarray) -> np.ndarray:
+        """Numbers in the window grid of the windows at places ``inside`` of a tile."""
+        if isinstance(tile, range):
+            return self._numbers(tile.start + inside)
+        z, y, x = np.unravel_index(inside, tuple(s.stop - s.start for s in tile))
+        corner = (z + tile[0].start, y + tile[1].start, x + tile[2].start)
+        numbers: np.ndarray = np.ravel_multi_index(corner, self.grid)
+        return numbers
+
+    def _numbers(self, places: np.ndarray) -> np.ndarray:
+        """Numbers in the window grid of the sampled windows at ``places``."""
+        return self._draw.numbers(places)
+
+    def _index(self, operations: Operations, tile: range) -> Array:
+        """Numbers in the window grid of a tile's windows, on the device."""
+        return operations.draw(tile.start, tile.stop, self._draw)
+
+    def _first_place_from(self, plane: int) -> int:
+        """The first place in the sample whose window begins on ``plane`` or beyond."""
+        number = (plane - self.lower) * self.grid[1] * self.grid[2]
+        draw = self._draw
+        return bisect_left(
+            range(self.count), number, key=lambda place: int(draw.numbers(np.array([place]))[0])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenWindows(WindowSet):
+    """Windows by number.
+
+    Attributes:
+        index: numbers in the C-ordered window grid, ascending, unsigned or int64, in host memory.
+    """
+
+    index: np.ndarray = field(kw_only=True)
+
+    @property
+    def count(self) -> int:
+        return len(self.index)
+
+    def sample(self, cap: int) -> "WindowSet":
+        if cap >= self.count:
+            return self
+        draw, index = Draw(cap, self.count, self.seed), np.empty(cap, self.index.dtype)
+        for run in _runs([0, cap], DRAWN_AT_ONCE):
+            index[run.start : run.stop] = self.index[draw.numbers(np.array(run))]
+        return replace(self, index=index)
+
+    def tiles(self, size: int, step: int) -> Iterator[Tile]:
+        edges = np.array(_edges(self.lower, self.lower + self.grid[0], step))
+        numbers = (edges - self.lower) * (self.grid[1] * self.grid[2])
+        # Of another type, searchsorted would copy the index.
+        places = np.searchsorted(self.index, numbers.astype(self.index.dtype))
+        yield from _runs(places.tolist(), size)
+
+    def _numbers(self, places: np.ndarray) -> np.ndarray:
+        numbers: np.ndarray = self.index[places].astype(np.int64)
+        return numbers
+
+    def _index(self, operations: Operations, tile: range) -> Array:
+        numbers = self.index[tile.start : tile.stop].astype(np.int64, copy=False)
+        return operations.xp.asarray(numbers)
+
+
+def fit_windows(
+    shape: Shape,
+    side: int,
+    lower: int | None = None,
+    upper: int | None = None,
+    cap: int | None = None,
+    seed: int = 0,
+    name: str = "volume",
+) -> WindowSet:
+    """The windows used for fitting.
+
+    Args:
+        shape: of the volume, (z, y, x).
+        side: window side in voxels, odd.
+        lower: first z-slice of the section, from 0; None for the volume's first.
+        upper: z-slice after its last; None for the volume's end.
+        cap: at most this many windows.
+        seed: of the draw under a cap.
+        name: what to call the volume in an error.
+
+    Raises:
+        PicketError: the bounds are outside the volume, or a window does not fit.
+    """
+    depth = shape[0]
+    for key, bound in (("lower", lower), ("upper", upper)):
+        if bound is not None and not 0 <= bound <= depth:
+            raise PicketError(
+                f"{name}: {key}_z-slice_limit {bound} is outside the volume; use 0 to {depth}"
+            )
+    first, last = lower or 0, depth if upper is None else upper
+    if last - first < side:
+        raise PicketError(
+            f"{name}: z-slices {first} to {last} are too thin for a neighborhood of {side}; "
+            f"set lower_z-slice_limit and upper_z-slice_limit at least {side} apart"
+            if depth >= side
+            else f"{name}: {depth} z-slices are fewer than neighborhood_size {side}"
+        )
+    if min(shape[1:]) < side:
+        raise PicketError(
+            f"{name}: {shape[1]} x {shape[2]} voxels in y and x are fewer than "
+            f"neighborhood_size {side}; use a smaller neighborhood"
+        )
+    windows = WindowSet(shape, side, first, last, cap, seed)
+    if windows.count < prod(windows.grid) >= MOST_DRAWN // windows.count:
+        raise PicketError(
+            f"{name}: {windows.count} of {prod(windows.grid)} windows are too many to draw; "
+            f"use a max_num_neighborhoods_for_fitting below {MOST_DRAWN // prod(windows.grid)}"
+        )
+    if windows.count < 2:
+        raise PicketError(f"{name}: has a single window of {side} voxels; two clusters need two")
+    return windows
+
+
+def all_windows(shape: Shape, side: int) -> WindowSet:
+    """Every window of the volume, one for each voxel that gets a label."""
+    return WindowSet(shape, side, 0, shape[0])
+
+
+def _edges(first: int, last: int, step: int) -> list[int]:
+    """``first``, the multiples of ``step`` between, ``last``."""
+    return [first, *range((first // step + 1) * step, last, step), last]
+
+
+def _runs(edges: list[int], size: int) -> Iterator[range]:
+    """Runs of at most ``size`` between one edge and the next."""
+    for first, last in pairwise(edges):
+        for start in range(first, last, size):
+            yield range(start, min(start + size, last))
+
+
+def _boxes(grid: Shape, planes: slice, size: int) -> Iterator[Box]:
+    """Boxes of at most ``size`` windows that cover ``planes`` of ``grid``: planes, or rows, or
+    parts of rows."""
+    z, y, x = planes.stop - planes.start, *grid[1:]
+    step_x = min(x, size)
+    step_y = max(1, min(y, size // x))
+    step_z = max(1, min(z, size // (y * x)))
+    # Even steps: 96 rows in pieces of 48, not of 85 and 11.
+    step_x, step_y, step_z = (
+        -(-n // -(-n // step)) for n, step in ((x, step_x), (y, step_y), (z, step_z))
+    )
+    for k in range(planes.start, planes.stop, step_z):
+        for j in range(0, y, step_y):
+            for i in range(0, x, step_x):
+                yield (
+                    slice(k, min(k + step_z, planes.stop)),
+                    slice(j, min(j + step_y, y)),
+                    slice(i, min(i + step_x, x)),
+                )

@@ -1,0 +1,157 @@
+"""Streams over the tiles of a window set: of raw features, and of whitened ones."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+
+from picket_gpu.device.backend import Backend
+from picket_gpu.device.operations import Array, Scratch
+from picket_gpu.method.feature_mode import Extractor
+from picket_gpu.method.neighborhoods import WindowSet
+from picket_gpu.method.volume import Volume
+
+Result = TypeVar("Result")
+
+
+class RawFeatures:
+    """Raw features x of a window set, computed tile by tile each time they are asked for.
+
+    Attributes:
+        count: number of windows.
+        tiles: of at most ``tile_windows`` windows each.
+        planes: planes of the volume on which the tiles' first windows begin.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        volume: Volume,
+        windows: WindowSet,
+        extract: Extractor,
+        tile_windows: int,
+    ) -> None:
+        """
+        Args:
+            volume: prepared.
+            windows: which windows.
+            extract: from windows to raw features.
+            tile_windows: windows of a tile, at most.
+        """
+        self.backend = backend
+        self.count = windows.count
+        self.tile_windows = tile_windows
+        self.tiles = list(windows.tiles(tile_windows, volume.step))
+        self.planes = windows.first_planes(self.tiles)
+        self.volume = volume
+        self.windows = windows
+        self._extract = extract
+
+    @property
+    def begins(self) -> list[int]:
+        """How many windows are in the tiles before each tile, and in all."""
+        sizes = (
+            len(tile) if isinstance(tile, range) else prod(s.stop - s.start for s in tile)
+            for tile in self.tiles
+        )
+        return list(accumulate(sizes, initial=0))
+
+    def choose(self, places: np.ndarray) -> "RawFeatures":
+        """Features of some of the windows.
+
+        Args:
+            places: number of the tile * ``tile_windows`` + place in the tile, ascending.
+        """
+        chosen = self.windows.choose(self.tiles, places, self.tile_windows)
+        return RawFeatures(self.backend, self.volume, chosen, self._extract, self.tile_windows)
+
+    def compute(self, number: int, scratch: Scratch) -> Array:
+        """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch``."""
+        slab = self.volume.slab(self.planes[number])
+        windows = self.windows.gather(self.backend.operations, slab, self.tiles[number], scratch)
+        return self._extract(windows, scratch)
+
+    def map(
+        self,
+        function: Callable[[Array, int, Scratch], Result],
+        numbers: Iterable[int] | None = None,
+    ) -> Iterator[Result]:
+        """``function(x, number, scratch)`` for every tile, or those with ``numbers``, in order.
+
+        It must not keep x.
+        """
+
+        def apply(number: int, scratch: Scratch) -> Result:
+            return function(self.compute(number, scratch), number, scratch)
+
+        return self.backend.map(apply, range(len(self.tiles)) if numbers is None else numbers)
+
+    def together(self) -> Array:
+        """(x, 1) of all windows, (raw + 1, windows) float32 on the device, for few windows."""
+        return self.backend.xp.concatenate(list(self.map(lambda x, *_: x.copy())), axis=1)
+
+    def moments(self) -> np.ndarray:
+        """Sum over windows of (x, 1)(x, 1)', (raw + 1, raw + 1) float64 in host memory.
+
+        float64: variances of 1e-9 must come out of features of size one.
+        """
+
+        def square(x: Array, _: int, scratch: Scratch) -> Array:
+            precise = scratch.array("precise", x.shape, "float64")
+            precise[...] = x
+            return precise @ precise.T
+
+        return self.backend.download(sum(self.map(square)))
+
+
+class WhitenedFeatures:
+    """Whitened features z of a window set, computed from its raw ones.
+
+    The first tiles are kept once computed, as far as ``cache_bytes`` go.
+    """
+
+    def __init__(self, features: RawFeatures, matrix: np.ndarray, cache_bytes: int = 0) -> None:
+        """
+        Args:
+            features: of the windows.
+            matrix: (k + 1, raw + 1), a `Whitening.matrix`.
+            cache_bytes: memory for tiles to keep.
+        """
+        self.backend = features.backend
+        self.count = features.count
+        self._features = features
+        self._matrix = self.backend.upload(matrix.T.astype(np.float32))
+        self._cached_tiles = cache_bytes // (features.tile_windows * len(matrix) * 4)
+        self._cache: dict[int, Array] = {}
+
+    def map(self, function: Callable[[Array, Scratch], Result]) -> Iterator[Result]:
+        """``function(z, scratch)`` for every tile in order.
+
+        z stands for (z, 1), (windows, k + 1) float32; ``function`` must neither change nor keep it.
+        """
+
+        def apply(number: int, scratch: Scratch) -> Result:
+            return function(self._whitened(number, scratch), scratch)
+
+        return self.backend.map(apply, range(len(self._features.tiles)))
+
+    def _whitened(self, number: int, scratch: Scratch) -> Array:
+        if number in self._cache:
+            return self._cache[number]
+        x = self._features.compute(number, scratch)
+        z = whitened(self.backend, x, self._matrix, scratch)
+        if number < self._cached_tiles:
+            self._cache[number] = z.copy()
+        return z
+
+
+def whitened(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:
+    """(z, 1) from (x, 1): (raw + 1, windows) and (raw + 1, k + 1) to (windows, k + 1) float32,
+    an array of ``scratch``; or any other affine map of x.
+
+    Windows are rows here, where BLAS multiplies by small matrices fastest.
+    """
+    z = scratch.array("z", (x.shape[1], matrix.shape[1]))
+    return backend.xp.matmul(x.T, matrix, out=z)

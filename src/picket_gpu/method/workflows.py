@@ -1,0 +1,252 @@
+"""All workflows on one prepared volume: statistics, clusterers, labels of each feature mode."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from picket_gpu.console import SILENT, Reporter
+from picket_gpu.device.backend import Backend, KMeansEngine, Lloyd, Precision
+from picket_gpu.errors import PicketError
+from picket_gpu.method.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
+from picket_gpu.method.feature_mode import FeatureMode
+from picket_gpu.method.labels import label_volume
+from picket_gpu.method.memory import MemoryPlan
+from picket_gpu.method.neighborhoods import WindowSet, all_windows
+from picket_gpu.method.preprocess import PreparedVolume
+from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
+from picket_gpu.method.whitening import scale_features
+
+MOST_HALVINGS = 8  # of tiles, where memory runs out
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels of one volume by one workflow.
+
+    Attributes:
+        mode: feature mode.
+        method: clustering method.
+        labels: int8, shape of the volume; 0 background, 1 the rarer cluster, -1 no window.
+        scores: float16 in [0, 1], how sure label 1 is, above 0.5 where it is given; None if not
+            asked for.
+        model: the fitted clusters.
+        num_windows: windows used for fitting.
+        timings: seconds for ``features`` (statistics and scaling, which the methods of a mode
+            share), ``clustering`` (a mixture's includes its k-means where that was not asked for)
+            and ``labels`` (of all methods in one pass, divided evenly).
+    """
+
+    mode: FeatureMode
+    method: Method
+    labels: np.ndarray
+    scores: np.ndarray | None
+    model: KMeans | GaussianMixture
+    num_windows: int
+    timings: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of all workflows of a volume, whatever their feature mode.
+
+    Attributes:
+        methods: clustering methods.
+        precision: of the mixture's products, where the device offers more than one.
+        kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
+        scores: whether to tell how sure each label is.
+    """
+
+    methods: Sequence[Method]
+    precision: Precision = "float32"
+    kmeans_engine: KMeansEngine = "auto"
+    scores: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedTomogram:
+    """A tomogram ready for its workflows.
+
+    Attributes:
+        volume: blurred and normalised grey values.
+        windows: those used for fitting. Their seed is that of k-means++ too.
+        memory: how the budget is spent on it.
+        to_label: bool, broadcast to the volume's shape: which voxels get labels; None for all that
+            have a window.
+        name: what to call it in an error.
+        moments: of the raw features of ``windows`` by their kind, filled as they become known.
+    """
+
+    volume: PreparedVolume
+    windows: WindowSet
+    memory: MemoryPlan
+    to_label: np.ndarray | None = None
+    name: str = "volume"
+    moments: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def run_workflows(
+    backend: Backend,
+    tomogram: PreparedTomogram,
+    modes: Sequence[FeatureMode],
+    settings: Settings,
+    reporter: Reporter = SILENT,
+) -> Iterator[Segmentation]:
+    """All workflows on one tomogram, one feature mode after the other.
+
+    To be consumed inside ``backend.exclusive()``. Where memory runs out, tiles are halved, and the
+    fit or the labelling of a feature mode is begun again.
+
+    Args:
+        reporter: is told of each step.
+
+    Raises:
+        PicketError: the windows used for fitting are all alike, or as told of
+            `Settings.kmeans_engine`.
+    """
+    memory = tomogram.memory
+    for mode in modes:
+        job = ModeJob(backend, tomogram, mode, settings, memory, reporter)
+        job, fit = _until_it_fits(job, ModeJob.fit)
+        job, results = _until_it_fits(job, ModeJob.label, fit)
+        memory = job.memory
+        while results:  # none is kept here: they are as large as a quarter of the volume
+            yield results.pop(0)
+
+
+def _until_it_fits(
+    job: "ModeJob", stage: Callable[..., Result], *arguments: Any
+) -> tuple["ModeJob", Result]:
+    """What ``stage`` makes of the job, and the job with tiles of the size that went."""
+    for _ in range(MOST_HALVINGS):
+        try:
+            return job, stage(job, *arguments)
+        except MemoryError:
+            if job.tile_windows == 1:
+                raise
+        # Outside the handler, whose traceback would keep arrays.
+        job = replace(job, memory=job.memory.with_less(job.tile_windows // 2))
+        job.backend.release()
+        job.reporter.line(
+            f"  out of memory: tiles of {job.memory.tile_windows} windows from here on"
+        )
+    return job, stage(job, *arguments)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Models of one feature mode, and the seconds they took."""
+
+    models: dict[Method, KMeans | GaussianMixture]
+    features: float
+    clustering: dict[Method, float]
+
+
+@dataclass(frozen=True)
+class ModeJob:
+    """The workflows of one feature mode on one tomogram."""
+
+    backend: Backend
+    tomogram: PreparedTomogram
+    mode: FeatureMode
+    settings: Settings
+    memory: MemoryPlan
+    reporter: Reporter
+
+    @property
+    def tile_windows(self) -> int:
+        """Windows of a tile, at most, by memory and by the settings of the mode."""
+        return self._tile_windows(self.tomogram.windows)
+
+    def fit(self) -> _Fit:
+        """Fit the clusterers: statistics of the features, their whitening, k-means, mixture."""
+        mode, windows, reporter = self.mode, self.tomogram.windows, self.reporter
+        clock = _Clock(self.backend)
+        features = self._features(windows)
+        total = self._moments(features)
+        reported, whitening = scale_features(mode, total, windows.side, self.tomogram.name)
+        reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
+        statistics = clock.lap()
+
+        subset = self._features(windows.sample(self.memory.subset_windows))
+        lloyd = self._library(len(reported))
+        kmeans = fit_kmeans(features, subset, reported, total[-1], windows.seed, reporter, lloyd)
+        models: dict[Method, KMeans | GaussianMixture] = {"kmeans": kmeans}
+        seconds: dict[Method, float] = {"kmeans": clock.lap()}
+        methods = self.settings.methods
+        if "gmm" in methods:
+            whitened = WhitenedFeatures(features, whitening.matrix, self.memory.cache_bytes)
+            models["gmm"] = fit_gmm(whitened, whitening, kmeans, reporter, self.settings.precision)
+            seconds["gmm"] = clock.lap() + (0 if "kmeans" in methods else seconds["kmeans"])
+        return _Fit(models, statistics, seconds)
+
+    def label(self, fit: _Fit) -> list[Segmentation]:
+        """Label all voxels, by all methods in one pass."""
+        backend, tomogram, mode = self.backend, self.tomogram, self.mode
+        methods, scores = self.settings.methods, self.settings.scores
+        clock = _Clock(backend)
+        self.reporter.status(f"{mode.mode}: labels")
+        decisions = [fit.models[method].decision(backend) for method in methods]
+        windows = tomogram.windows
+        everything = self._features(all_windows(windows.volume_shape, windows.side))
+        voxels = mode.raw_kind == "voxels"
+        volumes = label_volume(everything, decisions, voxels, scores, tomogram.to_label)
+        seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
+        return [
+            Segmentation(
+                mode,
+                method,
+                *volume,
+                fit.models[method],
+                windows.count,
+                seconds | {"clustering": fit.clustering[method]},
+            )
+            for method, volume in zip(methods, volumes, strict=True)
+        ]
+
+    def _features(self, windows: WindowSet) -> RawFeatures:
+        """Raw features of some windows of the tomogram."""
+        backend, volume = self.backend, self.tomogram.volume
+        extract = self.mode.extractor(backend.operations, windows.side, volume.offset)
+        return RawFeatures(backend, volume.volume, windows, extract, self._tile_windows(windows))
+
+    def _tile_windows(self, windows: WindowSet) -> int:
+        return min(self.memory.tile_windows, self.mode.batch_limit(windows.count))
+
+    def _moments(self, features: RawFeatures) -> np.ndarray:
+        """Of the raw features used for fitting, which feature modes of one kind share."""
+        known, kind = self.tomogram.moments, self.mode.raw_kind
+        if kind not in known:
+            self.reporter.status(f"{self.mode.mode}: statistics of the features")
+            known[kind] = features.moments()
+        return known[kind]
+
+    def _library(self, features: int) -> Lloyd | None:
+        """A library's k-means, where there is one and it can have that many features."""
+        lloyd = self.backend.lloyd
+        if lloyd is None or self.memory.holds_matrix(self.tomogram.windows.count, features):
+            return lloyd
+        if self.settings.kmeans_engine == "cuml":
+            raise PicketError(
+                f"kmeans_engine: cuml: {self.tomogram.name}: its matrix does not fit in memory; "
+                f"use auto"
+            )
+        self.reporter.line(f"  {self.mode.mode}: the matrix is too large for cuML; k-means by us")
+        return None
+
+
+class _Clock:
+    """Seconds from one lap to the next, of work that is done."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        self._backend.synchronize()
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last

@@ -1,0 +1,144 @@
+"""Dask clusters to run on: one of our own on this machine, or any that runs."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+from picket_gpu.device.threads import available_threads
+from picket_gpu.errors import PicketError, one_line
+
+RETRIES = 2  # of a task whose worker died
+ANSWER = 10  # seconds for a scheduler to answer
+PATIENCE = 3  # seconds for workers to end by themselves
+
+
+@contextmanager
+def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
+    """A client of a cluster of worker processes on this machine, which ends with the context.
+
+    Each worker has an equal part of the cores, and one GPU of its own if ``gpu``.
+
+    Args:
+        workers: how many.
+        gpu: whether each works on a GPU.
+
+    Raises:
+        PicketError: Dask is not installed, or there are fewer GPUs or cores than workers.
+    """
+    distributed = _import()
+    import dask
+
+    cores = available_threads()
+    if workers < 1 or (workers > cores and not gpu):
+        raise PicketError(f"workers: {workers} cannot share {cores} threads; use 1 to {cores}")
+    threads = max(1, cores // workers)
+    settings = {
+        "distributed.scheduler.allowed-failures": RETRIES,
+        # A worker holds one task at a time, and loses no more when it dies.
+        "distributed.scheduler.worker-saturation": 1.0,
+        # Dask keeps samples of what each worker does, of an hour: megabytes more every minute.
+        "distributed.worker.profile.enabled": False,
+        # And the last thousands of messages, events and samples, each process its own.
+        "distributed.admin.log-length": 100,
+        "distributed.admin.low-level-log-length": 100,
+        "distributed.admin.system-monitor.log-length": 100,
+    }
+    # Dask would kill a worker that takes more than its part of the memory; `memory_budget` is ours.
+    options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
+    options |= {"dashboard_address": None, "silence_logs": "CRITICAL"}
+    # Without a dashboard the scheduler still serves its state: at a port of this machine that is
+    # free, else a second run beside this one would warn of the first one's.
+    options |= {"scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
+    kind = _gpu_cluster() if gpu else distributed.LocalCluster
+    with _environment_kept(), dask.config.set(settings):
+        # Handed down from here: LocalCUDACluster replaces ``env`` by its own.
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        with _interrupts_later():
+            try:
+                cluster = kind(**options)
+            except ValueError as error:
+                raise PicketError(
+                    f"workers: {workers} cannot be started ({one_line(error)})"
+                ) from None
+            client = distributed.Client(cluster)
+        try:
+            yield client
+        finally:
+            nannies = list(cluster.workers.values())
+            processes = [nanny.process.pid for nanny in nannies if nanny.process]
+            with suppress(TimeoutError):
+                client.close(timeout=PATIENCE)
+            with suppress(TimeoutError):
+                cluster.close(timeout=PATIENCE)
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def running_cluster(scheduler: str) -> Iterator[Any]:
+    """A client of a cluster that runs already.
+
+    Args:
+        scheduler: its address, or the path of a scheduler file.
+
+    Raises:
+        PicketError: Dask is not installed, or there is no scheduler.
+    """
+    distributed = _import()
+    # Told of in a line by those who use the client.
+    for name in ("distributed.client", "distributed.batched"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    try:
+        client = distributed.Client(**where, timeout=ANSWER)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise PicketError(f"scheduler: {scheduler} does not answer ({one_line(error)})") from None
+    with client:
+        yield client
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until workers have started, which never see them: a terminal
+    sends Ctrl-C to them too, and to end them is up to this process."""
+    resource_tracker.ensure_running()  # which lets them through when it starts
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # handed down to new processes
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo at the end what we and Dask write into this process's environment for workers."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _import() -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise PicketError("workers: needs Dask; install picket-gpu[distributed]") from None
+    return distributed
+
+
+def _gpu_cluster() -> Any:
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        raise PicketError("workers: on GPUs needs dask-cuda; install it") from None
+    return LocalCUDACluster

@@ -1,0 +1,52 @@
+"""The plan of a run in lines for people."""
+
+from collections.abc import Iterator
+
+from picket_gpu.config.s1 import S1Config
+from picket_gpu.device.backend import MIB, Backend
+from picket_gpu.files.filenames import record_name, report_names
+from picket_gpu.run.plan import RunPlan, memory_for
+
+
+def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
+    """The plan in lines for people, as it would be on ``backend``."""
+    for plan in run.tomograms:
+        header, windows, entry = plan.header, plan.windows, plan.entry
+        z, y, x = header.shape
+        size = " x ".join(f"{a:g}" for a in header.voxel_size)
+        yield f"{plan.place} {header.path}"
+        yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
+        at_most = "at most " if entry.fitting_mask is not None else ""
+        yield (
+            f"  fitted on z-slices {windows.lower} to {windows.upper}, {at_most}{windows.count} "
+            f"windows"
+        )
+        for use, mask in (("fitted", entry.fitting_mask), ("labelled", entry.output_mask)):
+            if mask is not None:
+                yield f"  {use} where {mask} is above 0"
+        if entry.limits_prediction:
+            first = entry.prediction_lower_z_slice_limit or 0
+            last = entry.prediction_upper_z_slice_limit
+            yield f"  labelled on z-slices {first} to {z if last is None else last}"
+        for mode in config.feature_extraction_params:
+            features = mode.num_features(windows.side)
+            yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
+        memory = memory_for(config, backend, entry, windows)
+        budget, kept = memory.budget / MIB, memory.cache_bytes / MIB
+        yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
+        if memory.slab_planes is not None:
+            yield f"  streamed from host memory in slabs of {memory.slab_planes} planes"
+        if plan.reused:
+            yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.reused}))}"
+        if plan.changed:
+            yield f"  made otherwise, to be made again: {', '.join(plan.changed)}"
+    yield "Files:"
+    for plan in run.tomograms:
+        for job in plan.pending:
+            for method in config.clustering_methods:
+                for path in plan.files.of(job.mode, method).values():
+                    yield f"  {path}"
+    yield f"  {config.directory / record_name(run.chosen)}"
+    if config.report:
+        for name in report_names([plan.index for plan in run.tomograms], run.total == 1):
+            yield f"  {config.directory / name}"

@@ -1,0 +1,137 @@
+"""What comes of a run: results, failures, the record, and telling of them."""
+
+from itertools import product
+
+from picket_gpu.config.s1 import S1Config
+from picket_gpu.console import Reporter
+from picket_gpu.errors import Failure, NothingDoneError
+from picket_gpu.files.filenames import record_name
+from picket_gpu.files.provenance import Provenance
+from picket_gpu.method.clustering import Method
+from picket_gpu.run.plan import RunPlan, TomogramPlan
+from picket_gpu.run.record import (
+    UnitRecord,
+    begin_record,
+    failed_unit,
+    now,
+    read_units,
+    unit_record,
+)
+from picket_gpu.run.results import S1Run, SegmentationResult, result_of
+
+
+class Outcome:
+    """What has come of a run so far; told, and recorded, as it comes."""
+
+    def __init__(self, config: S1Config, device: str, plan: RunPlan, reporter: Reporter) -> None:
+        self._config = config
+        self._plan = plan
+        self._reporter = reporter
+        self._results: dict[tuple[int, str, Method], SegmentationResult] = {}
+        self._failures: list[Failure] = []
+        self._path = config.directory / record_name(plan.chosen)
+        self._recorded = read_units(self._path)
+        self._record = begin_record(config, device, plan.chosen)
+
+    def run(self) -> S1Run:
+        """Results in the order of inputs, modes and methods, and failures.
+
+        Raises:
+            NothingDoneError: nothing but failures.
+        """
+        if not self._results:
+            raise NothingDoneError(self._failures)
+        modes = [mode.mode for mode in self._config.feature_extraction_params]
+        methods = self._config.clustering_methods
+        keys = product(range(self._plan.total), modes, methods)
+        results = (self._results[key] for key in keys if key in self._results)
+        return S1Run(results, sorted(self._failures, key=lambda failure: failure.index))
+
+    def of(self, plan: TomogramPlan) -> list[SegmentationResult]:
+        """Results of one tomogram."""
+        return [result for (index, *_), result in self._results.items() if index == plan.index]
+
+    def begin(self, plan: TomogramPlan) -> None:
+        """Name a tomogram, and take what an earlier run has made of it."""
+        self._reporter.line(f"{plan.place} {plan.header.path}")
+        for mode in dict.fromkeys(mode for mode, _ in plan.reused):
+            self._reporter.line(f"  {mode}: done earlier")
+            results = [
+                self._reused(plan, workflow, provenance)
+                for workflow, provenance in plan.reused.items()
+                if workflow[0] == mode
+            ]
+            record = unit_record(plan, mode, results, status="done earlier")
+            before = self._recorded.get((plan.index, mode))
+            if before and _fingerprints(before) == _fingerprints(record):
+                record = before.model_copy(update={"status": "done earlier"})
+            self._add(results, record)
+        for mode in plan.changed:
+            self._reporter.line(f"  {mode}: was made with other settings or from another file")
+
+    def _reused(
+        self, plan: TomogramPlan, workflow: tuple[str, Method], provenance: Provenance
+    ) -> SegmentationResult:
+        timings = {"all stages, earlier": provenance.seconds}
+        return result_of(self._config, plan, workflow, provenance, timings, earlier=True)
+
+    def add(
+        self, plan: TomogramPlan, results: list[SegmentationResult], record: UnitRecord
+    ) -> None:
+        """Take what a task has made."""
+        for result in results:
+            if record.worker:  # which may be at its next task already
+                text = f"{plan.place} {plan.header.path} {_describe(result)}"
+                self._reporter.line(text, record.worker)
+            else:
+                self._reporter.line(f"  {_describe(result)}")
+        self._add(results, record)
+        self._reporter.advance(1)
+
+    def fail(self, plan: TomogramPlan, mode: str | None, error: Exception, tasks: int) -> None:
+        """Take that something failed.
+
+        Args:
+            mode: feature mode; None for all of the tomogram.
+            tasks: how many there will not be because of it.
+        """
+        self.add_failure(Failure(plan.index, plan.header.path, mode, error))
+        self._reporter.advance(tasks)
+        # What it was raised from holds volumes.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+
+    def add_failure(self, failure: Failure) -> None:
+        """Take a failure, and say so."""
+        self._failures.append(failure)
+        where = f"{failure.mode}: " if failure.mode else ""
+        self._reporter.line(f"  FAILED: {where}{failure.message}")
+        self._add([], failed_unit(failure))
+
+    def finish(self) -> None:
+        """Note that the run is over."""
+        self._record.finished = now()
+        self._save_record()
+
+    def _add(self, results: list[SegmentationResult], record: UnitRecord) -> None:
+        for result in results:
+            self._results[record.index, result.mode, result.method] = result
+        self._record.units.append(record)
+        self._reporter.unit(record.model_dump(mode="json"))
+        self._save_record()
+
+    def _save_record(self) -> None:
+        # A run of which nothing comes leaves nothing behind, but an older record would be untrue.
+        if self._results or self._path.parent.exists():
+            self._record.write(self._path)
+
+
+def _fingerprints(record: UnitRecord) -> list[str]:
+    return [segmentation.fingerprint for segmentation in record.segmentations]
+
+
+def _describe(result: SegmentationResult) -> str:
+    state = "" if result.converged else ", NOT CONVERGED"
+    return (
+        f"{result.mode} {result.method}: {result.share:.1%} of voxels labelled 1, "
+        f"{result.iterations} iterations{state}, {result.seconds:.1f} s"
+    )

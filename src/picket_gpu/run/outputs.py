@@ -1,0 +1,98 @@
+"""Which files a run writes, and whether it can."""
+
+import os
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.s1 import RUN_NAME, S1Config
+from picket_gpu.errors import PicketError
+from picket_gpu.files.filenames import SCORES, CopickNames, TomogramFiles
+from picket_gpu.files.tomogram import TomogramHeader
+
+ISOTROPIC = 0.01  # relative difference of voxel sizes
+
+
+def files_of(
+    config: S1Config, index: int, entry: TomogramInput, header: TomogramHeader
+) -> TomogramFiles:
+    """Which files the workflows of one tomogram have.
+
+    Args:
+        index: its place in ``inputs``, from 0.
+        entry: what ``inputs`` says of it.
+
+    Raises:
+        PicketError: copick cannot name them.
+    """
+    kinds: list[str] = list(config.save)
+    if config.scores:
+        kinds += [score for kind, score in SCORES.items() if kind in kinds]
+    sizes = header.voxel_size
+    isotropic = min(sizes) > 0 and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)
+    if "copick" in kinds and not isotropic:
+        raise PicketError(
+            f"{entry.tomogram}: copick needs one voxel size of all axes (got {sizes}, z y x); set "
+            f"voxel_size"
+        )
+    copick = None
+    if isotropic and RUN_NAME.fullmatch(entry.run_name):
+        names = config.copick
+        copick = CopickNames(
+            project=names.directory or config.directory / "copick",
+            run=entry.run_name,
+            voxel_size=sizes[2],
+            user=names.user,
+            session=names.session,
+            object=names.object,
+        )
+    return TomogramFiles(config.directory, index, kinds, copick)
+
+
+def check_outputs(config: S1Config) -> None:
+    """Whether files can be written, and what they need is installed.
+
+    Raises:
+        PicketError: they cannot, or it is not.
+    """
+    _check_directory(config.directory)
+    _check_packages(config)
+
+
+def _check_packages(config: S1Config) -> None:
+    """Whether what the outputs need is installed."""
+    for kind in ("zarr", "copick"):
+        # Version 2 has other functions.
+        if kind in config.save and not (find_spec("zarr") and int(version("zarr")[0]) >= 3):
+            raise PicketError(f"save: {kind} needs Zarr 3; install picket-gpu[zarr]")
+
+
+def _check_directory(directory: Path) -> None:
+    """Whether files can be written to ``directory``, which need not exist yet."""
+    try:
+        there = next(path for path in (directory, *directory.parents) if _is_there(path))
+    except OSError as error:
+        raise PicketError(
+            f"output_dir: {directory} cannot be made ({error.strerror}); choose another"
+        ) from None
+    if not there.is_dir():
+        what = "a dangling link" if there.is_symlink() and not there.exists() else "a file"
+        raise PicketError(
+            f"output_dir: {directory} cannot be made, {there} is {what}; choose another"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PicketError(f"output_dir: {directory}: no permission to write in {there.absolute()}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything is at ``path``, be it a link to nothing.
+
+    Raises:
+        OSError: nothing can be.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""What earlier runs have left: segmentations to keep, and files that would contradict new ones."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from picket_gpu.errors import PicketError
+from picket_gpu.files.atomic import remove
+from picket_gpu.files.filenames import TomogramFiles
+from picket_gpu.files.provenance import Provenance, read_provenance
+from picket_gpu.files.read_segmentation import read_attributes
+from picket_gpu.method.clustering import Method
+
+
+@dataclass(frozen=True)
+class ExistingOutput:
+    """What there is of one task.
+
+    Attributes:
+        reusable: provenance of those segmentations that have all their files, made as wanted.
+        otherwise: whether there are files that were made otherwise.
+    """
+
+    reusable: dict[tuple[str, Method], Provenance]
+    otherwise: bool
+
+
+def find_existing(
+    files: TomogramFiles, wanted: Mapping[tuple[str, Method], str], source: tuple[str, str]
+) -> ExistingOutput:
+    """What earlier runs have left of one task.
+
+    Args:
+        files: of the tomogram.
+        wanted: fingerprints by feature mode and method.
+        source: name of the data set and path of the tomogram.
+
+    Raises:
+        PicketError: a file is there that S1 did not make, or of another tomogram.
+        OSError: a file is in use.
+    """
+    found: dict[tuple[str, Method], Provenance] = {}
+    otherwise = False
+    for (mode, method), fingerprint in wanted.items():
+        paths = files.of(mode, method).values()
+        there = [told for path in paths if (told := _provenance(path)) is not None]
+        differs = any(told.fingerprint != fingerprint for told in there)
+        if files.copick and differs:
+            _check_source(files.copick.path(mode, method), source)
+        otherwise = otherwise or differs
+        if [told.fingerprint for told in there] == [fingerprint] * len(paths):
+            found[mode, method] = there[0]
+    return ExistingOutput(found, otherwise)
+
+
+def _check_source(path: Path, source: tuple[str, str]) -> None:
+    """Whether a file of a copick project, which several data sets may share, is of this one."""
+    if read_provenance(path) is not None:
+        told = read_attributes(path)
+        if (told["dataset_name"], told["tomogram_path"]) != source:
+            raise PicketError(
+                f"{path}: is of {told['tomogram_path']} in {told['dataset_name']}; give each "
+                f"tomogram a name of its own, or use --overwrite"
+            )
+
+
+def _provenance(path: Path) -> Provenance | None:
+    told = read_provenance(path)
+    if told is None and path.exists():
+        raise PicketError(
+            f"{path}: exists and does not say how it was made; use --overwrite, or another "
+            f"dataset_name"
+        )
+    return told
+
+
+def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool) -> None:
+    """Remove those files that were not made as one with this fingerprint was.
+
+    Args:
+        paths: of other kinds of files of the same workflow.
+        foreign: whether files go too of which nobody knows how they were made.
+    """
+    for path in paths:
+        told = read_provenance(path)
+        if foreign if told is None else told.fingerprint != fingerprint:
+            remove(path)

@@ -1,0 +1,126 @@
+"""The unit of work: one tomogram by one feature mode, from its file to its segmentations.
+
+A tomogram is read, prepared and left to its feature modes by `open_task`. Each mode is then fitted
+and labelled by `Task.segment`, and written and reported on by `Task.save`.
+"""
+
+import time
+from dataclasses import dataclass
+
+from picket_gpu.config.s1 import S1Config
+from picket_gpu.console import Reporter
+from picket_gpu.device.backend import Backend
+from picket_gpu.errors import PicketError
+from picket_gpu.files.provenance import Provenance
+from picket_gpu.files.tomogram import read_voxels
+from picket_gpu.files.write_segmentation import write_segmentation
+from picket_gpu.method.feature_mode import FeatureMode
+from picket_gpu.method.labels import share_of_ones
+from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.workflows import PreparedTomogram, Segmentation, Settings, run_workflows
+from picket_gpu.report.collect import TomogramReport
+from picket_gpu.run.attributes import attributes
+from picket_gpu.run.fingerprints import fingerprints
+from picket_gpu.run.machine import peak_host_bytes
+from picket_gpu.run.plan import TomogramPlan, memory_for
+from picket_gpu.run.record import UnitRecord, unit_record
+from picket_gpu.run.regions import labelled_voxels, windows_in_mask
+from picket_gpu.run.report_pages import begin_page, workflow_of
+from picket_gpu.run.results import SegmentationResult, result_of
+from picket_gpu.run.resume import remove_contradicting
+
+
+@dataclass(frozen=True)
+class Task:
+    """One tomogram, prepared, for one feature mode after the other.
+
+    Attributes:
+        report: takes in what is saved; None where none is wanted.
+        seconds: of reading, blurring and scaling.
+    """
+
+    config: S1Config
+    backend: Backend
+    plan: TomogramPlan
+    tomogram: PreparedTomogram
+    report: TomogramReport | None
+    seconds: float
+    reporter: Reporter
+
+    def segment(self, mode: FeatureMode) -> list[Segmentation]:
+        """Features of its windows, clusters, and labels by all clustering methods."""
+        config = self.config
+        settings = Settings(
+            config.clustering_methods, config.precision, config.kmeans_engine, config.scores
+        )
+        return list(run_workflows(self.backend, self.tomogram, [mode], settings, self.reporter))
+
+    def save(self, segmentations: list[Segmentation]) -> list[SegmentationResult]:
+        """Write the files of one feature mode, and report on them."""
+        results = []
+        while segmentations:  # none is kept: they are as large as a quarter of the volume
+            segmentation = segmentations.pop(0)
+            results.append(self._write(segmentation))
+            if self.report:
+                self.report.add(workflow_of(self.plan, results[-1]), segmentation.labels)
+            del segmentation
+        return results
+
+    def _write(self, made: Segmentation) -> SegmentationResult:
+        started = time.perf_counter()
+        plan, workflow = self.plan, (made.mode.mode, made.method)
+        provenance = Provenance(
+            plan.fingerprints[workflow],
+            share_of_ones(made.labels),
+            made.model.iterations,
+            made.model.converged,
+            sum(made.timings.values()),
+        )
+        told = attributes(self.config, plan, made)
+        plan.files.directory.mkdir(parents=True, exist_ok=True)
+        write_segmentation(
+            plan.files, workflow, made.labels, made.scores, plan.header, told, provenance
+        )
+        others = plan.files.others(*workflow)
+        remove_contradicting(others, provenance.fingerprint, plan.overwrite)
+        seconds = {"files": time.perf_counter() - started, "volume": self.seconds}
+        return result_of(self.config, plan, workflow, provenance, made.timings | seconds)
+
+    def record(self, mode: FeatureMode, results: list[SegmentationResult]) -> UnitRecord:
+        """What the record of the run says of one feature mode that is done."""
+        return unit_record(
+            self.plan,
+            mode.mode,
+            results,
+            status="done",
+            windows=self.tomogram.windows.count,
+            device=self.backend.reason,
+            peak_host_bytes=peak_host_bytes(),
+            peak_device_bytes=self.backend.peak_bytes(),
+        )
+
+
+def open_task(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter) -> Task:
+    """Read a tomogram, blur and scale it, choose its windows, and begin its report.
+
+    To be called inside ``backend.exclusive()``.
+
+    Raises:
+        PicketError: it is unusable, or no longer the file that was planned on.
+    """
+    entry, path, shape = plan.entry, plan.header.path, plan.header.shape
+    reporter.status(f"{entry.label}: reading, blurring")
+    started = time.perf_counter()
+    to_label = labelled_voxels(entry, shape, config.neighborhood_size)
+    windows = windows_in_mask(entry, plan.windows)
+    memory = memory_for(config, backend, entry, windows)
+    voxels = read_voxels(path, entry.selector)
+    if fingerprints(config, entry) != plan.fingerprints or voxels.shape != shape:
+        raise PicketError(f"{path}: was changed while the run was under way; run again")
+    volume = prepare(backend, voxels, config.blur_sigma, memory, str(path))
+    del voxels
+    backend.synchronize()
+    seconds = time.perf_counter() - started
+    tomogram = PreparedTomogram(volume, windows, memory, to_label, str(path))
+    report = begin_page(config, backend, plan, volume) if config.report else None
+    return Task(config, backend, plan, tomogram, report, seconds, reporter)

@@ -1,0 +1,200 @@
+"""The metrics of the quality table mean what they say, and the table is printed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.quality.__main__ import main
+from benchmarks.quality.data import DataSet, from_recipe, radius, shell
+from benchmarks.quality.figures import agreement, grey_figures, rank_correlation, shape_figures
+from benchmarks.quality.table import correlation, judges, loss, pick, qualifies
+from benchmarks.quality.truth import (
+    against_truth,
+    centroids,
+    detection,
+    dice,
+    matches,
+    point_recall,
+    random_recall,
+)
+from benchmarks.quality.volumes import Recipe, simulate
+
+CENTRES = np.array([[10, 10, 10], [10, 30, 20], [30, 15, 30]])
+
+
+@pytest.fixture
+def balls():
+    """Three balls of radius 4, (40, 40, 40) bool."""
+    grid = np.indices((40, 40, 40))
+    return np.any([((grid - c[:, None, None, None]) ** 2).sum(0) <= 16 for c in CENTRES], axis=0)
+
+
+@pytest.fixture
+def data(balls):
+    masks = {"particles": balls}
+    return DataSet("balls", -balls.astype(np.float32), masks, CENTRES, radius(masks, CENTRES))
+
+
+def labelled(mask):
+    """Labels of a mask, with the border of windows of 5."""
+    labels = np.full(mask.shape, -1, dtype=np.int8)
+    labels[2:-2, 2:-2, 2:-2] = mask[2:-2, 2:-2, 2:-2]
+    return labels
+
+
+def test_a_perfect_segmentation_has_figures_of_1(data, balls):
+    figures = against_truth(data, labelled(balls), 5)
+    for name in ("Dice, particles", "precision", "recall", "F1", "points"):
+        assert figures[name] == 1
+    assert figures["points / random"] > 10
+
+
+@pytest.mark.parametrize(("shift", "f1"), [(3, 1), (5, 0)])
+def test_a_shift_beyond_the_distance_finds_nothing(data, balls, shift, f1):
+    assert data.distance == pytest.approx(4, abs=0.2)
+    figures = against_truth(data, labelled(np.roll(balls, shift, axis=2)), 5)
+    assert figures["F1"] == f1
+    assert figures["Dice, particles"] < 0.6
+
+
+def test_points_without_a_whole_window_do_not_count(data, balls):
+    outside = DataSet("", data.grey, data.masks, np.array([*CENTRES, [1, 20, 20]]), 4.0)
+    assert against_truth(outside, labelled(balls), 5)["recall"] == 1
+
+
+def test_what_marks_nothing_finds_nothing(data, balls):
+    figures = against_truth(data, labelled(np.zeros_like(balls)), 5)
+    assert figures.pop("points / random") != figures["F1"] == 0
+    assert set(figures.values()) == {0}
+
+
+def test_no_precision_where_points_are_no_centres(data, balls):
+    points = DataSet("", data.grey, data.masks, CENTRES, None)
+    assert not {"precision", "F1"} & set(against_truth(points, labelled(balls), 5))
+
+
+def test_dice_of_half():
+    a, b = np.zeros((2, 10), dtype=bool)
+    a[:4], b[2:6] = True, True
+    assert dice(a, b) == 0.5
+    assert dice(a, ~a) == 0
+
+
+def test_centroids_are_of_components_that_are_large_enough(balls):
+    balls[0, 0, 0] = True
+    np.testing.assert_allclose(sorted(centroids(balls).tolist()), CENTRES)
+
+
+def test_two_centroids_cannot_find_one_particle():
+    found = np.array([[0.0, 0, 1], [0, 0, -1], [9, 9, 9]])
+    assert matches(found, np.zeros((1, 3)), 2) == 1
+    assert detection(found, np.zeros((1, 3)), 2) == {
+        "precision": pytest.approx(1 / 3),
+        "recall": 1,
+        "F1": 0.5,
+    }
+
+
+def test_pairs_are_as_many_as_there_can_be():
+    # The nearest pair, 0 and -0.4, would leave the other two without a partner.
+    assert matches(np.array([[0.0], [-1]]), np.array([[-0.4], [0.9]]), 1) == 2
+
+
+def test_random_points_meet_a_mask_as_often_as_its_share():
+    rng = np.random.default_rng(3)
+    mask = rng.random((30, 30, 30)) < 0.3
+    recall = random_recall(mask, 2000)
+    assert recall == pytest.approx(mask.mean(), abs=4 * np.sqrt(0.3 * 0.7 / 40_000))
+    assert recall == random_recall(mask, 2000)
+    assert point_recall(mask, np.argwhere(mask) + 0.4) == 1
+
+
+def test_a_shell_is_two_voxels_wide():
+    around = shell(np.array([[5.2, 5.0, 4.9]]), (11, 11, 11))
+    assert around.sum() == 33  # whole-number points within 2 of one
+    assert around[5, 5, 7]
+    assert not around[5, 5, 8]
+
+
+def test_rank_correlation_of_known_orders():
+    assert rank_correlation([1, 2, 3, 40], [0.1, 0.2, 0.3, 0.31]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 2, 3, 4], [2, 1, 4, 3]) == pytest.approx(0.6)
+    assert np.isnan(rank_correlation([1, 2, 3], [5, 5, 5]))
+
+
+def test_figures_of_shape(balls):
+    balls[0, 0, 0] = True
+    figures = shape_figures(balls)
+    assert figures["components"] == 3
+    assert figures["specks"] == 0.25
+    assert figures["largest"] == pytest.approx(1 / 3, abs=0.01)
+    assert figures["spread"] == 0
+    assert figures["median size"] == 257
+    assert figures["surface"] > shape_figures(np.ones_like(balls))["surface"] == 0
+
+
+def test_figures_of_grey_values(balls):
+    noise = np.random.default_rng(0).standard_normal(balls.shape).astype(np.float32)
+    figures = grey_figures(balls, 3 * balls + noise, np.ones_like(noise))
+    assert figures["Fisher"] == pytest.approx(3, abs=0.2)
+    assert figures["d-prime"] == pytest.approx(3, abs=0.2)
+    assert figures["edge"] == 1
+    assert 0 < figures["between"] < 1
+    assert grey_figures(~balls & balls, noise, noise)["Fisher"] == 0
+
+
+def test_agreement_is_lowest_for_the_odd_one(balls):
+    assert agreement([balls, balls, ~balls]) == [0.5, 0.5, 0]
+    assert agreement([balls]) == [0]
+
+
+def _measured(shares, f1):
+    names = ["a", "b", "c", "d"]
+    truth = {n: {"Dice, x": 1 - s, "F1": f} for n, s, f in zip(names, shares, f1, strict=True)}
+    return {
+        "truth": truth,
+        "figures": {n: {"share": s, "spread": np.nan} for n, s in zip(names, shares, strict=True)},
+    }
+
+
+def test_a_figure_qualifies_by_rank_and_by_pick_for_both_judges():
+    good = _measured([0.1, 0.2, 0.3, 0.4], [0.9, 0.8, 0.7, 0.6])
+    assert judges(good) == ["Dice, x", "F1"]
+    assert pick(good, "share") == "a"
+    assert correlation(good, "share", "F1") == pytest.approx(1)
+    assert qualifies(good, "share")
+    assert np.isnan(correlation(good, "spread", "F1"))
+    assert not qualifies(good, "spread")
+    assert not qualifies(_measured([0.1, 0.2, 0.3, 0.4], [0.8, 0.9, 0.7, 0.6]), "share")
+    assert not qualifies(_measured([0.1, 0.2, 0.3, 0.4], [0.8, 0.6, 0.9, 0.7]), "share")
+    assert loss(good, "c", "F1") == pytest.approx(0.2)
+
+
+def test_simulated_particles_are_dark_apart_and_where_they_are_said_to_be():
+    recipe = Recipe("small", count=8, membranes=1, fiducials=1, side=48, noise=0.5)
+    grey, particles, others, centres = simulate(recipe)
+    assert (simulate(recipe)[0] == grey).all()
+    assert grey.dtype == np.float32
+    assert not (particles & others).any()
+    assert grey[particles].mean() < grey[~particles & ~others].mean() - 0.2
+    found = centroids(particles)
+    assert matches(found, centres, 0.5) == len(centres) == len(found)
+    assert set(from_recipe(recipe).masks) == {"particles", "all structures"}
+
+
+def test_the_script_prints_its_tables(tmp_path, capsys):
+    options = ["--only", "phantom_a", "--modes", "intensities", "gabor", "--methods", "kmeans"]
+    main([*options, "--device", "cpu", "--json", str(tmp_path / "quality.json")])
+    text = capsys.readouterr().out
+    measured = json.loads((tmp_path / "quality.json").read_text())
+    assert list(measured) == ["phantom_a"]
+    truth = measured["phantom_a"]["truth"]
+    assert truth["gabor-kmeans"]["Dice, particles"] > 0.6
+    assert truth["gabor-kmeans"]["F1"] > 0.9
+    for workflow, figures in truth.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {workflow} | "))
+        assert f"| {figures['Dice, particles']:.3g} | {figures['precision']:.3g} |" in row
+    assert "### Rank correlation, given data sets" in text
+    assert "share (less)" in text

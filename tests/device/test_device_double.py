@@ -1,0 +1,439 @@
+"""All of S1 on arrays that take nothing from NumPy for granted; see device_double.py."""
+
+import ast
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+from sklearn.cluster import KMeans
+
+from picket_gpu.console import SILENT
+from picket_gpu.device import gpu
+from picket_gpu.device.backend import MIB
+from picket_gpu.device.operations import Operations
+from picket_gpu.device.select import select_backend
+from picket_gpu.errors import PicketError
+from picket_gpu.method.features import FFTs, Gabor, Intensities
+from picket_gpu.method.labels import core
+from picket_gpu.method.memory import check_library, plan_memory
+from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.volume import ResidentVolume, StreamedVolume
+from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
+from tests.support import cupy_stand_in
+from tests.support.cuda_on_host import COMPILER, kernels_on_host
+from tests.support.device_double import DeviceArray, DeviceDouble
+
+# Some tiles, not the 64 of the default, for their time.
+MODES = [FFTs(n_fft_subsets=8), Gabor(num_neighborhoods_subsets=4), Intensities()]
+OPERATIONS = [
+    Operations,
+    pytest.param(
+        kernels_on_host,
+        marks=pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels"),
+    ),
+]
+# A budget that a double with small tiles can hold all in, and one that it must stream for.
+RICH = 2**30
+
+
+@pytest.fixture(scope="module")
+def small(phantom):
+    return phantom[4:28, 20:50, 30:66]
+
+
+@pytest.fixture(scope="module")
+def on_host(small):
+    """All labels of ``small`` by NumPy, under limits."""
+
+    @cache
+    def labels(**limits):
+        return all_labels(select_backend("cpu"), small, **limits)
+
+    return labels
+
+
+def all_labels(backend, volume, budget=None, plan=None, reporter=None, side=5, **limits):
+    windows = fit_windows(volume.shape, side, **limits)
+    plan = plan or plan_memory(backend, windows, 2, budget)
+    with backend.exclusive():
+        prepared = prepare(backend, volume, 2.0, plan)
+        streamed = isinstance(prepared.volume, StreamedVolume)
+        assert streamed == (plan.slab_planes is not None)
+        options = {} if reporter is None else {"reporter": reporter}
+        results = run_workflows(
+            backend,
+            PreparedTomogram(prepared, windows, plan),
+            MODES,
+            Settings(["kmeans", "gmm"]),
+            **options,
+        )
+        return {(r.mode.mode, r.method): r.labels for r in results}
+
+
+def assert_same(device, host, side=5):
+    assert device.keys() == host.keys()
+    assert len(device) == 6
+    for workflow, labels in device.items():
+        assert isinstance(labels, np.ndarray)
+        assert ((labels == -1) == (host[workflow] == -1)).all()
+        same = core(labels, side) == core(host[workflow], side)
+        assert same.mean() >= 0.9999, workflow
+
+
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize(
+    "options", [{}, {"cap": 3000, "lower": 3}, {"budget": RICH}], ids=["all", "sample", "cache"]
+)
+def test_six_workflows_run_on_the_device_and_give_the_same_labels(
+    small, on_host, operations, options
+):
+    device = all_labels(DeviceDouble(operations), small, **options)
+    limits = {name: value for name, value in options.items() if name != "budget"}
+    assert_same(device, on_host(**limits))
+
+
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize("side", [3, 9])
+def test_other_sides_on_the_device(small, side, operations):
+    piece = small[:14, :24, :24]
+    device = all_labels(DeviceDouble(operations), piece, side=side)
+    assert_same(device, all_labels(select_backend("cpu"), piece, side=side), side)
+
+
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize(
+    ("slab", "options"),
+    [(4, {}), (7, {"cap": 3000, "lower": 3, "upper": 21}), (20, {})],
+    ids=["all", "sample", "a slab that holds all"],
+)
+def test_a_streamed_volume_gives_the_same_labels(small, on_host, operations, slab, options):
+    backend = DeviceDouble(operations)
+    plan = plan_memory(backend, fit_windows(small.shape, 5, **options), 2)
+    streaming = replace(plan, slab_planes=slab, blur_planes=5)
+    device = all_labels(backend, small, plan=streaming, **options)
+    assert_same(device, on_host(**options))
+
+
+def test_blurring_in_blocks_changes_nothing(small):
+    backend = DeviceDouble()
+    plan = plan_memory(backend, fit_windows(small.shape, 5), 2)
+    whole = prepare(backend, small, 2.0, plan)
+    assert isinstance(whole.volume, ResidentVolume)
+    for planes, slab in ((1, None), (10, None), (7, 6)):
+        blocks = replace(plan, blur_planes=planes, slab_planes=slab)
+        prepared = prepare(backend, small, 2.0, blocks)
+        assert abs(prepared.offset - whole.offset) < 1e-7
+        for plane in range(0, 20, prepared.volume.step):
+            data, first = prepared.volume.slab(plane)
+            part = whole.volume.data._host[first : first + len(data)]
+            np.testing.assert_allclose(data._host, part, atol=2e-7)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels")
+def test_the_host_never_waits_for_a_tile(small):
+    """Passes over many tiles ask the device for as much as passes over a few."""
+    waits, piece = {}, small[:16, :24, :26]
+    for tile_windows in (100, 1400):
+        backend = DeviceDouble(kernels_on_host)
+        windows = fit_windows(piece.shape, 5)
+        plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
+        prepared = prepare(backend, piece, 2.0, plan)
+        tomogram = PreparedTomogram(prepared, windows, plan, name="small")
+        settings = Settings(["kmeans", "gmm"], kmeans_engine="native", scores=True)
+        job = ModeJob(backend, tomogram, Intensities(), settings, plan, SILENT)
+        before = DeviceArray.waits
+        results = job.label(job.fit())
+        iterations = sum(r.model.iterations for r in results)
+        waits[tile_windows] = DeviceArray.waits - before, iterations
+        assert len(job._features(windows).tiles) >= windows.count / tile_windows
+    (many, steps), (few, others) = waits.values()
+    # A Lloyd iteration asks three times, an EM iteration twice; rounding may add an iteration.
+    assert abs(many - few) <= 3 * abs(steps - others)
+    assert many < 4 * steps + 40
+
+
+# Memory.
+
+
+def test_a_volume_beyond_the_budget_is_planned_to_be_streamed():
+    backend = DeviceDouble()
+    backend.tile_bytes = gpu.GPUBackend.tile_bytes
+    windows = fit_windows((512, 1024, 1024), 5, cap=10**8)
+    for budget in (12 * 1024, 2048, 1024, 512):
+        plan = plan_memory(backend, windows, 2, budget * MIB)
+        assert (plan.slab_planes is None) == (budget == 12 * 1024)
+        volume, plane, window = 512 * 2**22, 2**22, 126 * 4
+        tiles = 8 * plan.tile_windows * window + 5 * plan.subset_windows * window
+        labels = 2 * 512 * 2**20
+        if plan.slab_planes:
+            volume = 2 * plane * (plan.slab_planes + 4)
+            labels = 2 * 2**20 * plan.slab_planes
+            blur = 4 * plane * (plan.blur_planes + 16)
+        else:
+            blur = volume + 4 * plane * (plan.blur_planes + 16)
+        assert volume + labels + tiles + plan.cache_bytes <= plan.budget
+        assert blur <= plan.budget
+        assert plan.blur_planes >= 8
+        assert plan.tile_windows >= 2**14
+
+
+def test_a_volume_of_more_than_2_31_voxels_is_streamed_whatever_the_budget():
+    backend = DeviceDouble()
+    plan = plan_memory(backend, fit_windows((1000, 2000, 2000), 5), 2, 2**40)
+    assert (plan.slab_planes + 4) * 2000 * 2000 < 2**31
+    assert (plan.blur_planes + 16) * 2000 * 2000 < 2**31
+
+
+@pytest.mark.parametrize("shape", [(512, 1024, 1024), (64, 4096, 4096)])
+def test_a_budget_too_small_to_stream_in_names_one_that_is_enough(shape):
+    backend, windows = DeviceDouble(), fit_windows(shape, 5)
+    with pytest.raises(PicketError, match=r"it needs \d+ MiB$") as error:
+        plan_memory(backend, windows, 2, 2**20)
+    needed = int(str(error.value).split()[-2])
+    assert plan_memory(backend, windows, 2, needed * MIB).slab_planes >= 4
+
+
+class Lines(list):
+    """A reporter that keeps the lines."""
+
+    def line(self, text):
+        self.append(text)
+
+    def status(self, text):
+        pass
+
+
+def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(small, on_host):
+    backend, lines = DeviceDouble(memory=500_000), Lines()
+    assert plan_memory(backend, fit_windows(small.shape, 5), 2).tile_windows * 504 > 1_000_000
+    assert_same(all_labels(backend, small, reporter=lines), on_host())
+    halved = [line for line in lines if "out of memory" in line]
+    assert len(halved) >= 2
+    assert "tiles of" in halved[0]
+
+
+def test_out_of_memory_with_the_smallest_tile_is_an_error(small):
+    with pytest.raises(MemoryError):
+        all_labels(DeviceDouble(memory=500), small)
+
+
+def test_out_of_memory_in_the_blur_halves_its_blocks(small):
+    backend = DeviceDouble()
+    plan = plan_memory(backend, fit_windows(small.shape, 5), 2)
+    expected = prepare(backend, small, 2.0, plan)
+    blur, depths = backend.ndimage.gaussian_filter, []
+
+    def poor(block, *arguments, **options):
+        depths.append(len(block._host))
+        if len(block._host) > 22:  # a block of 6 planes and its halo
+            raise MemoryError
+        return blur(block, *arguments, **options)
+
+    backend.ndimage = SimpleNamespace(gaussian_filter=poor)
+    prepared = prepare(backend, small, 2.0, plan)
+    assert depths[0] == 24
+    ours, theirs = (p.volume.data._host for p in (prepared, expected))
+    np.testing.assert_allclose(ours, theirs, atol=2e-7)
+
+
+@pytest.mark.parametrize("budget", [12, 18, 60])
+def test_arrays_stay_within_the_budget(phantom, budget):
+    volume = np.tile(phantom, (1, 2, 2))
+    backend = DeviceDouble(kernels_on_host if COMPILER else Operations)
+    backend.tile_bytes = MIB
+    windows = fit_windows(volume.shape, 5, cap=20_000)
+    plan = plan_memory(backend, windows, 2, budget * MIB)
+    assert (plan.slab_planes is None) == (budget == 60)
+    with DeviceArray.counting() as memory, backend.exclusive():
+        prepared = prepare(backend, volume, 2.0, plan)
+        modes, methods = [FFTs(), Intensities()], ["kmeans", "gmm"]
+        for _ in run_workflows(
+            backend, PreparedTomogram(prepared, windows, plan), modes, Settings(methods)
+        ):
+            pass
+    assert memory["peak"] <= budget * MIB
+
+
+def test_the_device_is_told_the_budget(small):
+    backend = DeviceDouble()
+    all_labels(backend, small, budget=RICH)
+    assert backend.budgets == [RICH]
+
+
+# cuML's k-means, by a stand-in: cuML itself needs a GPU. test_gpu.py runs the real one.
+
+
+def lloyd_stand_in(iterations, calls):
+    """scikit-learn in cuML's place, taking what cuML takes."""
+
+    def lloyd(x, centres, max_iterations):
+        assert isinstance(x, DeviceArray)
+        assert x._host.flags.c_contiguous
+        assert x._host.dtype == np.float32
+        assert x._host.shape[1] % 4 == 0
+        assert np.isfinite(x._host).all()
+        assert centres._host.shape == (2, x._host.shape[1])
+        calls.append(x._host.shape)
+        model = KMeans(2, init=centres._host, n_init=1, max_iter=iterations, tol=0)
+        return DeviceArray(model.fit(x._host).labels_)
+
+    return lloyd
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("iterations", [1, 300])
+@pytest.mark.parametrize("limits", [{}, {"cap": 5000}], ids=["all", "sample"])
+def test_a_librarys_kmeans_leads_to_the_same_segmentation(small, on_host, iterations, limits):
+    backend, calls = DeviceDouble(), []
+    backend.lloyd = lloyd_stand_in(iterations, calls)
+    count = fit_windows(small.shape, 5, **limits).count
+    device = all_labels(backend, small, budget=RICH, **limits)
+    assert Counter(calls) == {(count, 64): 2, (count, 128): 1}
+    for workflow, labels in device.items():
+        same = core(labels, 5) == core(on_host(**limits)[workflow], 5)
+        assert same.mean() >= 0.999, workflow
+
+
+def test_the_library_is_left_out_where_its_matrix_does_not_fit(small, on_host):
+    backend, calls = DeviceDouble(), []
+    backend.lloyd = lloyd_stand_in(300, calls)
+    device = all_labels(backend, small)
+    assert calls == []
+    assert_same(device, on_host())
+
+
+@pytest.mark.parametrize("budget", [None, 3 * MIB], ids=["resident", "streamed"])
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.mode)
+def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_could(
+    small, mode, budget
+):
+    backend, windows = DeviceDouble(), fit_windows(small.shape, 5)
+    plan = plan_memory(backend, windows, 2, budget)
+    with pytest.raises(PicketError, match="kmeans_engine: cuml needs") as error:
+        check_library(backend, windows, 2, plan, [mode])
+    needed = int(str(error.value).split("needs ")[1].split()[0]) * MIB
+    plan = plan_memory(backend, windows, 2, needed)
+    check_library(backend, windows, 2, plan, [mode])
+    calls = []
+    backend.lloyd = lloyd_stand_in(300, calls)
+    with backend.exclusive():
+        prepared = prepare(backend, small, 2.0, plan)
+        settings = Settings(["kmeans"], kmeans_engine="cuml")
+        tomogram = PreparedTomogram(prepared, windows, plan)
+        list(run_workflows(backend, tomogram, [mode], settings))
+        assert len(calls) == 1
+        less = replace(tomogram, memory=plan.with_less(100))
+        with pytest.raises(PicketError, match="its matrix does not fit in memory"):
+            list(run_workflows(backend, less, [mode], settings))
+
+
+# What the double cannot be: the backend that calls CuPy itself.
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels")
+@pytest.mark.parametrize("budget", [None, 600 * 1024])
+def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget):
+    volume = phantom[:24, 20:60, 30:70]
+    backend = gpu.GPUBackend(cupy_stand_in.StandIn(), cupy_stand_in.cupyx(), 1, "native")
+    assert backend.reason == "GPU 1, double (CuPy 0 (a stand-in), k-means by picket_gpu)"
+    windows = fit_windows(volume.shape, 3)
+    plan = plan_memory(backend, windows, 2, budget)
+    assert (plan.slab_planes is None) == (budget is None)
+    assert plan.budget == (budget or int(0.8 * 2**30))
+    cupy_stand_in.LOG.clear()
+    labels = {}
+    with backend.exclusive():
+        prepared = prepare(backend, volume, 2.0, plan)
+        for result in run_workflows(
+            backend,
+            PreparedTomogram(prepared, windows, plan),
+            MODES,
+            Settings(["kmeans", "gmm"], precision="tf32"),
+        ):
+            labels[result.mode.mode, result.method] = result.labels
+        del prepared
+    log = cupy_stand_in.LOG
+    assert log[0] == "allocator"
+    assert f"limit {plan.budget}" in log
+    assert log[-1] == "free"
+    assert log.count("compute in tf32") == log.count("compute in default") > 0
+    if budget:
+        # Every transfer waits for the kernels before it, and kernels for the transfer.
+        assert log.count("copies wait for kernels") > 2 < log.count("kernels wait for copies")
+        assert "synchronize copies" in log  # before its buffers are given back
+    host = select_backend("cpu")
+    plan = plan_memory(host, windows, 2)
+    with host.exclusive():
+        prepared = prepare(host, volume, 2.0, plan)
+        for r in run_workflows(
+            host, PreparedTomogram(prepared, windows, plan), MODES, Settings(["kmeans", "gmm"])
+        ):
+            same = core(labels[r.mode.mode, r.method], 3) == core(r.labels, 3)
+            assert same.mean() >= 0.9999
+
+
+@cache
+def names_of_cupy():
+    """Dotted names that gpu.py and cuda.py take from CuPy, as their source has them."""
+    found = set()
+    for module in ("gpu", "cuda", "operations"):
+        source = import_module(f"picket_gpu.device.{module}").__file__
+        tree = ast.parse(Path(source).read_text())
+        aliases = {"cupy": "cupy", "cupyx": "cupyx", "core": "cupy._core", "xp": "cupy"}
+        aliases |= {"cuda": "cupy.cuda", "runtime": "cupy.cuda.runtime"}
+        for node in ast.walk(tree):
+            parts = []
+            while isinstance(node, ast.Attribute):
+                parts.insert(0, node.attr)
+                node = node.value
+            base = getattr(node, "id", None)
+            if base == "self" and parts and parts[0] in ("xp", "_xp", "_cupy", "_cupyx"):
+                base = parts.pop(0).strip("_")
+            if base in aliases and parts:
+                found.add(".".join([aliases[base], *parts]))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", names_of_cupy())
+def test_names_exist_in_cupy(name):
+    import cupy
+    import cupyx.scipy.ndimage
+
+    value = {"cupy": cupy, "cupyx": cupyx}[name.split(".")[0]]
+    for part in name.split(".")[1:]:
+        value = getattr(value, part)
+
+
+def test_many_names_were_looked_for():
+    assert {"cupy.cuda.MemoryPool", "cupy.cuda.PinnedMemory", "cupy.RawModule"} <= set(
+        names_of_cupy()
+    )
+
+
+def test_the_double_refuses_what_a_device_refuses():
+    xp = DeviceDouble().xp
+    device, host = xp.asarray(np.ones(3)), np.ones(3)
+    for forbidden in (
+        lambda: np.asarray(device),
+        lambda: np.exp(device),
+        lambda: device + host,
+        lambda: host + device,
+        lambda: xp.exp(host),
+        lambda: list(device),
+        lambda: xp.take(device, xp.asarray(np.zeros(1, int)), mode="clip"),
+    ):
+        with pytest.raises(TypeError):
+            forbidden()
+    with pytest.raises(AttributeError):
+        _ = xp.vecdot_or_whatever_cupy_lacks
+    assert isinstance(device + 1, DeviceArray)
+    assert isinstance(device.sum(), DeviceArray)
+    assert float(device.sum()) == 3

@@ -1,0 +1,455 @@
+"""The report as its readers meet it: a real Chromium opens the pages, and clicks and types."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import mrcfile
+import numpy as np
+import pytest
+import yaml
+from scipy import ndimage
+from selenium import webdriver
+from selenium.webdriver import ActionChains
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from picket_gpu import load_config, run_s1
+from tests.support.data import DATA
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver"
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+)
+# As hostile as a name can be, with a directory so that even a closing tag is complete.
+HOSTILE = 'a</script><script>document.title=1</script>/"it\'s" <b>&amp; é漢😀 {{data}}.mrc'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Directory and results of the demo, fitted on few windows."""
+    directory = tmp_path_factory.mktemp("demo")
+    content = yaml.safe_load((DATA.parents[1] / "configs/demo.yaml").read_text())
+    content |= {
+        "inputs": [{"tomogram": DATA / "hiv_vlp_40A.mrc", "upper_z-slice_limit": 80}],
+        "max_num_neighborhoods_for_fitting": 20_000,
+        "output_dir": directory,
+        "device": "cpu",
+    }
+    config = load_config(content)
+    return SimpleNamespace(directory=config.directory, results=run_s1(config, quiet=True))
+
+
+@pytest.fixture
+def page(browser, demo):
+    """The demo's report, freshly opened, its first slice drawn; errors on its console fail."""
+    open_page(browser, demo.directory / "report.html")
+    yield browser
+    assert_no_complaint(browser)
+
+
+def open_page(browser, path: Path) -> None:
+    browser.get_log("browser")  # what was logged before is not this page's
+    browser.get(path.as_uri())
+
+
+def assert_no_complaint(browser) -> None:
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def drawn(browser, z: int) -> None:
+    """Wait until slice ``z`` is drawn."""
+    WebDriverWait(browser, 10).until(
+        lambda b: b.execute_script("return document.body.dataset.drawn") == str(z)
+    )
+
+
+def the(browser, css: str):
+    return browser.find_element(By.CSS_SELECTOR, css)
+
+
+def pixels(browser, workflow: str, kind: str) -> np.ndarray:
+    """A panel's canvas, grey or mask, (rows, columns, 4) uint8."""
+    values, rows, columns = browser.execute_script(
+        """
+        const panel = [...document.querySelectorAll("figure")]
+          .find((figure) => figure.dataset.workflow === arguments[0]);
+        const canvas = panel.querySelector(`canvas.${arguments[1]}`);
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return [Array.from(data), canvas.height, canvas.width];
+        """,
+        workflow,
+        kind,
+    )
+    return np.array(values, dtype=np.uint8).reshape(rows, columns, 4)
+
+
+def labels_of(demo, workflow: str) -> np.ndarray:
+    mode, method = workflow.split()
+    with h5py.File(demo.directory / f"segmentation_0_{mode}_{method}.h5") as file:
+        return file["segmentations/semantic_segmentation"][()]
+
+
+def shown(browser) -> set[str]:
+    figures = browser.find_elements(By.CSS_SELECTOR, "figure")
+    return {f.get_attribute("data-workflow") for f in figures if f.is_displayed()}
+
+
+def yaml_box(browser):
+    return yaml.safe_load(the(browser, "#yaml").get_property("value"))
+
+
+WORKFLOWS = [f"{m} {c}" for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
+
+
+def test_every_panel_shows_its_slice(page, demo, hiv):
+    drawn(page, 50)
+    assert shown(page) == {"blurred slice", *WORKFLOWS}
+    blurred = ndimage.gaussian_filter(hiv.astype(np.float32), 2)[50]
+    for workflow in ("blurred slice", "gabor gmm"):
+        grey = pixels(page, workflow, "grey")[:, :, 0]
+        assert np.corrcoef(grey.ravel(), blurred.ravel())[0, 1] > 0.99
+    for workflow in WORKFLOWS:
+        mask = pixels(page, workflow, "mask")[:, :, 3] > 0
+        assert (mask == (labels_of(demo, workflow)[50] == 1)).all()
+    assert not pixels(page, "blurred slice", "mask").any()
+
+
+def test_slider_keys_and_wheel_change_the_slice(page, demo):
+    drawn(page, 50)
+    the(page, "#slice").send_keys(Keys.ARROW_RIGHT)
+    drawn(page, 51)
+    assert the(page, "#z").text.startswith("51 of")
+    mask = pixels(page, "gabor gmm", "mask")[:, :, 3] > 0
+    assert (mask == (labels_of(demo, "gabor gmm")[51] == 1)).all()
+    body = the(page, "body")
+    page.execute_script("document.activeElement.blur()")
+    for key, z in (
+        (Keys.ARROW_LEFT, 50),
+        (Keys.PAGE_UP, 60),
+        (Keys.PAGE_DOWN, 50),
+        (Keys.END, 98),
+        (Keys.ARROW_RIGHT, 98),
+        (Keys.HOME, 2),
+    ):
+        body.send_keys(key)
+        drawn(page, z)
+    origin = ScrollOrigin.from_element(the(page, "figure canvas.mask"))
+    ActionChains(page).scroll_from_origin(origin, 0, 100).perform()
+    drawn(page, 3)
+    for _ in range(4):  # of a touchpad, small steps add up
+        ActionChains(page).scroll_from_origin(origin, 0, 20).perform()
+    drawn(page, 4)
+    for z in (3, 2):
+        ActionChains(page).scroll_from_origin(origin, 0, -100).perform()
+        drawn(page, z)
+    assert page.execute_script("return window.scrollY") == 0
+    body.send_keys(Keys.END)
+    drawn(page, 98)
+    ActionChains(page).scroll_from_origin(origin, 0, 300).perform()
+    WebDriverWait(page, 10).until(lambda b: b.execute_script("return window.scrollY") > 0)
+
+
+def test_a_workflow_is_switched_by_its_box_and_by_its_number(page):
+    box = the(page, "[aria-label='Show gabor kmeans']")
+    box.click()
+    assert shown(page) == {"blurred slice", *WORKFLOWS} - {"gabor kmeans"}
+    the(page, "body").send_keys("3")
+    assert shown(page) == {"blurred slice", *WORKFLOWS}
+    assert box.is_selected()
+    the(page, "body").send_keys("6")
+    assert shown(page) == {"blurred slice", *WORKFLOWS} - {"intensities gmm"}
+
+
+def test_swapping_the_label_swaps_picture_share_and_cluster_id(page, demo):
+    drawn(page, 50)
+    caption = the(page, "[data-workflow='gabor gmm'] figcaption .quiet")
+    share = float(caption.text.removeprefix("label 1: ").removesuffix("%"))
+    the(page, "[aria-label='Use gabor gmm in S2']").click()
+    assert yaml_box(page)["inputs"][0]["particle_cluster_id"] == 1
+    Select(the(page, "[aria-label='Particles in gabor gmm']")).select_by_visible_text("label 0")
+    assert caption.text == f"label 0: {100 - share:.1f}%"
+    assert yaml_box(page)["inputs"][0]["particle_cluster_id"] == 0
+    expected = labels_of(demo, "gabor gmm")[50] == 0
+    WebDriverWait(page, 10).until(
+        lambda b: ((pixels(b, "gabor gmm", "mask")[:, :, 3] > 0) == expected).all()
+    )
+
+
+def test_the_yaml_is_what_s2_reads(page, demo):
+    assert yaml_box(page) is None  # nothing chosen yet, a comment says so
+    for workflow in ("gabor gmm", "ffts kmeans"):
+        the(page, f"[aria-label='Use {workflow} in S2']").click()
+    first, second = yaml_box(page)["inputs"]
+    assert first == {
+        "segmentation": str(demo.directory / "segmentation_0_ffts_kmeans.h5"),
+        "particle_cluster_id": 1,
+        "upper_z-slice_limit": 79,  # the fit's, which excludes 80; S2 includes its upper limit
+    }
+    assert second["segmentation"].endswith("segmentation_0_gabor_gmm.h5")
+    the(page, "#lower-here").click()
+    upper = the(page, "#upper")
+    upper.clear()
+    upper.send_keys("90")
+    for entry in yaml_box(page)["inputs"]:
+        assert entry["lower_z-slice_limit"] == 50
+        assert entry["upper_z-slice_limit"] == 90
+    for wrong in ("20", "101", "60.5", "-3"):
+        upper.clear()
+        upper.send_keys(wrong)
+        assert yaml_box(page) is None, wrong
+    upper.clear()
+    upper.send_keys("50")  # one slice
+    assert yaml_box(page)["inputs"][0]["upper_z-slice_limit"] == 50
+
+
+def test_copying_puts_the_yaml_on_the_clipboard(page):
+    the(page, "[aria-label='Use ffts gmm in S2']").click()
+    the(page, "#copy").click()
+    WebDriverWait(page, 10).until(lambda b: the(b, "#copied").text == "copied")
+    page.execute_script("document.body.append(document.createElement('textarea'))")
+    pasted = the(page, "body > textarea")
+    pasted.send_keys(Keys.CONTROL, "v")
+    assert pasted.get_property("value") == the(page, "#yaml").get_property("value")
+
+
+def test_opacity_and_contrast(page, demo):
+    drawn(page, 50)
+    mask, filtered = the(page, "canvas.mask"), the(page, "canvas.grey")
+    assert mask.value_of_css_property("opacity") == "0.5"
+    set_range(page, "#opacity", 80)
+    assert mask.value_of_css_property("opacity") == "0.8"
+    assert "contrast" in filtered.value_of_css_property("filter")
+    # Percentiles of all slices, against those of what the page itself draws.
+    set_range(page, "#black", 20)
+    set_range(page, "#white", 90)
+    assert the(page, "#black-text").text == "20%"
+    function = the(page, "feFuncG")
+    slope, intercept = (float(function.get_attribute(a)) for a in ("slope", "intercept"))
+    low, high = -intercept / slope * 255, (1 - intercept) / slope * 255
+    histogram = np.array(page.execute_script("return DATA.histogram"))
+    below = np.cumsum(histogram) / histogram.sum()
+    assert below[round(low) - 1] < 0.2 <= below[round(low)]
+    assert below[round(high) - 1] < 0.9 <= below[round(high)]
+
+
+def set_range(browser, css: str, value: float) -> None:
+    browser.execute_script(
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
+        the(browser, css),
+        value,
+    )
+
+
+def test_enlarging_and_back_by_keyboard(page):
+    drawn(page, 50)
+    dialog = the(page, "#large")
+    assert not dialog.is_displayed()
+    the(page, "[aria-label='Enlarge gabor gmm']").send_keys(Keys.ENTER)
+    assert dialog.is_displayed()
+    assert the(page, "#large-title").text == "gabor gmm"
+    small, large = the(page, "figure canvas"), the(page, "#large canvas")
+    assert large.size["width"] > 2 * small.size["width"]
+    assert large.size["height"] < page.execute_script("return window.innerHeight")
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    drawn(page, 51)
+    assert the(page, "#large-z").text == "z 51"
+    the(page, "#large-next").click()
+    assert the(page, "#large-title").text == "intensities kmeans"
+    page.switch_to.active_element.send_keys("1")
+    assert the(page, "#large-title").text == "ffts kmeans"
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
+
+
+def test_scale_bar_and_limits_are_where_they_should_be(page):
+    panel, bar = the(page, "figure .view"), the(page, "figure .scale")
+    assert bar.text == "100 nm"
+    # 135 voxels of 4 nm.
+    assert bar.size["width"] / panel.size["width"] == pytest.approx(100 / 540, rel=0.05)
+    # Fitted up to z 79 of slices 2 to 98, by a thumb of 18 pixels.
+    slider, band = the(page, "#slice").rect, the(page, "#fitted").rect
+    run = slider["width"] - 18
+    end = band["x"] + band["width"] - slider["x"] - 9
+    assert end / run == pytest.approx((79 - 2) / 96, abs=0.01)
+    assert "fitted on z-slices 0 to 79" in the(page, "#facts").text
+
+
+def test_the_table_tells_each_workflow(page, demo):
+    rows = page.find_elements(By.CSS_SELECTOR, "#rows tr")
+    assert len(rows) == 6
+    for row, result in zip(rows, demo.results, strict=True):
+        cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
+        assert cells[1] == f"{result.mode} {result.method}"
+        assert cells[2] == f"{result.share:.1%}"
+        assert cells[7] == str(result.iterations)
+        _, count = ndimage.label(result.labels == 1)
+        sizes = np.bincount(ndimage.label(result.labels == 1)[0].ravel())[1:]
+        large, small = cells[3].split("\n+ ")
+        assert int(large) == (sizes >= 27).sum() <= count
+        assert int(small.removesuffix(" smaller").replace(",", "")) == (sizes < 27).sum()
+        assert cells[4] == f"{sizes.max() / sizes.sum():.1%}"
+        plot = row.find_element(By.CSS_SELECTOR, "svg")
+        median = np.median(40 * np.cbrt(6 / np.pi * sizes[sizes >= 27])) / 10
+        assert plot.get_attribute("aria-label").startswith("median ")
+        assert float(plot.get_attribute("aria-label").split()[1]) == pytest.approx(median, rel=0.01)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_light_and_dark(page, scheme):
+    """Contrast of at least 4.5 to 1 (WCAG 2, level AA), on whatever a text lies."""
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        background = ground(page, "body")
+        assert (background < 0.1) == (scheme == "dark")
+        for css in ("h1", "#facts", "thead th", "tbody th", "kbd", "figcaption .quiet", "#yaml"):
+            text = luminance(the(page, css).value_of_css_property("color"))
+            light, dark = sorted((text, ground(page, css)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, css
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def ground(browser, css: str) -> float:
+    """Luminance of what an element lies on."""
+    colour = browser.execute_script(
+        """
+        let place = arguments[0];
+        while (/, 0\\)$/.test(getComputedStyle(place).backgroundColor)) place = place.parentElement;
+        return getComputedStyle(place).backgroundColor;
+        """,
+        the(browser, css),
+    )
+    return luminance(colour)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of rgb(...) or rgba(...)."""
+    parts = colour[colour.index("(") + 1 : -1].split(",")[:3]
+    levels = np.array([float(part) / 255 for part in parts])
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_nothing_comes_from_a_network(page):
+    names = page.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    )
+    assert [name for name in names if not name.startswith("data:")] == []
+
+
+# Several tomograms, with names that would break a page that trusts them.
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("several")
+    hostile = directory / HOSTILE
+    hostile.parent.mkdir(parents=True)
+    volume = mrcfile.read(DATA / "phantom_a.mrc")[:20, :40, :50]
+    mrcfile.write(hostile, volume)  # without a voxel size
+    mrcfile.write(directory / "plain.mrc", volume, voxel_size=10)
+    config = {
+        "dataset_name": "</title><b>\"'&é",
+        "inputs": [
+            {"tomogram": hostile, "lower_z-slice_limit": 5, "upper_z-slice_limit": 15},
+            {"tomogram": directory / "plain.mrc"},
+        ],
+        "feature_extraction_params": [{"mode": "gabor"}, {"mode": "intensities"}],
+        "output_dir": directory / "out <i>",
+        "device": "cpu",
+    }
+    # What would be run as `</title>` holds a slash, which no directory name may have.
+    config["dataset_name"] = config["dataset_name"].replace("/", "")
+    return SimpleNamespace(config=config, results=run_s1(config, quiet=True))
+
+
+def test_hostile_names_are_shown_and_nothing_more(browser, several):
+    directory = several.results[0].path.parent
+    open_page(browser, directory / "report_0.html")
+    drawn(browser, 10)
+    assert the(browser, "h1").text == Path(HOSTILE).name
+    assert browser.title == Path(HOSTILE).name
+    assert HOSTILE in the(browser, "#facts").text
+    assert browser.find_elements(By.CSS_SELECTOR, "b, i") == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, "script")) == 3
+    the(browser, "[aria-label='Use gabor gmm in S2']").click()
+    (entry,) = yaml_box(browser)["inputs"]
+    assert entry == {
+        "segmentation": str(directory / "segmentation_0_gabor_gmm.h5"),
+        "particle_cluster_id": 1,
+        "lower_z-slice_limit": 5,
+        "upper_z-slice_limit": 14,
+    }
+    assert_no_complaint(browser)
+
+
+def test_without_a_voxel_size_there_is_no_scale_bar(browser, several):
+    open_page(browser, several.results[0].path.with_name("report_0.html"))
+    drawn(browser, 10)
+    assert browser.find_elements(By.CSS_SELECTOR, ".scale") == []
+    assert "unknown size" in the(browser, "#facts").text
+    assert "voxels" in the(browser, "#rows svg").get_attribute("aria-label")
+    assert_no_complaint(browser)
+
+
+def test_the_index_leads_to_every_page_and_gives_s2_for_all(browser, several):
+    directory = several.results[0].path.parent
+    open_page(browser, directory / "report.html")
+    assert the(browser, "h1").text == several.config["dataset_name"]
+    rows = browser.find_elements(By.CSS_SELECTOR, "#rows tr")
+    assert len(rows) == 2
+    assert HOSTILE in rows[0].text
+    shares = [cell.text for cell in rows[0].find_elements(By.CSS_SELECTOR, "td.number")][1:]
+    assert shares == [f"{result.share:.1%}" for result in several.results[:4]]
+    the(browser, "summary").click()
+    Select(the(browser, "#workflow")).select_by_visible_text("intensities gmm")
+    Select(the(browser, "#particle")).select_by_visible_text("label 0")
+    assert yaml_box(browser)["inputs"] == [
+        {
+            "segmentation": str(directory / "segmentation_0_intensities_gmm.h5"),
+            "particle_cluster_id": 0,
+            "lower_z-slice_limit": 5,
+            "upper_z-slice_limit": 14,
+        },
+        {
+            "segmentation": str(directory / "segmentation_1_intensities_gmm.h5"),
+            "particle_cluster_id": 0,
+        },
+    ]
+    browser.find_element(By.LINK_TEXT, "plain.mrc").click()
+    drawn(browser, 10)
+    assert the(browser, "h1").text == "plain.mrc"
+    the(browser, "#pages a[href='report_0.html']").click()
+    drawn(browser, 10)
+    the(browser, "#pages a[href='report.html']").click()
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#rows tr")) == 2
+    assert_no_complaint(browser)
