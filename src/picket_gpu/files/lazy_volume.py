@@ -40,10 +40,11 @@ class LazyVolume:
         shape: voxels, (z, y, x); its reader may leave other numbers of axes to the caller.
         dtype: of the voxels as they are stored.
         blocks: from nothing to all planes, some at a time, from the first: (planes, y, x).
-        voxel_size: angstrom, (z, y, x); 0.0 where the file does not say.
+        voxel_size: angstrom, (z, y, x), as the file says; 0.0 where it does not.
         origin: angstrom, (x, y, z).
         nstart: first column, row, section of the file, (x, y, z), as MRC has it.
         fixed_size: whether ``voxel_size`` holds against one that the user names.
+        warnings: what its reader had to guess, each in words that follow the file's name.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +54,7 @@ class LazyVolume:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     nstart: tuple[int, int, int] = (0, 0, 0)
     fixed_size: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,6 +18,7 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
 READ_AHEAD = 2**24  # bytes at a time
+CUBES = 0.01  # voxel sizes along the axes that differ by less, relatively, are the same
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class TomogramHeader:
     Attributes:
         path: where it is, as the user named it.
         shape: voxels, (z, y, x).
-        voxel_size: angstrom, (z, y, x); 0.0 where neither the file nor the user says.
+        voxel_size: angstrom, (z, y, x); 0.0 where neither the file nor the user says, or what the
+            file says is not possible.
         origin: angstrom, (x, y, z), as in an MRC header.
         nstart: first column, row, section of the file, (x, y, z), as in an MRC header.
+        warnings: what is odd about the file, a line each that names it.
     """
 
     path: Location
@@ -37,6 +40,7 @@ class TomogramHeader:
     voxel_size: tuple[float, float, float]
     origin: tuple[float, float, float]
     nstart: tuple[int, int, int]
+    warnings: tuple[str, ...] = ()
 
 
 def read_header(path: Location, selector: VolumeSelector | None = None) -> TomogramHeader:
@@ -54,10 +58,34 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
     # A volume at a URL is not fetched twice; that it is constant will show.
     if isinstance(path, Path) and (value := _only_value(path, volume)) is not None:
         raise PicketError(f"{path}: every voxel has the value {value}; is it the right file?")
-    size = volume.voxel_size
+    warnings = list(volume.warnings)
     if selector is not None and selector.voxel_size is not None and not volume.fixed_size:
         size = selector.voxel_size
-    return TomogramHeader(path, (z, y, x), size, volume.origin, volume.nstart)
+    else:
+        size, fault = _possible(volume.voxel_size)
+        warnings += [fault] if fault else []
+    named = tuple(f"{path}: {warning}" for warning in warnings)
+    return TomogramHeader(path, (z, y, x), size, volume.origin, volume.nstart, named)
+
+
+def _possible(size: tuple[float, float, float]) -> tuple[tuple[float, float, float], str | None]:
+    """A voxel size with 0.0 for what is not possible, and what is odd about it, if anything is."""
+    z, y, x = (length if 0 < length < inf else 0.0 for length in size)
+    told = " x ".join(f"{length:g}" for length in size)
+    if min(x, y, z) == 0.0:
+        if not any(size):
+            return (z, y, x), "has no voxel size; set voxel_size"
+        return (z, y, x), f"its voxel size of {told} (z y x) is not possible; set voxel_size"
+    if x == y == z == 1.0:
+        return (z, y, x), (
+            "its voxel size is exactly 1 angstrom, as programs write that do not know it; set "
+            "voxel_size"
+        )
+    if max(x, y, z) - min(x, y, z) > CUBES * max(x, y, z):
+        return (z, y, x), (
+            f"its voxels are not cubes: {told} angstrom (z y x); set voxel_size if that is wrong"
+        )
+    return (z, y, x), None
 
 
 def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:

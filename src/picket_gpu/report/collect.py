@@ -37,6 +37,7 @@ class Subject:
         voxel_size: angstrom, (z, y, x); 0.0 where it is not known.
         lower, upper: z-slices used for fitting, half-open; None for no limit.
         side: window side in voxels.
+        warnings: what is odd about it, a line each.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Subject:
     lower: int | None
     upper: int | None
     side: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

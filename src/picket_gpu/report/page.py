@@ -88,6 +88,7 @@ def describe(subject: Subject) -> dict[str, Any]:
         "shape": subject.shape,
         "voxelSize": subject.voxel_size,
         "limits": [subject.lower, subject.upper],
+        "warnings": subject.warnings,
     }
 
 

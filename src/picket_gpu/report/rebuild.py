@@ -109,6 +109,7 @@ def _read(path: Path, index: int) -> _Segmentation:
         lower=attributes.get("z_lb_for_clusterer_fitting"),
         upper=attributes.get("z_ub_for_clusterer_fitting"),
         side=side,
+        warnings=tuple(str(attributes.get("warnings", "")).splitlines()),
     )
     sigma = attributes.get("blur_sigma")
     return _Segmentation(

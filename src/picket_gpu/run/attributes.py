@@ -1,5 +1,6 @@
 """What files say of their segmentation, by the names that PickET's next step (S2) reads."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,9 @@ from picket_gpu.method.workflows import Segmentation
 from picket_gpu.run.plan import TomogramPlan
 
 
-def attributes(config: S1Config, plan: TomogramPlan, result: Segmentation) -> dict[str, Any]:
+def attributes(
+    config: S1Config, plan: TomogramPlan, result: Segmentation, warnings: Iterable[str]
+) -> dict[str, Any]:
     """What HDF5 and Zarr files say of one segmentation."""
     entry, header = plan.entry, plan.header
     features, labels = result.timings["features"], result.timings["labels"]
@@ -51,6 +54,7 @@ def attributes(config: S1Config, plan: TomogramPlan, result: Segmentation) -> di
         "z_lb_for_prediction": entry.prediction_lower_z_slice_limit,
         "z_ub_for_prediction": entry.prediction_upper_z_slice_limit,
         "blur_sigma": config.blur_sigma,
+        "warnings": "\n".join(warnings) or None,
     }
 
 

@@ -9,7 +9,7 @@ from contextlib import chdir
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from picket_gpu.config.s1 import S1Config
@@ -25,10 +25,18 @@ from picket_gpu.run.record import UnitRecord
 from picket_gpu.run.results import SegmentationResult
 from picket_gpu.run.task import Task, open_task
 
-Done = tuple[list[SegmentationResult], UnitRecord, TomogramReport | None]
 STATUS_SECONDS = 0.5  # between two statuses of a worker, at least
 _one_at_a_time = Lock()
 _log = logging.getLogger("distributed.picket_gpu")  # where a worker's own log has Dask's lines
+
+
+class Done(NamedTuple):
+    """What comes of a task that a worker has done."""
+
+    results: list[SegmentationResult]
+    record: UnitRecord
+    report: TomogramReport | None
+    warnings: tuple[str, ...]
 
 
 def tasks_on(
@@ -147,7 +155,8 @@ def _work(
         finally:
             reporter.status("")
         where = {"worker": reporter.name, "host": platform.node()}
-        return results, task.record(mode, results).model_copy(update=where), task.report
+        record = task.record(mode, results).model_copy(update=where)
+        return Done(results, record, task.report, task.warnings)
 
 
 def _open(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter) -> Task:

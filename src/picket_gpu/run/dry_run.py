@@ -13,9 +13,12 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
     for plan in run.tomograms:
         header, windows, entry = plan.header, plan.windows, plan.entry
         z, y, x = header.shape
-        size = " x ".join(f"{a:g}" for a in header.voxel_size)
+        size = " x ".join(f"{a:g}" for a in header.voxel_size) + " angstrom"
+        size = size if min(header.voxel_size) > 0 else "unknown size"
         yield f"{plan.place} {header.path}"
-        yield f"  {z} x {y} x {x} voxels (z y x) of {size} angstrom"
+        yield f"  {z} x {y} x {x} voxels (z y x) of {size}"
+        for warning in plan.warnings:
+            yield f"  warning: {warning}"
         at_most = "at most " if entry.fitting_mask is not None else ""
         yield (
             f"  fitted on z-slices {windows.lower} to {windows.upper}, {at_most}{windows.count} "

@@ -1,5 +1,6 @@
 """What comes of a run: results, failures, the record, and telling of them."""
 
+from collections.abc import Iterable
 from itertools import product
 
 from picket_gpu.config.s1 import S1Config
@@ -29,6 +30,7 @@ class Outcome:
         self._reporter = reporter
         self._results: dict[tuple[int, str, Method], SegmentationResult] = {}
         self._failures: list[Failure] = []
+        self._warnings: dict[int, list[str]] = {}
         self._path = config.directory / record_name(plan.chosen)
         self._recorded = read_units(self._path)
         self._record = begin_record(config, device, plan.chosen)
@@ -45,7 +47,9 @@ class Outcome:
         methods = self._config.clustering_methods
         keys = product(range(self._plan.total), modes, methods)
         results = (self._results[key] for key in keys if key in self._results)
-        return S1Run(results, sorted(self._failures, key=lambda failure: failure.index))
+        failures = sorted(self._failures, key=lambda failure: failure.index)
+        warnings = [text for index in sorted(self._warnings) for text in self._warnings[index]]
+        return S1Run(results, failures, warnings)
 
     def of(self, plan: TomogramPlan) -> list[SegmentationResult]:
         """Results of one tomogram."""
@@ -54,6 +58,7 @@ class Outcome:
     def begin(self, plan: TomogramPlan) -> None:
         """Name a tomogram, and take what an earlier run has made of it."""
         self._reporter.line(f"{plan.place} {plan.header.path}")
+        self.warn(plan, plan.warnings)
         for mode in dict.fromkeys(mode for mode, _ in plan.reused):
             self._reporter.line(f"  {mode}: done earlier")
             results = [
@@ -61,7 +66,7 @@ class Outcome:
                 for workflow, provenance in plan.reused.items()
                 if workflow[0] == mode
             ]
-            record = unit_record(plan, mode, results, status="done earlier")
+            record = unit_record(plan, mode, results, status="done earlier", warnings=plan.warnings)
             before = self._recorded.get((plan.index, mode))
             if before and _fingerprints(before) == _fingerprints(record):
                 record = before.model_copy(update={"status": "done earlier"})
@@ -74,6 +79,14 @@ class Outcome:
     ) -> SegmentationResult:
         timings = {"all stages, earlier": provenance.seconds}
         return result_of(self._config, plan, workflow, provenance, timings, earlier=True)
+
+    def warn(self, plan: TomogramPlan, warnings: Iterable[str]) -> None:
+        """Tell what is odd about a tomogram, each thing once."""
+        told = self._warnings.setdefault(plan.index, [])
+        for text in warnings:
+            if text not in told:
+                told.append(text)
+                self._reporter.line(f"  warning: {text}")
 
     def add(
         self, plan: TomogramPlan, results: list[SegmentationResult], record: UnitRecord

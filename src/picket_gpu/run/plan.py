@@ -7,6 +7,7 @@ from pathlib import Path
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import Backend
+from picket_gpu.device.operations import Shape
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.provenance import Provenance
@@ -41,6 +42,7 @@ class TomogramPlan:
             provenance of their segmentations.
         changed: which of ``pending`` replace files made otherwise.
         overwrite: whether files that S1 did not make are replaced too.
+        warnings: what is odd about its files, a line each.
     """
 
     index: int
@@ -54,6 +56,7 @@ class TomogramPlan:
     reused: dict[tuple[str, Method], Provenance]
     changed: list[str]
     overwrite: bool
+    warnings: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -113,19 +116,33 @@ def plan_run(
         entry = config.inputs[index]
         try:
             header = read_header(entry.tomogram, entry.selector)
-            for mask in (entry.fitting_mask, entry.output_mask):
-                if mask is not None:
-                    open_mask(mask, header.shape, entry.storage_options)
+            warnings = (*header.warnings, *_mask_warnings(entry, header.shape))
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
         try:
-            plans.append(_plan_tomogram(config, backend, index, header, overwrite))
+            plan = _plan_tomogram(config, backend, index, header, overwrite)
+            plans.append(replace(plan, warnings=warnings))
         except OSError as error:
             failures.append(Failure(index, entry.tomogram, None, error))
     if not plans:
         raise NothingDoneError(failures)
     return RunPlan(total, chosen, plans, failures)
+
+
+def _mask_warnings(entry: TomogramInput, shape: Shape) -> list[str]:
+    """What is odd about the masks of a tomogram, after checking that they fit it.
+
+    Raises:
+        PicketError: one cannot be read, or has another shape.
+        OSError: as it says.
+    """
+    masks = dict.fromkeys(mask for mask in (entry.fitting_mask, entry.output_mask) if mask)
+    return [
+        f"{mask}: {warning}"
+        for mask in masks
+        for warning in open_mask(mask, shape, entry.storage_options).warnings
+    ]
 
 
 def _indices(total: int, chosen: list[int] | None) -> list[int]:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception
@@ -112,11 +113,13 @@ def unit_record(
     mode: str,
     results: list[SegmentationResult],
     status: Status,
+    warnings: Iterable[str],
     **measured: Any,
 ) -> UnitRecord:
     """What the record says of a tomogram by one feature mode whose segmentations are there.
 
     Args:
+        warnings: what is odd about the tomogram.
         measured: other fields, of what was done in this run.
     """
     return UnitRecord(
@@ -125,7 +128,8 @@ def unit_record(
         mode=mode,
         status=status,
         warnings=[
-            f"{result.method} did not converge" for result in results if not result.converged
+            *warnings,
+            *(f"{result.method} did not converge" for result in results if not result.converged),
         ],
         segmentations=[
             SegmentationRecord(

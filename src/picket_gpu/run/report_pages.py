@@ -84,9 +84,17 @@ class RunReport:
 
 
 def begin_page(
-    config: S1Config, backend: Backend, plan: TomogramPlan, volume: PreparedVolume
+    config: S1Config,
+    backend: Backend,
+    plan: TomogramPlan,
+    volume: PreparedVolume,
+    warnings: tuple[str, ...],
 ) -> TomogramReport:
-    """The report of a tomogram without segmentations."""
+    """The report of a tomogram without segmentations.
+
+    Args:
+        warnings: what is odd about the tomogram and its masks.
+    """
     subject = Subject(
         index=plan.index,
         dataset=config.dataset_name,
@@ -97,6 +105,7 @@ def begin_page(
         lower=plan.entry.lower_z_slice_limit,
         upper=plan.entry.upper_z_slice_limit,
         side=config.neighborhood_size,
+        warnings=warnings,
     )
     return begin_report(subject, lambda z: volume.volume.picture(z, backend.download))
 

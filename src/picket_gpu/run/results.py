@@ -100,10 +100,15 @@ class S1Run(list[SegmentationResult]):
 
     Attributes:
         failures: what is missing, and why.
+        warnings: what is odd about the tomograms, a line each.
     """
 
     def __init__(
-        self, results: Iterable[SegmentationResult] = (), failures: Iterable[Failure] = ()
+        self,
+        results: Iterable[SegmentationResult] = (),
+        failures: Iterable[Failure] = (),
+        warnings: Iterable[str] = (),
     ) -> None:
         super().__init__(results)
         self.failures = list(failures)
+        self.warnings = list(warnings)

@@ -55,7 +55,7 @@ class Runner:
     def _run_on(self, client: Any, plans: list[TomogramPlan]) -> None:
         """Tasks by a Dask client's workers; a tomogram's report when its last task is done."""
         for plan in plans:
-            if plan.reused or plan.changed:
+            if plan.reused or plan.changed or plan.warnings:
                 self._outcome.begin(plan)
         left = {plan.index: len(plan.pending) for plan in plans}
         reports: dict[int, TomogramReport] = {}
@@ -64,13 +64,13 @@ class Runner:
             for plan, mode, done in tasks:
                 left[plan.index] -= 1
                 if not isinstance(done, Exception):
-                    results, record, report = done
-                    self._outcome.add(plan, results, record)
+                    self._outcome.warn(plan, done.warnings)
+                    self._outcome.add(plan, done.results, done.record)
                     self._reports.remove(plan)
-                    if report and plan.index in reports:
-                        reports[plan.index].findings.extend(report.findings)
-                    elif report:
-                        reports[plan.index] = report
+                    if done.report and plan.index in reports:
+                        reports[plan.index].findings.extend(done.report.findings)
+                    elif done.report:
+                        reports[plan.index] = done.report
                 elif mode is not None or plan.index not in unusable:
                     self._outcome.fail(plan, mode, done, 1)
                 if mode is None:  # each of its tasks says so
@@ -94,6 +94,7 @@ class Runner:
         except Exception as error:
             self._outcome.fail(plan, None, error, len(plan.pending))
             return
+        self._outcome.warn(plan, task.warnings)
         if following is not None and following.pending:
             read_ahead(following.header.path)
         saving: deque[tuple[FeatureMode, Future[list[SegmentationResult]]]] = deque()

@@ -35,6 +35,7 @@ class Task:
     """One tomogram, prepared, for one feature mode after the other.
 
     Attributes:
+        warnings: what is odd about the tomogram and its masks.
         report: takes in what is saved; None where none is wanted.
         seconds: of reading, blurring and scaling.
     """
@@ -43,6 +44,7 @@ class Task:
     backend: Backend
     plan: TomogramPlan
     tomogram: PreparedTomogram
+    warnings: tuple[str, ...]
     report: TomogramReport | None
     seconds: float
     reporter: Reporter
@@ -76,7 +78,7 @@ class Task:
             made.model.converged,
             sum(made.timings.values()),
         )
-        told = attributes(self.config, plan, made)
+        told = attributes(self.config, plan, made, self.warnings)
         plan.files.directory.mkdir(parents=True, exist_ok=True)
         write_segmentation(
             plan.files, workflow, made.labels, made.scores, plan.header, told, provenance
@@ -93,6 +95,7 @@ class Task:
             mode.mode,
             results,
             status="done",
+            warnings=self.warnings,
             windows=self.tomogram.windows.count,
             device=self.backend.reason,
             peak_host_bytes=peak_host_bytes(),
@@ -122,5 +125,6 @@ def open_task(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: 
     backend.synchronize()
     seconds = time.perf_counter() - started
     tomogram = PreparedTomogram(volume, windows, memory, to_label, str(path))
-    report = begin_page(config, backend, plan, volume) if config.report else None
-    return Task(config, backend, plan, tomogram, report, seconds, reporter)
+    warnings = plan.warnings
+    report = begin_page(config, backend, plan, volume, warnings) if config.report else None
+    return Task(config, backend, plan, tomogram, warnings, report, seconds, reporter)

@@ -47,7 +47,7 @@ def open_mrc(path: Path, selector: VolumeSelector) -> LazyVolume:
     cell, counts = header.cella, (int(header.mx), int(header.my), int(header.mz))
     x, y, z = (
         # The header holds float32: 13.48 should not come out as 13.479999542.
-        float(f"{float(length) / count:.6g}") if count > 0 and 0 < length < np.inf else 0.0
+        float(f"{float(length) / count:.6g}") if count > 0 else 0.0
         for length, count in zip((cell.x, cell.y, cell.z), counts, strict=True)
     )
     return LazyVolume(

@@ -144,6 +144,8 @@ function fillHead() {
   byId("name").textContent = DATA.name;
   const facts = [DATA.dataset, describeVolume(DATA), markLimits(), DATA.path];
   byId("facts").textContent = facts.join(" \u00b7 ");
+  byId("warnings").append(...DATA.warnings.map((textContent) => element("li", { textContent })));
+  byId("warnings").hidden = !DATA.warnings.length;
   const titles = { index: "All tomograms", previous: "\u2039 previous", next: "next \u203a" };
   for (const [key, href] of Object.entries(DATA.links)) {
     byId("pages").append(element("a", { href, textContent: titles[key] }));
