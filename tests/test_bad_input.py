@@ -295,7 +295,7 @@ HARMLESS = {
     "first voxels of extremes": patched(16, "<3i", -(2**31), 2**31 - 1, 0),
     "origin infinite": patched(196, "<3f", float("nan"), float("inf"), -3e38),
     "statistics infinite": patched(76, "<3f", float("nan"), float("inf"), -3e38),
-    "axes of nothing": patched(64, "<3i", 0, -1, 2**31 - 1),
+    "axes of zeros": patched(64, "<3i", 0, 0, 0),
     "labels of garbage": patched(220, "<i800s", 2**31 - 1, b"\xff" * 800),
     "an extended header": rewritten(
         lambda data: data[:DATA] + b"\xff" * 80 + data[DATA:], patched(NSYMBT, "<i", 80)

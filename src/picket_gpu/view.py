@@ -105,7 +105,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     known = all(length > 0 for length in sizes)
     place: dict[str, Any] = {
         "scale": sizes if known else (1, 1, 1),
-        "translate": header.origin[::-1],
+        "translate": header.place[::-1],
         "units": "angstrom" if known else "pixel",
     }
     grey = read_voxels(where, selector)

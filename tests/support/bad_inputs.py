@@ -142,6 +142,16 @@ def patched(offset: int, code: str, *values: Any) -> Break:
     return patch
 
 
+def several(*breaks: Break) -> Break:
+    """One after the other."""
+
+    def write(directory: Path) -> None:
+        for one in breaks:
+            one(directory)
+
+    return write
+
+
 def unknown_size(**changes: Any) -> Break:
     """A tomogram whose header does not tell the voxel size."""
 
@@ -181,7 +191,8 @@ def file_at(name: str) -> Break:
 
 
 # Byte offsets in an MRC file.
-NX, NY, NZ, MODE, MZ, ISPG, NSYMBT, MAP, MACHST, DATA = 0, 4, 8, 12, 36, 88, 92, 208, 212, 1024
+NX, NY, NZ, MODE, MZ, MAPC, ISPG, NSYMBT, MAP, MACHST = 0, 4, 8, 12, 36, 64, 88, 92, 208, 212
+DATA = 1024
 GOOD_LINES = len(yaml.safe_dump(GOOD).splitlines())
 RANDOM = np.random.default_rng(1).random((16, 16, 16), dtype=np.float32)
 NEARLY_FLAT = np.ones(SHAPE, dtype=np.float32)
@@ -712,12 +723,23 @@ TOMOGRAMS = {
     "four dimensions": Bad(voxels(RANDOM.reshape(2, 8, 16, 16)), ("tomo.mrc", "4 dimensions")),
     "constant": Bad(voxels(np.full(SHAPE, 7, np.int16)), ("tomo.mrc", "7")),
     "header alone": Bad(cut(DATA), ("tomo.mrc", "1024 of 11776 bytes; copy it again")),
-    "another map id": Bad(patched(MAP, "4s", b"PAM "), ("tomo.mrc", "no MAP", "name a tomogram")),
-    "machine stamp of nothing": Bad(
-        patched(MACHST, "4s", b"\0\0\0\0"), ("tomo.mrc", "machine stamp: 0x00")
+    "another map id and mode": Bad(
+        several(patched(MODE, "<i", 7), patched(MAP, "4s", b"PAM ")),
+        ("tomo.mrc", "no MAP", "name a tomogram"),
     ),
-    "machine stamp of the other order": Bad(
-        patched(MACHST, "4s", b"\x11\x11\0\0"), ("tomo.mrc", "MRC mode 33554432 is not supported")
+    "machine stamp of nothing, and a mode": Bad(
+        several(patched(MODE, "<i", 7), patched(MACHST, "4s", b"\0\0\0\0")),
+        ("tomo.mrc", "machine stamp: 0x00"),
+    ),
+    "axes that are no order": Bad(
+        patched(MAPC, "<3i", 1, 1, 3), ("tomo.mrc", "(1, 1, 3)", "mapc mapr maps")
+    ),
+    "an extended header that is not there": Bad(
+        patched(NSYMBT, "<i", 1024), ("tomo.mrc", "extended header of 1024 bytes", "nsymbt")
+    ),
+    "4-bit voxels of IMOD": Bad(
+        several(voxels((RANDOM * 99).astype(np.int8)), patched(152, "<2i", 1146047817, 16)),
+        ("tomo.mrc", "4-bit voxels"),
     ),
     "complex integers": Bad(patched(MODE, "<i", 3), ("tomo.mrc", "MRC mode 3 is not supported")),
     "mode negative": Bad(patched(MODE, "<i", -1), ("tomo.mrc", "MRC mode -1 is not supported")),
@@ -747,7 +769,8 @@ TOMOGRAMS = {
     ),
     "extended header negative": Bad(patched(NSYMBT, "<i", -80), ("tomo.mrc", "-80 bytes; copy")),
     "extended header beyond the file": Bad(
-        patched(NSYMBT, "<i", 80), ("tomo.mrc", "11776 of 11856 bytes; copy it again")
+        several(patched(NSYMBT, "<i", 80), cut(-1)),
+        ("tomo.mrc", "11775 of 11856 bytes; copy it again"),
     ),
     "stack of volumes of no sections": Bad(
         rewritten(lambda data: data, patched(ISPG, "<i", 401), patched(MZ, "<i", 0)),

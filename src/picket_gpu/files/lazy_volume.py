@@ -41,9 +41,10 @@ class LazyVolume:
         dtype: of the voxels as they are stored.
         blocks: from nothing to all planes, some at a time, from the first: (planes, y, x).
         voxel_size: angstrom, (z, y, x), as the file says; 0.0 where it does not.
-        origin: angstrom, (x, y, z).
+        origin: angstrom, (x, y, z), of the first voxel's centre.
         nstart: first column, row, section of the file, (x, y, z), as MRC has it.
         fixed_size: whether ``voxel_size`` holds against one that the user names.
+        zero: the stored value that stands for 0, as in a mask.
         warnings: what its reader had to guess, each in words that follow the file's name.
     """
 
@@ -54,6 +55,7 @@ class LazyVolume:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     nstart: tuple[int, int, int] = (0, 0, 0)
     fixed_size: bool = False
+    zero: float = 0.0
     warnings: tuple[str, ...] = ()
 
 

@@ -30,7 +30,7 @@ class TomogramHeader:
         shape: voxels, (z, y, x).
         voxel_size: angstrom, (z, y, x); 0.0 where neither the file nor the user says, or what the
             file says is not possible.
-        origin: angstrom, (x, y, z), as in an MRC header.
+        origin: angstrom, (x, y, z), as in an MRC header; see `place`.
         nstart: first column, row, section of the file, (x, y, z), as in an MRC header.
         warnings: what is odd about the file, a line each that names it.
     """
@@ -41,6 +41,19 @@ class TomogramHeader:
     origin: tuple[float, float, float]
     nstart: tuple[int, int, int]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> tuple[float, float, float]:
+        """Where the centre of the first voxel is, angstrom, (x, y, z).
+
+        The origin, or where that is 0 0 0, ``nstart`` voxels: as ChimeraX and others place a map.
+        """
+        if any(self.origin):
+            return self.origin
+        x, y, z = (
+            start * length for start, length in zip(self.nstart, self.voxel_size[::-1], strict=True)
+        )
+        return (x, y, z)
 
 
 def read_header(path: Location, selector: VolumeSelector | None = None) -> TomogramHeader:
@@ -112,6 +125,8 @@ def read_mask(
 ) -> np.ndarray:
     """Which voxels are in a mask: bool, (z, y, x), true where the volume at ``path`` is above 0.
 
+    Bytes of IMOD are as IMOD shows them.
+
     Args:
         shape: that it must have.
         storage_options: for the protocol of a URL.
@@ -121,8 +136,21 @@ def read_mask(
     """
     volume = open_mask(path, shape, storage_options)
     mask = np.empty(shape, dtype=bool)
+    low, high = inf, -inf
     for place, block in _planes(path, volume):
-        np.greater(block, 0, out=mask[place])
+        np.greater(block, volume.zero, out=mask[place])
+        low = min(low, float(np.fmin.reduce(block, axis=None)))
+        high = max(high, float(np.fmax.reduce(block, axis=None)))
+    if not high > volume.zero:
+        raise PicketError(
+            f"{path}: the mask is empty: its values are {low:g} to {high:g}, and a voxel is in it "
+            f"where the value is above {volume.zero:g}; save it as 0 and 1"
+        )
+    if volume.dtype == np.int8 and volume.zero == 0 and low < -1:
+        raise PicketError(
+            f"{path}: the mask has signed bytes from {low:g} to {high:g}, which may be unsigned "
+            f"ones; save it as 0 and 1"
+        )
     return mask
 
 

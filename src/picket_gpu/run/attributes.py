@@ -48,7 +48,7 @@ def attributes(
         # Added by picket_gpu.
         "tomogram_name": entry.label,
         "tomogram_dataset": entry.dataset,
-        "origin": header.origin,  # x, y, z
+        "origin": header.place,  # x, y, z
         "mask_for_fitting": _text(entry.fitting_mask),
         "mask_for_output": _text(entry.output_mask),
         "z_lb_for_prediction": entry.prediction_lower_z_slice_limit,

@@ -70,7 +70,7 @@ def _multiscale(name: str, header: TomogramHeader) -> dict[str, Any]:
     known = all(length > 0 for length in header.voxel_size)
     size = np.array(header.voxel_size if known else (1, 1, 1))
     unit = {"unit": "angstrom"} if known else {}
-    origin = np.array(header.origin[::-1])
+    origin = np.array(header.place[::-1])
     return {
         "version": "0.4",
         "name": name,

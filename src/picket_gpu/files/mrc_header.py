@@ -1,0 +1,220 @@
+"""What the header of an MRC file says, and what it means where programs disagree.
+
+The format is that of Cheng et al. 2015 (MRC2014), with IMOD's stamp and flags in bytes 152 to 159.
+"""
+
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mrcfile import utils
+from mrcfile.dtypes import HEADER_DTYPE
+
+from picket_gpu.errors import PicketError, one_line
+
+HEADER = 1024  # bytes
+MOST_EXTENDED = 2**28  # bytes of an extended header; a damaged one may tell of gigabytes
+VOXEL_TYPES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
+IMOD, IMOD_STAMP, IMOD_FLAGS = 1146047817, slice(152, 156), slice(156, 160)
+SIGNED, FOUR_BITS = 1, 16  # of IMOD's flags
+_ORDERS = {"<": "little-endian", ">": "big-endian"}
+
+
+class MrcHeader(NamedTuple):
+    """A header that has been understood.
+
+    Attributes:
+        shape: voxels as stored, (sections, rows, columns); two axes of an image, four of a stack.
+        dtype: of the voxels, with its byte order.
+        begin: first byte of the voxels.
+        order: for z, y, x each the number of the stored axis, from 0.
+        voxel_size: angstrom, (z, y, x), as told; 0.0 where it is not.
+        origin: angstrom, (x, y, z).
+        nstart: (x, y, z), in voxels.
+        zero: the stored value that stands for 0: -128 in signed bytes of IMOD.
+        warnings: what is odd.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    begin: int
+    order: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    nstart: tuple[int, int, int]
+    zero: float
+    warnings: tuple[str, ...]
+
+
+def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
+    """Understand the first 1024 bytes of an MRC file.
+
+    mrcfile's own opening would allocate as large an extended header as the file pretends to have,
+    and refuses or misreads what is described here.
+
+    Args:
+        data: those bytes, or fewer if there are no more.
+        size: of the file; None where it is compressed.
+
+    Raises:
+        PicketError: it is no MRC file, or one that cannot be read.
+    """
+    header, warnings = _in_its_byte_order(path, data, size)
+    shape = _shape(path, header)
+    axes = _axes(path, header)
+    stored = axes[::-1]  # sections, rows, columns
+    z, y, x = (stored.index(axis) for axis in (3, 2, 1))
+    starts = dict(zip(axes, (header.nxstart, header.nystart, header.nzstart), strict=True))
+    dtype, zero = _bytes(path, data, header)
+    begin = HEADER + int(header.nsymbt)
+    if size is not None:
+        _check_size(path, size, begin, prod(shape) * dtype.itemsize)
+    return MrcHeader(
+        shape,
+        dtype,
+        begin,
+        (z, y, x),
+        _voxel_size(header),
+        (_finite(header.origin.x), _finite(header.origin.y), _finite(header.origin.z)),
+        (int(starts[1]), int(starts[2]), int(starts[3])),
+        zero,
+        warnings,
+    )
+
+
+def _in_its_byte_order(
+    path: Path, data: bytes, size: int | None
+) -> tuple[np.recarray, tuple[str, ...]]:
+    """The header's fields. Where MAP or the machine stamp is missing, odd or wrong, the byte order
+    is that in which mode, sizes and axes make sense and the voxels are there."""
+    if len(data) < HEADER:
+        raise PicketError(
+            f"{path}: is not an MRC file ({len(data)} bytes are no header); name a tomogram"
+        )
+    headers = {order: _fields(data, order) for order in "<>"}
+    fitting = [order for order, header in headers.items() if _fits(header, size)]
+    odd = []
+    if data[208:211] != b"MAP":
+        odd.append("no MAP in bytes 208 to 210")
+    try:
+        told = utils.byte_order_from_machine_stamp(data[212:216])
+    except ValueError as error:
+        odd.append(f"the {one_line(error).replace('Unrecognised ', 'unknown ')}")
+        told = None
+    if told is not None and not fitting and not odd:
+        return headers[told], ()  # what is wrong with it is told later
+    if told is not None and told in fitting:
+        fitting = [told]
+    elif told is not None:
+        odd.append(f"the machine stamp of a {_ORDERS[told]} file")
+    if not fitting:
+        raise PicketError(
+            f"{path}: is not an MRC file (its header has {' and '.join(odd)}); name a tomogram"
+        )
+    warning = f"its header has {' and '.join(odd)}; it is read as {_ORDERS[fitting[0]]}"
+    return headers[fitting[0]], (warning,) if odd else ()
+
+
+def _fields(data: bytes, order: str) -> np.recarray:
+    fields = np.frombuffer(data, HEADER_DTYPE.newbyteorder(order)).reshape(())
+    header: np.recarray = fields.view(np.recarray)
+    return header
+
+
+def _fits(header: np.recarray, size: int | None) -> bool:
+    """Whether a header makes sense, and the voxels that it tells of are there."""
+    mode, shape = int(header.mode), (int(header.nz), int(header.ny), int(header.nx))
+    extended = int(header.nsymbt)
+    if mode not in VOXEL_TYPES or min(shape) < 1 or not 0 <= extended <= MOST_EXTENDED:
+        return False
+    if sorted(_told_axes(header)) not in ([1, 2, 3], [0, 0, 0]):
+        return False
+    voxels = prod(shape) * np.dtype(VOXEL_TYPES[mode]).itemsize
+    return size is None or size >= HEADER + extended + voxels
+
+
+def _told_axes(header: np.recarray) -> tuple[int, int, int]:
+    return int(header.mapc), int(header.mapr), int(header.maps)
+
+
+def _axes(path: Path, header: np.recarray) -> tuple[int, int, int]:
+    """Axes (1 x, 2 y, 3 z) of columns, rows, sections; 0 0 0 of old files is 1 2 3."""
+    axes = _told_axes(header)
+    if axes == (0, 0, 0):
+        return (1, 2, 3)
+    if sorted(axes) != [1, 2, 3]:
+        raise PicketError(
+            f"{path}: its columns, rows and sections run along the axes {axes} (mapc mapr maps), "
+            f"which must be 1, 2 and 3 in some order; write it again"
+        )
+    return axes
+
+
+def _shape(path: Path, header: np.recarray) -> tuple[int, ...]:
+    """Voxels; two axes of an image, four of a stack of volumes."""
+    mode, extended = int(header.mode), int(header.nsymbt)
+    if mode not in VOXEL_TYPES:
+        known = ", ".join(f"{number} {name}" for number, name in VOXEL_TYPES.items())
+        raise PicketError(f"{path}: MRC mode {mode} is not supported; use one of {known}")
+    if not 0 <= extended <= MOST_EXTENDED:
+        raise PicketError(
+            f"{path}: its header tells of an extended header of {extended} bytes; copy it again"
+        )
+    told = tuple(int(n) for n in (header.nz, header.ny, header.nx))
+    stack = utils.spacegroup_is_volume_stack(header.ispg)
+    if min(told) < 1 or (stack and not 1 <= int(header.mz) <= told[0]):
+        raise PicketError(f"{path}: its header tells of {told} voxels (z, y, x); copy it again")
+    return tuple(utils.data_shape_from_header(header))
+
+
+def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any], float]:
+    """Type of the voxels, and the stored value that stands for 0.
+
+    Mode 0 is signed by the standard. IMOD's flags tell of either; without them, bytes are unsigned
+    where the header has statistics that signed ones cannot have.
+    """
+    order = header.nx.dtype.byteorder
+    dtype = np.dtype(VOXEL_TYPES[int(header.mode)]).newbyteorder(order)
+    if int(header.mode) != 0:
+        return dtype, 0.0
+    number = np.dtype("i4").newbyteorder(order)
+    (stamp,) = np.frombuffer(data[IMOD_STAMP], number)
+    (flags,) = np.frombuffer(data[IMOD_FLAGS], number)
+    if stamp == IMOD:
+        if flags & FOUR_BITS:
+            raise PicketError(f"{path}: holds 4-bit voxels; convert it, by newstack -mode 1 say")
+        return (dtype, -128.0) if flags & SIGNED else (np.dtype("u1"), 0.0)
+    unsigned = 0 <= header.dmin <= header.dmax and 128 <= header.dmax <= 255
+    return (np.dtype("u1") if unsigned else dtype), 0.0
+
+
+def _check_size(path: Path, there: int, begin: int, voxels: int) -> None:
+    """Whether the voxels of a file that is not compressed are there.
+
+    A file that is as long as it would be without the extended header that it announces may lack
+    that, or its last voxels: nothing tells which.
+    """
+    if there == HEADER + voxels < begin + voxels:
+        raise PicketError(
+            f"{path}: its header tells of an extended header of {begin - HEADER} bytes, but the "
+            f"file is as long as without one; copy it again, or set nsymbt to 0 if it never had one"
+        )
+    if there < begin + voxels:
+        raise PicketError(
+            f"{path}: not a whole MRC file, {there} of {begin + voxels} bytes; copy it again"
+        )
+
+
+def _voxel_size(header: np.recarray) -> tuple[float, float, float]:
+    cell, counts = header.cella, (int(header.mx), int(header.my), int(header.mz))
+    x, y, z = (
+        # The header holds float32: 13.48 should not come out as 13.479999542.
+        float(f"{float(length) / count:.6g}") if count > 0 else 0.0
+        for length, count in zip((cell.x, cell.y, cell.z), counts, strict=True)
+    )
+    return (z, y, x)
+
+
+def _finite(value: Any) -> float:
+    return float(value) if np.isfinite(value) else 0.0

@@ -1,0 +1,265 @@
+"""MRC files as people have them: turned axes, unsigned bytes, odd stamps, places, masks of IMOD."""
+
+import bz2
+import gzip
+import itertools
+import struct
+from pathlib import Path
+
+import h5py
+import mrcfile
+import numpy as np
+import pytest
+import zarr
+
+from picket_gpu import PicketError, run_s1
+from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
+
+SHAPE = (10, 12, 14)
+DATA = np.random.default_rng(0).normal(100, 30, SHAPE).astype(np.float32)
+GREY = DATA.clip(0, 255).round().astype(np.uint8)
+ORDERS = {"<": b"DA\0\0", ">": b"\x11\x11\0\0"}
+IMOD = 1146047817
+
+
+def write(path: Path, data: np.ndarray, *patches: tuple[int, str, tuple]) -> Path:
+    """An MRC file of voxels of 10 angstrom, and values packed into its header at some bytes."""
+    mrcfile.write(path, data, voxel_size=10, overwrite=True)
+    content = bytearray(path.read_bytes())
+    for at, form, values in patches:
+        struct.pack_into(form, content, at, *values)
+    path.write_bytes(content)
+    return path
+
+
+def swapped(path: Path) -> Path:
+    """The same file in the other byte order."""
+    with mrcfile.open(path) as mrc:
+        header, data = mrc.header.copy(), mrc.data.copy()
+    order = header.dtype.newbyteorder(">")
+    fields = header.astype(order)
+    fields["machst"] = np.frombuffer(ORDERS[">"], np.uint8)
+    content = bytearray(fields.tobytes())
+    # mrcfile takes IMOD's stamp and flags for bytes.
+    struct.pack_into(">2i", content, 152, *struct.unpack_from("<2i", content, 152))
+    path.write_bytes(content + data.astype(data.dtype.newbyteorder(">")).tobytes())
+    return path
+
+
+def turned(path: Path, axes: str) -> Path:
+    """`DATA` with columns, rows and sections along ``axes``; starts x 5, y 6, z -7."""
+    stored = np.ascontiguousarray(DATA.transpose(["zyx".index(axis) for axis in axes[::-1]]))
+    start = {"x": 5, "y": 6, "z": -7}
+    return write(
+        path,
+        stored,
+        (16, "<3i", tuple(start[axis] for axis in axes)),
+        (28, "<3i", SHAPE[::-1]),
+        (40, "<3f", (140, 240, 300)),  # 10, 20, 30 angstrom along x, y, z
+        (64, "<3i", tuple("xyz".index(axis) + 1 for axis in axes)),
+    )
+
+
+@pytest.mark.parametrize("axes", ["".join(axes) for axes in itertools.permutations("xyz")])
+@pytest.mark.parametrize("kind", ["plain", "gz", "bz2", "other order"])
+def test_axes_are_turned_to_z_y_x_with_all_that_goes_with_them(tmp_path, axes, kind):
+    path = turned(tmp_path / "a.mrc", axes)
+    if kind == "other order":
+        swapped(path)
+    elif kind != "plain":
+        path.write_bytes({"gz": gzip, "bz2": bz2}[kind].compress(path.read_bytes()))
+    header = read_header(path)
+    assert header.shape == SHAPE
+    assert header.voxel_size == (30.0, 20.0, 10.0)
+    assert header.nstart == (5, 6, -7)
+    assert header.place == (50.0, 120.0, -210.0)
+    assert (read_voxels(path) == DATA).all()
+    assert (read_mask(path, SHAPE) == (DATA > 0)).all()
+
+
+def test_axes_of_zeros_are_x_y_z(tmp_path):
+    path = write(tmp_path / "a.mrc", DATA, (64, "<3i", (0, 0, 0)))
+    assert (read_voxels(path) == DATA).all()
+    assert read_header(path).warnings == ()
+
+
+@pytest.mark.parametrize("axes", [(1, 1, 3), (1, 2, 4), (0, 1, 2), (-1, 2, 3)])
+def test_axes_that_are_no_order_are_named(tmp_path, axes):
+    path = write(tmp_path / "a.mrc", DATA, (64, "<3i", axes))
+    with pytest.raises(
+        PicketError, match=r"a\.mrc: its columns, rows and sections .* \(mapc mapr maps\)"
+    ):
+        read_header(path)
+
+
+def test_outputs_of_a_turned_tomogram_lie_on_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    turned(Path("a.mrc"), "zxy")
+    run = run_s1(settings("a.mrc", save=["hdf5", "mrc"]), quiet=True)
+    with mrcfile.open(run[0].path.with_suffix(".mrc")) as mrc:
+        assert mrc.data.shape == SHAPE
+        assert [int(n) for n in (mrc.header.mapc, mrc.header.mapr, mrc.header.maps)] == [1, 2, 3]
+        assert mrc.voxel_size.tolist() == (10.0, 20.0, 30.0)
+        assert mrc.nstart.tolist() == (5, 6, -7)
+
+
+def settings(*paths, **changes):
+    return {
+        "dataset_name": "set",
+        "inputs": [{"tomogram": path} for path in paths],
+        "neighborhood_size": 3,
+        "feature_extraction_params": [{"mode": "intensities"}],
+        "clustering_methods": ["kmeans"],
+        "output_dir": "out",
+        "report": False,
+    } | changes
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("name", "stored", "patches"),
+    [
+        ("unsigned by IMOD", GREY, [(152, "<2i", (IMOD, 12))]),
+        ("unsigned by statistics", GREY, [(76, "<3f", (0, 255, 100))]),
+        ("signed by IMOD", (GREY.astype(int) - 128).astype(np.int8), [(152, "<2i", (IMOD, 13))]),
+        ("signed", (GREY.astype(int) - 128).astype(np.int8), []),
+    ],
+)
+def test_bytes_are_signed_or_not(tmp_path, name, stored, patches, order):
+    path = write(tmp_path / "a.mrc", stored.view(np.int8), *patches)
+    if order == ">":
+        swapped(path)
+    assert (read_voxels(path) == stored).all()
+
+
+def test_a_mask_of_bytes_is_as_imod_shows_it(tmp_path):
+    inside = DATA > 100
+    unsigned, signed = [(152, "<2i", (IMOD, 12))], [(152, "<2i", (IMOD, 13))]
+    soft = np.where(inside, 200, 0).astype(np.uint8)
+    for values, patches in (
+        (inside.astype(np.int8), []),
+        (np.where(inside, 255, 0).astype(np.uint8), unsigned),
+        (np.where(inside, -127, -128).astype(np.int8), signed),
+        (soft, unsigned),
+        (soft, [(76, "<3f", (0, 200, 100))]),
+    ):
+        path = write(tmp_path / "a.mrc", values.view(np.int8), *patches)
+        assert (read_mask(path, SHAPE) == inside).all()
+        path.write_bytes(gzip.compress(path.read_bytes()))
+        assert (read_mask(path, SHAPE) == inside).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ((0, -1), "the mask is empty: its values are -1 to 0"),  # 0 and 255, read as signed
+        ((-128, -127), "the mask is empty: its values are -128 to -127"),
+        ((0, 0), "the mask is empty: its values are 0 to 0"),
+        ((90, -56), "signed bytes from -56 to 90, which may be unsigned"),  # 90 and 200
+    ],
+)
+def test_a_mask_whose_bytes_could_be_misread_is_refused(tmp_path, values, says):
+    path = write(tmp_path / "a.mrc", np.where(DATA > 100, *values[::-1]).astype(np.int8))
+    with pytest.raises(PicketError, match=says):
+        read_mask(path, SHAPE)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", ["plain", "gz"])
+@pytest.mark.parametrize(
+    ("patches", "says"),
+    [
+        ([(208, "8s", (bytes(8),))], "no MAP in bytes 208 to 210 and the unknown machine stamp"),
+        ([(212, "4s", (b"\x44\x20\x20\x20",))], "unknown machine stamp: 0x44 0x20 0x20 0x20"),
+        ([(212, "4s", (b"\x44\0\0\0",))], "unknown machine stamp: 0x44 0x00 0x00 0x00"),
+        ([(212, "4s", (bytes(4),))], "unknown machine stamp: 0x00"),
+        (None, "the machine stamp of a "),  # that of the other order
+    ],
+)
+def test_the_byte_order_is_that_which_fits(tmp_path, order, kind, patches, says):
+    path = write(tmp_path / "a.mrc", DATA)
+    if order == ">":
+        swapped(path)
+    content = bytearray(path.read_bytes())
+    other = ORDERS["<" if order == ">" else ">"]
+    for at, form, values in patches or [(212, "4s", (other,))]:
+        struct.pack_into(form, content, at, *values)
+    path.write_bytes(gzip.compress(content) if kind == "gz" else content)
+    (warning,) = read_header(path).warnings
+    assert says in warning
+    assert warning.startswith(f"{path}: ")
+    assert warning.endswith({"<": "read as little-endian", ">": "read as big-endian"}[order])
+    assert (read_voxels(path) == DATA).all()
+    assert (read_mask(path, SHAPE) == (DATA > 0)).all()
+
+
+def test_what_fits_in_no_byte_order_is_no_mrc_file(tmp_path):
+    path = write(tmp_path / "a.mrc", DATA, (208, "8s", (bytes(8),)), (12, "<i", (77,)))
+    with pytest.raises(PicketError, match=r"a\.mrc: is not an MRC file .*; name a tomogram"):
+        read_header(path)
+
+
+def test_an_extended_header_that_is_not_there_is_named(tmp_path):
+    path = write(tmp_path / "a.mrc", DATA, (92, "<i", (2048,)))
+    with pytest.raises(PicketError, match=r"extended header of 2048 bytes, but .* nsymbt to 0"):
+        read_header(path)
+
+
+def test_bytes_of_two_voxels_each_are_refused(tmp_path):
+    path = write(tmp_path / "a.mrc", GREY.view(np.int8), (152, "<2i", (IMOD, 16)))
+    with pytest.raises(PicketError, match=r"a\.mrc: holds 4-bit voxels"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("origin", "place"), [((0, 0, 0), (-200, 1000, 370)), ((1, 2, 3), (1, 2, 3))]
+)
+def test_nstart_is_the_place_where_there_is_no_origin(tmp_path, monkeypatch, origin, place):
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.mrc"), DATA, (16, "<3i", (-20, 100, 37)), (196, "<3f", origin))
+    kinds = ["hdf5", "mrc", "zarr", "copick"]
+    run = run_s1(settings("a.mrc", save=kinds), quiet=True)
+    with h5py.File(run[0].path) as file:
+        assert tuple(file["segmentations"].attrs["origin"]) == place
+    (copick,) = Path("out/set/copick").glob("ExperimentRuns/*/Segmentations/*.zarr")
+    for path in (run[0].path.with_suffix(".zarr"), copick):
+        levels = zarr.open_group(path, mode="r").attrs["multiscales"][0]["datasets"]
+        moved = [level["coordinateTransformations"][1]["translation"] for level in levels]
+        assert moved[0] == list(place[::-1])
+        assert moved[1] == [start + 5 for start in place[::-1]]
+    with mrcfile.open(run[0].path.with_suffix(".mrc")) as mrc:  # as the tomogram's own
+        assert mrc.nstart.tolist() == (-20, 100, 37)
+        assert mrc.header.origin.tolist() == origin
+
+
+def test_a_voxel_size_of_the_user_counts_for_the_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.mrc"), DATA, (16, "<3i", (-20, 100, 37)))
+    run = run_s1(settings(inputs=[{"tomogram": "a.mrc", "voxel_size": 2.0}]), quiet=True)
+    with h5py.File(run[0].path) as file:
+        assert tuple(file["segmentations"].attrs["origin"]) == (-40, 200, 74)
+
+
+SIZES = [
+    ((0, 0, 0), 10, "has no voxel size; set voxel_size"),
+    ((140, 120, 0), 10, "its voxel size of 0 x 10 x 10 (z y x) is not possible; set voxel_size"),
+    ((-140, -120, -100), 10, "its voxel size of -10 x -10 x -10 (z y x) is not possible"),
+    ((14, 12, 10), 10, "its voxel size is exactly 1 angstrom"),
+    ((140, 120, 100), 1, "its voxels are not cubes: 100 x 10 x 10 angstrom (z y x)"),
+    ((140, 120, 101.5), 10, "its voxels are not cubes: 10.15 x 10 x 10 angstrom (z y x)"),
+    ((140, 120, 100.5), 10, None),
+    ((140, 120, 100), 0, "its voxel size of 0 x 10 x 10 (z y x) is not possible"),
+]
+
+
+@pytest.mark.parametrize(("cell", "sections", "says"), SIZES)
+def test_a_voxel_size_that_makes_no_sense_is_told(tmp_path, cell, sections, says):
+    path = write(tmp_path / "a.mrc", DATA, (36, "<i", (sections,)), (40, "<3f", cell))
+    header = read_header(path)
+    if says is None:
+        assert header.warnings == ()
+        return
+    (warning,) = header.warnings
+    assert warning.startswith(f"{path}: {says}")
+    assert "voxel_size" in warning
+    assert min(header.voxel_size) >= 0
