@@ -1,6 +1,7 @@
 """The method on an array: a volume in, labels out, no files."""
 
-from typing import Any
+import warnings
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -12,8 +13,10 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.features import MODES, FeatureParams
+from picket_gpu.method.masks import masked_windows
 from picket_gpu.method.memory import check_library, plan_memory
 from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
@@ -28,6 +31,8 @@ def segment(
     upper: int | None = None,
     max_num_neighborhoods_for_fitting: int | None = None,
     blur_sigma: float = 2.0,
+    padding: Literal["mask", "keep"] = "mask",
+    clip: float | None = None,
     seed: int = 0,
     device: str = "auto",
     memory_budget: int | None = None,
@@ -46,6 +51,10 @@ def segment(
         upper: z-slice after the last used for fitting.
         max_num_neighborhoods_for_fitting: windows used for fitting, at most.
         blur_sigma: of the Gaussian blur, in voxels; 0 for none.
+        padding: "mask" keeps regions of one grey value out of blur, fit and labels, with a
+            UserWarning; "keep" takes them as data.
+        clip: robust standard deviations from the median at which grey values are cut off before
+            the blur; None for not.
         seed: of the sample of windows and of k-means++.
         device: "auto", "cpu", "gpu", or "gpu:N" for GPU N of those that CuPy sees, from 0.
         memory_budget: bytes for all arrays on the device; None for a default.
@@ -55,7 +64,7 @@ def segment(
 
     Returns:
         int8 labels in the volume's shape: 0 for the more populous cluster, 1 for the other, -1
-        nearer than neighborhood_size // 2 to a face.
+        nearer than neighborhood_size // 2 to a face or to padding.
 
     Raises:
         PicketError: an argument is out of range, or the volume cannot be segmented.
@@ -70,6 +79,10 @@ def segment(
     cap = max_num_neighborhoods_for_fitting
     if cap is not None and cap < 2:
         raise PicketError(f"max_num_neighborhoods_for_fitting: must be 2 or more (got {cap})")
+    if padding not in ("mask", "keep"):
+        raise PicketError(f"padding: must be 'mask' or 'keep' (got {padding!r})")
+    if clip is not None and not 1 <= clip <= 1000:
+        raise PicketError(f"clip: must be 1 to 1000 (got {clip!r})")
     if precision not in ("float32", "tf32"):
         raise PicketError(f"precision: must be 'float32' or 'tf32' (got {precision!r})")
     if kmeans_engine not in ("auto", "cuml", "native"):
@@ -83,9 +96,21 @@ def segment(
     memory = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
     if kmeans_engine == "cuml":
         check_library(backend, windows, 1, memory, [mode])
+    host = volume if isinstance(volume, np.ndarray) else backend.download(volume)
+    excluded = find_padding(host) if padding == "mask" else None
+    to_label = keep = None
+    if excluded is not None:
+        text = f"{excluded.share:.1%} of the volume is padding, which gets no labels"
+        warnings.warn(f"{text}; padding='keep' takes it as data", stacklevel=2)
+        to_label = clear_of(excluded.mask, neighborhood_size)
+        windows = masked_windows(windows, to_label, where="where no padding is near")
+        keep = keep_all_but(excluded.mask, host)
+    limits = None
+    if clip is not None:
+        limits = grey_limits(host, clip, None if excluded is None else excluded.mask)
     with backend.exclusive():
-        prepared = prepare(backend, volume, blur_sigma, memory)
-        tomogram = PreparedTomogram(prepared, windows, memory)
+        prepared = prepare(backend, volume, blur_sigma, memory, keep=keep, limits=limits)
+        tomogram = PreparedTomogram(prepared, windows, memory, to_label)
         settings = Settings([clustering], precision, kmeans_engine)
         (result,) = run_workflows(backend, tomogram, [mode], settings)
     return result.labels

@@ -107,6 +107,8 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
         when = datetime.fromisoformat(attributes.pop("timestamp_s1"))
         assert abs(datetime.now(when.tzinfo) - when).total_seconds() < 3600
         assert attributes.pop("blur_sigma") == 2.0
+        assert attributes.pop("padding") == "mask"
+        assert attributes.pop("clip") == "None"
         assert "its voxels are not cubes" in attributes.pop("warnings")
         assert attributes.pop("tomogram_name") == "vol.mrc"
         assert tuple(attributes.pop("origin")) == (-11.5, 22.0, 33.25)  # x, y, z
@@ -158,6 +160,8 @@ TYPES = {
     "z_lb_for_prediction": NONE_OR[WHOLE],
     "z_ub_for_prediction": NONE_OR[WHOLE],
     "blur_sigma": REAL,
+    "padding": TEXT,
+    "clip": TEXT,  # none here
     "warnings": TEXT,
     "fingerprint": TEXT,
     "share_of_label_1": REAL,

@@ -93,10 +93,10 @@ def test_an_error_that_nobody_foresaw_is_told_with_its_traceback(place, capsys, 
 
     real = task.prepare
 
-    def prepare(backend, voxels, sigma, plan, name):
+    def prepare(backend, voxels, sigma, plan, name, *others):
         if name == "t1.mrc":
             raise ZeroDivisionError("one\nday")
-        return real(backend, voxels, sigma, plan, name)
+        return real(backend, voxels, sigma, plan, name, *others)
 
     monkeypatch.setattr(task, "prepare", prepare)
     assert main(["params.yaml"]) == 1

@@ -102,6 +102,12 @@ class TomogramInput(BaseModel):
     mask_for_output: Place | None = Field(
         None, description="as mask, only for output: voxels outside it get no label"
     )
+    outside_is_padding: bool = Field(
+        False,
+        strict=True,
+        description="keep what lies outside the z-slice limits and the mask for fitting out of the "
+        "blur and of the labels too",
+    )
     prediction_lower_z_slice_limit: Slice | None = Field(
         None,
         alias="prediction_lower_z-slice_limit",
@@ -139,6 +145,9 @@ class TomogramInput(BaseModel):
                 "mask is for fitting and for output; name mask_for_fitting and mask_for_output "
                 "instead"
             )
+        limits = (self.lower_z_slice_limit, self.upper_z_slice_limit)
+        if self.outside_is_padding and self.fitting_mask is None and limits == (None, None):
+            raise ValueError("outside_is_padding needs a mask or z-slice limits; set one")
         if self.level is not None and self.dataset is not None:
             raise ValueError("level and dataset both choose an array; leave one of them out")
         return self

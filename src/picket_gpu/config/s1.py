@@ -132,6 +132,16 @@ class S1Config(BaseModel):
     blur_sigma: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] = Field(
         2.0, description="Gaussian blur before everything else, standard deviation in voxels"
     )
+    padding: Literal["mask", "keep"] = Field(
+        "mask",
+        description="mask keeps regions of one grey value out of blur, fit and labels; keep takes "
+        "them as data, as PickET does",
+    )
+    clip: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] | None = Field(
+        None,
+        description="cut grey values off at this many robust standard deviations from the median, "
+        "before the blur; default not",
+    )
     save: list[FileKind] = Field(
         ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
     )

@@ -45,6 +45,7 @@ class LazyVolume:
         nstart: first column, row, section of the file, (x, y, z), as MRC has it.
         fixed_size: whether ``voxel_size`` holds against one that the user names.
         zero: the stored value that stands for 0, as in a mask.
+        sign_unclear: whether its bytes may as well be unsigned.
         warnings: what its reader had to guess, each in words that follow the file's name.
     """
 
@@ -56,6 +57,7 @@ class LazyVolume:
     nstart: tuple[int, int, int] = (0, 0, 0)
     fixed_size: bool = False
     zero: float = 0.0
+    sign_unclear: bool = False
     warnings: tuple[str, ...] = ()
 
 

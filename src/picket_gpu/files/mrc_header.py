@@ -33,6 +33,7 @@ class MrcHeader(NamedTuple):
         origin: angstrom, (x, y, z).
         nstart: (x, y, z), in voxels.
         zero: the stored value that stands for 0: -128 in signed bytes of IMOD.
+        sign_unclear: whether nothing tells that bytes are signed, as the standard has them.
         warnings: what is odd.
     """
 
@@ -44,6 +45,7 @@ class MrcHeader(NamedTuple):
     origin: tuple[float, float, float]
     nstart: tuple[int, int, int]
     zero: float
+    sign_unclear: bool
     warnings: tuple[str, ...]
 
 
@@ -79,6 +81,7 @@ def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
         (_finite(header.origin.x), _finite(header.origin.y), _finite(header.origin.z)),
         (int(starts[1]), int(starts[2]), int(starts[3])),
         zero,
+        dtype == np.int8 and zero == 0,
         warnings,
     )
 

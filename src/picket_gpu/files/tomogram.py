@@ -18,6 +18,7 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
 READ_AHEAD = 2**24  # bytes at a time
+LEAST_BYTE = -16  # below it, a byte of a mask is more likely an unsigned one above 127
 CUBES = 0.01  # voxel sizes along the axes that differ by less, relatively, are the same
 
 
@@ -146,7 +147,7 @@ def read_mask(
             f"{path}: the mask is empty: its values are {low:g} to {high:g}, and a voxel is in it "
             f"where the value is above {volume.zero:g}; save it as 0 and 1"
         )
-    if volume.dtype == np.int8 and volume.zero == 0 and low < -1:
+    if volume.sign_unclear and low < LEAST_BYTE:
         raise PicketError(
             f"{path}: the mask has signed bytes from {low:g} to {high:g}, which may be unsigned "
             f"ones; save it as 0 and 1"

@@ -1,6 +1,7 @@
 """The Gaussian blur, block by block."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 
 TRUNCATE = 4.0  # the Gaussian kernel is cut at this many sigma
+SLIGHT = np.float32(1e-6)  # weight that is no voxel's
 
 
 def blur_radius(sigma: float) -> int:
@@ -15,8 +17,25 @@ def blur_radius(sigma: float) -> int:
     return int(TRUNCATE * sigma + 0.5)
 
 
+class Keep(NamedTuple):
+    """Which voxels the blur takes in, where not all of them.
+
+    Attributes:
+        mask: bool, (z, y, x), in host memory.
+        fill: a grey value of theirs, near the mean.
+    """
+
+    mask: np.ndarray
+    fill: float
+
+
 def blurred(
-    backend: Backend, voxels: Array, sigma: float, planes: int
+    backend: Backend,
+    voxels: Array,
+    sigma: float,
+    planes: int,
+    keep: Keep | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Iterator[tuple[int, int, Array]]:
     """Blur a volume block by block.
 
@@ -24,6 +43,9 @@ def blurred(
         voxels: grey values, (z, y, x), any real type, on the host or the device.
         sigma: standard deviation in voxels on every axis; 0 for no blur.
         planes: of a block, at most.
+        keep: the voxels to blur; others count for nothing, and get what is blurred around them.
+            That is a normalised convolution: blur of v m over blur of m (Knutsson & Westin 1993).
+        limits: the lowest and the highest grey value, at which others are cut off first.
 
     Yields:
         First plane, the one after the last, and the blurred planes, float32 on the device. Of each
@@ -38,8 +60,12 @@ def blurred(
         # Values beyond float32 become infinite, and are told of as such.
         with np.errstate(over="ignore"):
             block = backend.upload(voxels[begin:end]).astype("float32", copy=False)
-        if sigma > 0:
-            block = backend.ndimage.gaussian_filter(block, sigma, mode="reflect", truncate=TRUNCATE)
+        if limits is not None:
+            block = backend.xp.clip(block, *map(np.float32, limits))
+        if keep is not None:
+            block = _of_kept(backend, block, sigma, keep.mask[begin:end], np.float32(keep.fill))
+        elif sigma > 0:
+            block = _gaussian(backend, block, sigma)
         elif last - first == depth:
             block = block.copy()  # what follows works in place
         part = block[first - begin : last - begin]
@@ -48,3 +74,21 @@ def blurred(
         del part
         # Blocks at the ends have other sizes than those between; the pool starts afresh.
         backend.release()
+
+
+def _gaussian(backend: Backend, block: Array, sigma: float) -> Array:
+    return backend.ndimage.gaussian_filter(block, sigma, mode="reflect", truncate=TRUNCATE)
+
+
+def _of_kept(
+    backend: Backend, block: Array, sigma: float, mask: np.ndarray, fill: np.float32
+) -> Array:
+    """The normalised blur of a block; ``fill`` where no voxel that counts is near."""
+    xp = backend.xp
+    weight = backend.upload(mask).astype("float32")
+    block = xp.where(weight > 0, block - fill, np.float32(0))
+    if sigma > 0:
+        block = _gaussian(backend, block, sigma)
+        weight = _gaussian(backend, weight, sigma)
+        block = block / xp.maximum(weight, SLIGHT)
+    return block + fill

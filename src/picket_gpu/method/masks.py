@@ -10,13 +10,16 @@ from picket_gpu.method.labels import core
 from picket_gpu.method.neighborhoods import ChosenWindows, WindowSet
 
 
-def masked_windows(windows: WindowSet, mask: np.ndarray, name: str = "volume") -> WindowSet:
+def masked_windows(
+    windows: WindowSet, mask: np.ndarray, name: str = "volume", where: str = "in the mask"
+) -> WindowSet:
     """Those windows whose centre is in a mask; of these at most the cap, drawn like others.
 
     Args:
         windows: with a cap or without.
         mask: bool, (z, y, x), of the whole volume.
         name: what to call the volume in an error.
+        where: what to call the place in the mask there.
 
     Raises:
         PicketError: there are fewer than two.
@@ -33,8 +36,7 @@ def masked_windows(windows: WindowSet, mask: np.ndarray, name: str = "volume") -
         filled += len(places)
     if filled < 2:
         raise PicketError(
-            f"{name}: {filled} windows for fitting have their centre in the mask; two clusters "
-            f"need two"
+            f"{name}: {filled} windows for fitting have their centre {where}; two clusters need two"
         )
     chosen = ChosenWindows(
         windows.volume_shape,

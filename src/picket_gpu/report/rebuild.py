@@ -21,6 +21,7 @@ from picket_gpu.files.writers.hdf5 import DATASET, GROUP
 from picket_gpu.method.labels import UNLABELLED, core, share_of_ones
 from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.padding import find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report, report_bytes
 from picket_gpu.report.write import ReportWriter
@@ -39,6 +40,8 @@ class _Segmentation:
     method: str
     selector: VolumeSelector
     blur_sigma: float
+    padding: str
+    clip: float | None
     iterations: int | None
     converged: bool | None
     seconds: float | None
@@ -119,6 +122,8 @@ def _read(path: Path, index: int) -> _Segmentation:
         mode=str(attributes["fex_mode"]),
         method=str(attributes["clustering_method"]),
         blur_sigma=BLUR_SIGMA if sigma is None else sigma,
+        padding=str(attributes.get("padding", "keep")),
+        clip=attributes.get("clip"),
         iterations=attributes.get("iterations"),
         converged=attributes.get("converged"),
         seconds=attributes.get("time_taken_for_s1"),
@@ -151,7 +156,12 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
     page = report_bytes(subject.shape, backend.workers)
     plan = plan_memory(backend, windows, 1, sigma=sigma, beside_labels=page)
     voxels = read_voxels(subject.path, segmentations[0].selector)
-    volume = prepare(backend, voxels, sigma, plan, str(subject.path)).volume
+    first = segmentations[0]
+    padding = find_padding(voxels) if first.padding == "mask" else None
+    excluded = None if padding is None else padding.mask
+    keep = None if excluded is None else keep_all_but(excluded, voxels)
+    limits = None if first.clip is None else grey_limits(voxels, first.clip, excluded)
+    volume = prepare(backend, voxels, sigma, plan, str(subject.path), keep, limits).volume
     report = begin_report(subject, lambda z: volume.picture(z, backend.download))
     for segmentation in segmentations:
         # PickET itself may leave its border labelled 1; a border has no label.

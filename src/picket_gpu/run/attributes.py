@@ -54,6 +54,8 @@ def attributes(
         "z_lb_for_prediction": entry.prediction_lower_z_slice_limit,
         "z_ub_for_prediction": entry.prediction_upper_z_slice_limit,
         "blur_sigma": config.blur_sigma,
+        "padding": config.padding,
+        "clip": config.clip,
         "warnings": "\n".join(warnings) or None,
     }
 

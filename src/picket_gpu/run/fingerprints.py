@@ -25,7 +25,8 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[tuple[str, Meth
             told[f"{place}_state"] = file_signature(where, entry.storage_options)
     for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
         told[name] = getattr(config, name)
-    told["blur_sigma"], told["scores"] = config.blur_sigma, config.scores
+    for name in ("blur_sigma", "scores", "padding", "clip"):
+        told[name] = getattr(config, name)
     return {
         (mode.mode, method): _digest(
             told | {"mode": mode.model_dump(mode="json"), "method": method}

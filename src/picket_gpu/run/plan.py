@@ -217,16 +217,25 @@ def _without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
 
 
 def memory_for(
-    config: S1Config, backend: Backend, entry: TomogramInput, windows: WindowSet
+    config: S1Config,
+    backend: Backend,
+    entry: TomogramInput,
+    windows: WindowSet,
+    excludes: bool = False,
 ) -> MemoryPlan:
     """How a backend spends the memory budget on a tomogram.
+
+    Args:
+        excludes: whether some of its voxels are neither fitted nor labelled.
 
     Raises:
         PicketError: it is too small.
     """
     labels = len(config.clustering_methods) * (3 if config.scores else 1)
     if not backend.streams:  # masks are in host memory
-        labels += MASK_BYTES * bool(entry.output_mask) + CHOSEN_BYTES * bool(entry.fitting_mask)
+        excludes = excludes or entry.outside_is_padding
+        labels += MASK_BYTES * (bool(entry.output_mask) or excludes)
+        labels += CHOSEN_BYTES * (bool(entry.fitting_mask) or excludes)
     # Counted without a report too: what a run takes is told as one figure.
     page = report_bytes(windows.volume_shape, backend.workers)
     budget, sigma = config.memory_budget, config.blur_sigma

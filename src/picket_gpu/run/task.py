@@ -16,7 +16,8 @@ from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.files.write_segmentation import write_segmentation
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import share_of_ones
-from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.padding import grey_limits, keep_all_but
+from picket_gpu.method.preprocess import SLIVER, prepare
 from picket_gpu.method.workflows import PreparedTomogram, Segmentation, Settings, run_workflows
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.run.attributes import attributes
@@ -24,7 +25,7 @@ from picket_gpu.run.fingerprints import fingerprints
 from picket_gpu.run.machine import peak_host_bytes
 from picket_gpu.run.plan import TomogramPlan, memory_for
 from picket_gpu.run.record import UnitRecord, unit_record
-from picket_gpu.run.regions import labelled_voxels, windows_in_mask
+from picket_gpu.run.regions import excluded_voxels, labelled_voxels, windows_to_fit
 from picket_gpu.run.report_pages import begin_page, workflow_of
 from picket_gpu.run.results import SegmentationResult, result_of
 from picket_gpu.run.resume import remove_contradicting
@@ -114,17 +115,25 @@ def open_task(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: 
     entry, path, shape = plan.entry, plan.header.path, plan.header.shape
     reporter.status(f"{entry.label}: reading, blurring")
     started = time.perf_counter()
-    to_label = labelled_voxels(entry, shape, config.neighborhood_size)
-    windows = windows_in_mask(entry, plan.windows)
-    memory = memory_for(config, backend, entry, windows)
     voxels = read_voxels(path, entry.selector)
     if fingerprints(config, entry) != plan.fingerprints or voxels.shape != shape:
         raise PicketError(f"{path}: was changed while the run was under way; run again")
-    volume = prepare(backend, voxels, config.blur_sigma, memory, str(path))
-    del voxels
+    excluded, warnings = excluded_voxels(config, entry, voxels)
+    to_label = labelled_voxels(entry, shape, config.neighborhood_size, excluded)
+    windows = windows_to_fit(entry, plan.windows, excluded)
+    memory = memory_for(config, backend, entry, windows, excluded is not None)
+    keep = None if excluded is None else keep_all_but(excluded, voxels)
+    limits = None if config.clip is None else grey_limits(voxels, config.clip, excluded)
+    volume = prepare(backend, voxels, config.blur_sigma, memory, str(path), keep, limits)
+    del voxels, excluded, keep
+    if volume.central < SLIVER:
+        warnings.append(
+            f"{path}: 99% of its voxels share {volume.central:.1%} of the grey range, so label 1 "
+            f"may be one outlier, such as a gold bead; set clip: 5 to cut outliers off"
+        )
     backend.synchronize()
     seconds = time.perf_counter() - started
     tomogram = PreparedTomogram(volume, windows, memory, to_label, str(path))
-    warnings = plan.warnings
-    report = begin_page(config, backend, plan, volume, warnings) if config.report else None
-    return Task(config, backend, plan, tomogram, warnings, report, seconds, reporter)
+    told = (*plan.warnings, *warnings)
+    report = begin_page(config, backend, plan, volume, told) if config.report else None
+    return Task(config, backend, plan, tomogram, told, report, seconds, reporter)

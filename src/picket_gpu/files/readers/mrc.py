@@ -56,6 +56,7 @@ def open_mrc(path: Path, selector: VolumeSelector) -> LazyVolume:
         origin=header.origin,
         nstart=header.nstart,
         zero=header.zero,
+        sign_unclear=header.sign_unclear,
         warnings=header.warnings,
     )
 
