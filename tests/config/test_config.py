@@ -79,8 +79,8 @@ def test_the_documented_example_loads_with_its_values(tmp_path, text):
     path.write_bytes(text.encode())
     config = load_config(path).model_dump()
     assert config.pop("copick") == Copick().model_dump()
-    for entry in config["inputs"]:  # what PickET does not document has no value
-        assert {entry.pop(key) for key in set(entry) - PICKETS} == {None}
+    for entry in config["inputs"]:  # what PickET does not document is off
+        assert {entry.pop(key) for key in set(entry) - PICKETS} == {None, False}
     assert config == {
         "dataset_name": "my_dataset",
         "inputs": [
@@ -116,6 +116,8 @@ def test_the_documented_example_loads_with_its_values(tmp_path, text):
         "precision": "float32",
         "memory_budget": None,
         "blur_sigma": 2.0,
+        "padding": "mask",
+        "clip": None,
         "save": ["hdf5", "mrc"],
         "scores": False,
         "report": True,
@@ -275,6 +277,7 @@ def test_the_json_schema_has_the_names_of_the_file():
         "mask",
         "mask_for_fitting",
         "mask_for_output",
+        "outside_is_padding",
         "prediction_lower_z-slice_limit",
         "prediction_upper_z-slice_limit",
     }

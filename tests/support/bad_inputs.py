@@ -828,10 +828,21 @@ TOMOGRAMS = {
     "a NaN voxel": Bad(patched(DATA + 4000, "<f", float("nan")), ("tomo.mrc", "NaN"), False),
     "an infinite voxel": Bad(patched(DATA, "<f", float("inf")), ("tomo.mrc", "infinite"), False),
     "constant once blurred": Bad(voxels(NEARLY_FLAT), ("tomo.mrc", "constant"), False),
+    "padding between the limits": Bad(
+        voxels(
+            FLAT_TO_9, blur_sigma=0, inputs=[{"tomogram": "tomo.mrc", "upper_z-slice_limit": 8}]
+        ),
+        ("tomo.mrc", "0 windows for fitting", "no padding is near"),
+        False,
+    ),
+    "outside of nothing": Bad(
+        entry(outside_is_padding=True), ("outside_is_padding", "mask or z-slice limits")
+    ),
     "constant between the limits": Bad(
         voxels(
             FLAT_TO_9,
             blur_sigma=0,
+            padding="keep",
             inputs=[{"tomogram": "tomo.mrc", "upper_z-slice_limit": 8}],
         ),
         ("tomo.mrc", "z-slice limits"),
@@ -856,6 +867,8 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "precision": [5, True, ["tf32"]],
         "memory_budget": [True, 1.5, ["12 GiB"]],
         "blur_sigma": ["2", True, [2.0]],
+        "padding": [5, True, ["mask"]],
+        "clip": ["5", True, [5.0], 0.5, 1001.0],
         "save": ["mrc", 5, [5]],
         "copick": ["me", 5, ["me"]],
         "scores": ["yes", 1, [True]],
@@ -872,6 +885,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "storage_options": ["anon", 5, ["anon"]],
         "mask": [5, True, ["mask.mrc"]],
         "mask_for_fitting": [5, True, ["mask.mrc"]],
+        "outside_is_padding": ["yes", 1, [True]],
         "mask_for_output": [5, True, ["mask.mrc"]],
         "prediction_lower_z-slice_limit": NO_INTEGER,
         "prediction_upper_z-slice_limit": NO_INTEGER,

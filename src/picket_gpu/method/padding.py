@@ -50,6 +50,11 @@ def find_padding(voxels: np.ndarray) -> Padding | None:
     Args:
         voxels: grey values, (z, y, x), any real type, in host memory.
     """
+    with np.errstate(over="ignore"):  # of differences between the largest numbers
+        return _find_padding(voxels)
+
+
+def _find_padding(voxels: np.ndarray) -> Padding | None:
     low, high = np.quantile(sample_of(voxels).astype(np.float64), (0.005, 0.995))
     tolerance = ALIKE * (high - low)
     even = _even_voxels(voxels, tolerance)
