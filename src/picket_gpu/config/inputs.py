@@ -59,7 +59,7 @@ class TomogramInput(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     tomogram: Place = Field(
-        description="MRC, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, or URL of a Zarr; relative "
+        description="MRC, EM, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, or URL of a Zarr; relative "
         "paths start at the working directory"
     )
     lower_z_slice_limit: Slice | None = Field(

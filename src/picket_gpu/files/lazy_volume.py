@@ -61,6 +61,29 @@ class LazyVolume:
     warnings: tuple[str, ...] = ()
 
 
+class ThreeAxes:
+    """An array without those axes of length 1 that stand before or after three others."""
+
+    def __init__(self, array: Any) -> None:
+        """
+        Args:
+            array: is sliced like a NumPy array, and has three axes or more.
+        """
+        extra = len(array.shape) - 3
+        leading = next((n for n, length in enumerate(array.shape) if length != 1), 0)
+        self._before = min(leading, extra)
+        self._after = extra - self._before
+        self._array = array
+        self.shape = array.shape[self._before : self._before + 3]
+        self.whole = extra >= 0 and set(array.shape[self._before + 3 :]) <= {1}
+        """Whether no other axis is left out."""
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, planes: slice) -> np.ndarray:
+        index = (*(0,) * self._before, planes, slice(None), slice(None), *(0,) * self._after)
+        return np.asarray(self._array[index])
+
+
 def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
     """``step`` planes at a time of what is sliced like an array, fewer where they are large."""
     plane = max(1, prod(array.shape[1:]) * np.dtype(array.dtype).itemsize)

@@ -168,7 +168,8 @@ def _shape(path: Path, header: np.recarray) -> tuple[int, ...]:
     stack = utils.spacegroup_is_volume_stack(header.ispg)
     if min(told) < 1 or (stack and not 1 <= int(header.mz) <= told[0]):
         raise PicketError(f"{path}: its header tells of {told} voxels (z, y, x); copy it again")
-    return tuple(utils.data_shape_from_header(header))
+    shape = tuple(utils.data_shape_from_header(header))
+    return shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
 
 
 def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any], float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from picket_gpu.errors import PicketError
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
 from picket_gpu.files.location import Location, Url
+from picket_gpu.files.readers.em import open_em
 from picket_gpu.files.readers.hdf5 import open_hdf5
 from picket_gpu.files.readers.mrc import open_mrc
 from picket_gpu.files.readers.npy import open_npy
@@ -13,6 +14,8 @@ from picket_gpu.files.readers.omezarr import open_zarr
 from picket_gpu.files.readers.tiff import open_tiff
 
 _BY_ENDING: dict[str, Callable[[Path, VolumeSelector], LazyVolume]] = {
+    ".cmap": open_hdf5,
+    ".em": open_em,
     ".h5": open_hdf5,
     ".hdf5": open_hdf5,
     ".hdf": open_hdf5,

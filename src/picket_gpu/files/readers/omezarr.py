@@ -1,4 +1,4 @@
-"""Volumes in Zarr: OME-Zarr 0.4 and 0.5, or a plain array; in a directory or at a URL.
+"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL.
 
 The layout is that of https://ngff.openmicroscopy.org/0.4 and 0.5.
 """
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of
+from picket_gpu.files.lazy_volume import LazyVolume, ThreeAxes, VolumeSelector, planes_of
 from picket_gpu.files.location import Location, Url
 
 _ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "picometer": 0.01}
+ABOVE = 3  # groups above an array that may describe it
 _ALIKE = 0.01  # voxel sizes that differ by less, relatively, are the same
 
 
@@ -39,25 +40,88 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
         if selector.dataset is not None:
             raise PicketError(f"{where}: is an array itself; remove dataset")
         _no_level(where, selector)
-        return _source(where, node)
+        return _at(_source(where, node), _level_of_itself(where, selector))
+    levels = _levels_of(where, node)
+    if selector.dataset is not None:
+        array = _array(where, node, selector.dataset)
+        _no_level(where, selector)
+        return _at(_source(where, array), _level_named(where, node, selector.dataset))
+    if not levels and (image := _only_image(where, node)) is not None:
+        node, levels = image, _levels_of(where, image)
+    if not levels:
+        _no_level(where, selector)
+        return _source(where, _array(where, node, None))
+    level = _choose(where, node, levels, selector)
+    volume = _at(_source(where, _array(where, node, level.path)), level)
+    # Without a level, the voxel size has chosen one, which knows its own better.
+    return replace(volume, fixed_size=selector.level is None)
+
+
+def _at(volume: LazyVolume, level: _Level | None) -> LazyVolume:
+    """A volume with the size and the place of its level, where it is one."""
+    if level is None:
+        return volume
+    return replace(volume, voxel_size=level.voxel_size, origin=level.origin)
+
+
+def _levels_of(where: Location, group: Any) -> list[_Level]:
+    """Of the first multiscale image that a group describes; none where there is none."""
     try:
-        attributes = dict(node.attrs)
+        attributes = dict(group.attrs)
         images = attributes.get("ome", attributes).get("multiscales")
-        levels = _levels(images[0]) if images else []
+        return _levels(images[0]) if images else []
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise PicketError(f"{where}: its multiscales cannot be understood ({error!r})") from None
-    named = [level for level in levels if level.path == selector.dataset]
-    if not named and (selector.dataset is not None or not levels):
-        _no_level(where, selector)
-        return _source(where, _array(where, node, selector.dataset))
-    level = named[0] if named else _choose(where, node, levels, selector)
-    return replace(
-        _source(where, _array(where, node, level.path)),
-        voxel_size=level.voxel_size,
-        origin=level.origin,
-        # Else the voxel size has chosen the level, and the level knows better.
-        fixed_size=not named and selector.level is None,
-    )
+
+
+def _level_named(where: Location, group: Any, name: str) -> _Level | None:
+    """What ``group``, or a group on the way to its array ``name``, says of that array."""
+    parts = name.strip("/").split("/")
+    for depth in range(len(parts)):
+        above = group["/".join(parts[:depth])] if depth else group
+        for level in _levels_of(where, above):
+            if level.path == "/".join(parts[depth:]):
+                return level
+    return None
+
+
+def _level_of_itself(where: Location, selector: VolumeSelector) -> _Level | None:
+    """What a group that holds the array at ``where`` says of it, from above."""
+    import zarr
+
+    above, name = str(where).rstrip("/"), ""
+    for _ in range(ABOVE):
+        above, _, last = above.rpartition("/")
+        name = f"{last}/{name}".rstrip("/")
+        if not above or above.endswith(":/"):
+            return None
+        try:
+            options = dict(selector.storage_options) if isinstance(where, Url) else None
+            group = zarr.open_group(store=above, mode="r", storage_options=options)
+        except Exception:  # of any protocol: there is no group above
+            return None
+        for level in _levels_of(where, group):
+            if level.path == name:
+                return level
+    return None
+
+
+def _only_image(where: Location, group: Any) -> Any:
+    """The image of what bioformats2raw writes, a group of numbered images; None of anything else.
+
+    Raises:
+        PicketError: there are several.
+    """
+    attributes = dict(group.attrs)
+    if "bioformats2raw.layout" not in attributes.get("ome", attributes):
+        return None
+    images = sorted(name for name, _ in group.groups() if name.isdecimal())
+    if len(images) > 1:
+        raise PicketError(
+            f"{where}: holds {len(images)} images ({', '.join(images[:9])}); name an array by "
+            f"dataset, such as {images[0]}/0"
+        )
+    return group[images[0]] if images else None
 
 
 def _no_level(where: Location, selector: VolumeSelector) -> None:
@@ -106,30 +170,21 @@ def _array(where: Location, group: Any, name: str | None) -> Any:
 
 def _source(where: Location, array: Any) -> LazyVolume:
     """A volume from an array, whose axes before the last three must have a length of 1."""
-    extra = array.ndim - 3
-    if extra > 0 and set(array.shape[:extra]) != {1}:
-        raise PicketError(
-            f"{where}: has axes {array.shape}; those before z, y, x must have a length of 1"
-        )
-    view = _Last3(array) if extra > 0 else array
-    chunk = array.chunks[-3] if array.ndim >= 3 else 1
+    view, chunk = array, array.chunks[0] if array.ndim else 1
+    if array.ndim > 3:
+        view, chunk = ThreeAxes(array), array.chunks[-3]
+        if not view.whole:
+            raise PicketError(
+                f"{where}: has axes {array.shape}; those before z, y, x must have a length of 1"
+            )
     return LazyVolume(view.shape, np.dtype(array.dtype), partial(planes_of, view, chunk))
 
 
-class _Last3:
-    """The last three axes of an array whose others have a length of 1."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self.shape, self.dtype = array.shape[-3:], array.dtype
-
-    def __getitem__(self, planes: slice) -> np.ndarray:
-        first = (0,) * (self._array.ndim - 3)
-        return np.asarray(self._array[(*first, planes)])
-
-
 def _levels(image: Mapping[str, Any]) -> list[_Level]:
-    axes = image["axes"]
+    # Before 0.4 axes are names, before 0.3 always these, and there is no scale.
+    axes = [
+        {"name": axis} if isinstance(axis, str) else axis for axis in image.get("axes", "tczyx")
+    ]
     factors = [_ANGSTROM.get(axis.get("unit", "angstrom"), 0.0) for axis in axes[-3:]]
     units = [axis["unit"] for axis in axes[-3:] if "unit" in axis]
     if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
