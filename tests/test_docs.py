@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 # Code that is no message.
 OTHER = re.compile(
-    r"python |-e |cp |rsync |if |run_s1\(|NOT |scores: |outside_is_padding: |--|device: (auto|gpu)$"
+    r"python |-e |cp |rsync |if |run_s1\(|NOT |(scores|outside_is_padding|storage_options): |--|"
+    r"device: (auto|gpu)$"
 )
 
 

@@ -94,6 +94,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     if tomogram is None and "tomogram_path" not in told:
         raise PicketError(f"{path}: does not name its tomogram; name it by --tomogram")
     where = tomogram or as_location(told["tomogram_path"])
+    if tomogram is None and isinstance(where, Path) and not where.exists():
+        where = as_location(told.get("tomogram_as_given", where))
     selector = VolumeSelector(dataset=told.get("tomogram_dataset"), shape=labels.shape)
     header = read_header(where, selector)
     if header.shape != labels.shape:

@@ -163,7 +163,8 @@ def test_results_can_be_read_where_only_zarr_is_saved(run, tmp_path):
         assert (result.scores == results[result.method].scores).all()
     # What S1 wrote is a tomogram for it too, and a mask.
     again = {"tomogram": result.path, "mask": result.path, "name": "again"}
-    (_, other) = run_s1(configuration(tmp_path, inputs=[again], save=["zarr"]), quiet=True)
+    settings = configuration(tmp_path, inputs=[again], save=["zarr"], dataset_name="again")
+    (_, other) = run_s1(settings, quiet=True)
     assert ((other.labels == 1) <= (result.labels == 1)).all()
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from fsspec import AbstractFileSystem, register_implementation
 
 from picket_gpu import PicketError
 from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.location import Url
 from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
 from tests.support.ome_zarr import DATA, SHAPE, multiscale
 
@@ -207,3 +209,26 @@ def test_ome_zarr_before_0_4_has_no_voxel_size(tmp_path, axes):
     assert (read_voxels(tmp_path / "a.zarr") == DATA).all()
     coarse = read_voxels(tmp_path / "a.zarr", VolumeSelector(level=1))
     assert (coarse == DATA[::2, ::2, ::2]).all()
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.rec", "a.MRC.gz", "a.map.bz2", "a.h5", "a.em?x=1"])
+def test_files_at_urls_are_refused_in_a_line(name):
+    with pytest.raises(PicketError, match=r"^https://\S+: of URLs only Zarr can be read.*download"):
+        read_header(Url(f"https://127.0.0.1:1/{name}"))
+
+
+class Refusing(AbstractFileSystem):
+    """A protocol whose server wants credentials, as s3 without any."""
+
+    protocol = "refusing"
+
+    def _refuse(self, *_, **__):
+        raise PermissionError("Access Denied")
+
+    info = ls = cat_file = _refuse
+
+
+def test_missing_credentials_hint_at_anon():
+    register_implementation("refusing", Refusing, clobber=True)
+    with pytest.raises(PicketError, match=r"refusing://\S+: .*storage_options: {anon: true}"):
+        read_header(Url("refusing://bucket/a.zarr"))

@@ -92,7 +92,8 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
             assert attributes.pop(key) == value, key
         for key in FEX_KEYS - set(FEX[mode]):
             assert attributes.pop(key) == "None", key
-        assert attributes.pop("tomogram_path") == str(tomogram)
+        assert attributes.pop("tomogram_path") == str(tomogram.absolute())
+        assert attributes.pop("tomogram_as_given") == str(tomogram)
         assert tuple(attributes.pop("tomogram_shape")) == (14, 15, 16)
         voxel_size = attributes.pop("voxel_size")
         assert voxel_size.dtype == np.float64
@@ -128,6 +129,7 @@ NONE_OR = {WHOLE: (str, np.int64)}
 TYPES = {
     "dataset_name": TEXT,
     "tomogram_path": TEXT,
+    "tomogram_as_given": TEXT,
     "tomogram_shape": "i8 x 3",
     "voxel_size": "f8 x 3",
     "neighborhood_size": WHOLE,

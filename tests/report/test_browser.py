@@ -122,6 +122,13 @@ def shown(browser) -> set[str]:
     return {f.get_attribute("data-workflow") for f in figures if f.is_displayed()}
 
 
+S2_KEYS = {"dataset_name", "output_dir", "inputs", "particle_extraction_params"}
+S2_MODES = [
+    {"mode": "connected_component_labeling"},
+    {"mode": "watershed_segmentation", "min_distance": 15},
+]
+
+
 def yaml_box(browser):
     return yaml.safe_load(the(browser, "#yaml").get_property("value"))
 
@@ -207,7 +214,13 @@ def test_the_yaml_is_what_s2_reads(page, demo):
     assert yaml_box(page) is None  # nothing chosen yet, a comment says so
     for workflow in ("gabor gmm", "ffts kmeans"):
         the(page, f"[aria-label='Use {workflow} in S2']").click()
-    first, second = yaml_box(page)["inputs"]
+    box = yaml_box(page)
+    assert box.keys() == S2_KEYS
+    assert box["particle_extraction_params"] == S2_MODES
+    directory = Path(box["output_dir"]) / box["dataset_name"]
+    assert directory.is_absolute()
+    assert all(Path(entry["segmentation"]).parent == directory for entry in box["inputs"])
+    first, second = box["inputs"]
     assert first == {
         "segmentation": str(demo.directory / "segmentation_0_ffts_kmeans.h5"),
         "particle_cluster_id": 1,
@@ -433,6 +446,7 @@ def test_the_index_leads_to_every_page_and_gives_s2_for_all(browser, several):
     the(browser, "summary").click()
     Select(the(browser, "#workflow")).select_by_visible_text("intensities gmm")
     Select(the(browser, "#particle")).select_by_visible_text("label 0")
+    assert yaml_box(browser).keys() == S2_KEYS
     assert yaml_box(browser)["inputs"] == [
         {
             "segmentation": str(directory / "segmentation_0_intensities_gmm.h5"),

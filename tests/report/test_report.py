@@ -132,6 +132,7 @@ def test_separation_is_the_root_of_fishers_criterion():
 def subject(shape, **changes):
     settings = {
         "index": 0,
+        "directory": Path("out/set"),
         "dataset": "set",
         "name": "tomo.mrc",
         "path": Path("tomo.mrc"),
@@ -360,7 +361,11 @@ def test_rebuilding_gives_the_report_of_the_run(run, tmp_path, monkeypatch):
 def without_places(data):
     """What does not depend on where files lie, nor on how long they took to write."""
     if isinstance(data, dict):
-        return {k: without_places(v) for k, v in data.items() if k not in ("file", "seconds")}
+        return {
+            k: without_places(v)
+            for k, v in data.items()
+            if k not in ("file", "outputDir", "seconds")
+        }
     return [without_places(item) for item in data] if isinstance(data, list) else data
 
 
@@ -399,7 +404,8 @@ def test_a_border_that_the_original_labelled_does_not_count(run, files):
 def test_a_report_that_cannot_be_rebuilt_is_left_as_it_was(run, tmp_path, capsys):
     shutil.copytree(run["output_dir"] / "set", tmp_path / "set")
     with h5py.File(tmp_path / "set/segmentation_1_gabor_gmm.h5", "a") as file:
-        file["segmentations"].attrs["tomogram_path"] = "/gone/tomo.mrc"
+        for key in ("tomogram_path", "tomogram_as_given"):
+            file["segmentations"].attrs[key] = "/gone/tomo.mrc"
     before = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
     assert main([str(tmp_path / "set")]) == 2
     assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
@@ -424,9 +430,11 @@ def spoil(name):
 
     def moved(files):
         all_attributes(files, "tomogram_path", "/gone/tomo.mrc")
+        all_attributes(files, "tomogram_as_given", "/gone/tomo.mrc")
 
     def elsewhere(files):
         all_attributes(files, "tomogram_path", "gone/tomo.mrc")
+        all_attributes(files, "tomogram_as_given", "gone/tomo.mrc")
 
     def other(files):
         all_attributes(files, "tomogram_path", str(DATA / "hiv_vlp_40A.mrc"))

@@ -384,7 +384,7 @@ def test_the_index_does_not_show_one_tomogram_for_another(place):
     write_tomogram(place / "bad.mrc", 5)
     break_nan(place / "bad.mrc")
     configure(inputs=[{"tomogram": name} for name in ("t0.mrc", "bad.mrc", "t2.mrc")])
-    assert run_s1("params.yaml", quiet=True).failures
+    assert run_s1("params.yaml", quiet=True, overwrite=True).failures
     rows = data_of(Path("out/set/report.html").read_text())["tomograms"]
     assert [row["name"] for row in rows] == ["t0.mrc", "t2.mrc"]
 

@@ -152,6 +152,15 @@ def several(*breaks: Break) -> Break:
     return write
 
 
+def rewritten_as(name: str) -> Break:
+    """A copy of the tomogram."""
+    return lambda directory: (directory / name).write_bytes((directory / "tomo.mrc").read_bytes())
+
+
+def star(content: str) -> Break:
+    return lambda directory: (directory / "tomograms.star").write_text(content)
+
+
 def unknown_size(**changes: Any) -> Break:
     """A tomogram whose header does not tell the voxel size."""
 
@@ -375,6 +384,34 @@ VALUES = {
     ),
     "dataset_name of two lines": Bad(
         config(dataset_name="a\nb"), ("dataset_name", "in one line", r"'a\nb'")
+    ),
+    "outside of nothing": Bad(
+        entry(outside_is_padding=True), ("outside_is_padding", "mask or z-slice limits")
+    ),
+    "a pattern that matches nothing": Bad(
+        entry(tomogram="none*.mrc"), ("inputs[0].tomogram", "none*.mrc matches no file")
+    ),
+    "a name for several": Bad(
+        several(rewritten_as("a1.mrc"), rewritten_as("a2.mrc"), entry(tomogram="a?.mrc", name="a")),
+        ("inputs[0].name", "a would be the name of 2 tomograms"),
+    ),
+    "a star file that is none": Bad(
+        several(star("nothing\n"), entry(tomogram="tomograms.star")),
+        ("tomograms.star", "_rlnTomoReconstructedTomogram"),
+    ),
+    "a star file of quotes": Bad(
+        several(star("data_\nloop_\n_rlnTomoName\n'a\n"), entry(tomogram="tomograms.star")),
+        ("tomograms.star", "cannot be read as a star file"),
+    ),
+    "no star file": Bad(
+        entry(tomogram="tomograms.star"), ("tomograms.star", "No such file or directory")
+    ),
+    "a star file of files that are gone": Bad(
+        several(
+            star("data_\nloop_\n_rlnTomoReconstructedTomogram\ngone/a.mrc\n"),
+            entry(tomogram="tomograms.star"),
+        ),
+        ("tomograms.star", "gone/a.mrc", "RELION's project directory"),
     ),
     "dataset_name with an escape code": Bad(
         config(dataset_name="a\x1bb"), ("dataset_name", "printable", r"'a\x1bb'")
@@ -834,9 +871,6 @@ TOMOGRAMS = {
         ),
         ("tomo.mrc", "0 windows for fitting", "no padding is near"),
         False,
-    ),
-    "outside of nothing": Bad(
-        entry(outside_is_padding=True), ("outside_is_padding", "mask or z-slice limits")
     ),
     "constant between the limits": Bad(
         voxels(

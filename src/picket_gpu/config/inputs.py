@@ -59,8 +59,9 @@ class TomogramInput(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     tomogram: Place = Field(
-        description="MRC, EM, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, or URL of a Zarr; relative "
-        "paths start at the working directory"
+        description="MRC, EM, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, or URL of a Zarr; a "
+        "pattern such as data/*.mrc for all that match, sorted; or a tomograms.star of RELION 5. "
+        "Relative paths start at the working directory"
     )
     lower_z_slice_limit: Slice | None = Field(
         None,

@@ -22,6 +22,7 @@ from pydantic import (
 
 from picket_gpu.config.faults import first_fault
 from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.lists import expanded
 from picket_gpu.config.yaml_file import read_yaml
 from picket_gpu.device.backend import KMeansEngine, Precision
 from picket_gpu.device.select import DEVICES
@@ -239,14 +240,29 @@ _MODELS = {"": S1Config, "inputs": TomogramInput, "copick": Copick, **MODES}
 def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
     """A validated configuration from a YAML file, a mapping, or one that is valid already.
 
+    Patterns and star files in ``inputs`` are replaced by the tomograms that they stand for.
+
     Raises:
-        PicketError: the file cannot be read, is not YAML, or breaks the schema.
+        PicketError: the file cannot be read, is not YAML, or breaks the schema, or a pattern or a
+            star file stands for nothing.
     """
     if isinstance(source, S1Config):
-        return source
+        return _with_all_inputs(source, "")
     where = "" if isinstance(source, Mapping) else f"{source}: "
     content = source if isinstance(source, Mapping) else read_yaml(Path(source))
     try:
-        return S1Config.model_validate(content)
+        config = S1Config.model_validate(content)
+    except ValidationError as error:
+        raise PicketError(where + first_fault(error, _MODELS)) from None
+    return _with_all_inputs(config, where)
+
+
+def _with_all_inputs(config: S1Config, where: str) -> S1Config:
+    """The configuration with each tomogram that its inputs stand for, checked as such."""
+    entries = expanded(config.inputs)
+    if entries == config.inputs:
+        return config
+    try:
+        return S1Config.model_validate({**dict(config), "inputs": entries})
     except ValidationError as error:
         raise PicketError(where + first_fault(error, _MODELS)) from None

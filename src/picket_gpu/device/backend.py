@@ -10,7 +10,9 @@ import numpy as np
 import scipy.ndimage
 from threadpoolctl import threadpool_limits
 
+from picket_gpu.device.container import memory_limit
 from picket_gpu.device.operations import Array, Operations, Scratch
+from picket_gpu.errors import PicketError
 
 KMeansEngine: TypeAlias = Literal["auto", "cuml", "native"]
 Precision: TypeAlias = Literal["float32", "tf32"]
@@ -74,8 +76,17 @@ class Backend:
         Args:
             volume: bytes of the float32 volume.
             needed: bytes without which it does not go.
+
+        Raises:
+            PicketError: they are more than this container may use.
         """
-        return needed + volume
+        limit = memory_limit()
+        if limit is not None and needed > limit:
+            raise PicketError(
+                f"memory_budget: {-(-needed // MIB)} MiB are needed, more than the {limit // MIB} "
+                f"MiB that this container or job may use; raise its limit, or bin the tomogram"
+            )
+        return needed + volume if limit is None else min(needed + volume, limit)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -1,6 +1,9 @@
 """How many threads this process may keep busy."""
 
 import os
+from math import ceil
+
+from picket_gpu.device.container import cpu_quota
 
 
 def available_threads() -> int:
@@ -10,4 +13,5 @@ def available_threads() -> int:
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return allowed or 1
+    quota = cpu_quota()
+    return max(1, min(allowed or 1, allowed or 1 if quota is None else ceil(quota)))

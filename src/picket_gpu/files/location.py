@@ -40,6 +40,18 @@ def as_location(told: Any) -> Location:
     return Url(told)
 
 
+def absolute(where: Location) -> Location:
+    """The same place, whatever the working directory."""
+    return where.absolute() if isinstance(where, Path) else where
+
+
+def is_same(one: Location, other: Location) -> bool:
+    """Whether two locations are of one volume, as far as names tell."""
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.absolute() == other.absolute() or one.resolve() == other.resolve()
+    return str(one) == str(other)
+
+
 def check_name(text: str) -> None:
     """Whether files and records can have this in their names.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from picket_gpu.device.container import memory_limit
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
@@ -233,6 +234,7 @@ def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
     """Whether a volume could be held; a damaged header may tell of terabytes."""
     needed = prod(shape) * 4
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = min(there, memory_limit() or there)
     if needed > there:
         raise PicketError(
             f"{path}: {shape} voxels (z, y, x) take {needed / 2**30:.1f} GiB as float32, more than "

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m picket_gpu.report",
         description="Write report.html and previews of the segmentations in a directory again.",
-        epilog="Relative paths of tomograms are taken from the working directory, as in S1.",
+        epilog="Tomograms are read where S1 read them, or else by the paths that it was given.",
     )
     parser.add_argument("directory", type=Path, help="output_dir/dataset_name of a run of S1")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")

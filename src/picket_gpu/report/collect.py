@@ -30,6 +30,7 @@ class Subject:
 
     Attributes:
         index: its place in ``inputs``, from 0.
+        directory: of its segmentations.
         dataset: name of the data set.
         name: what pages call it.
         path: its file or URL, as the user named it.
@@ -41,6 +42,7 @@ class Subject:
     """
 
     index: int
+    directory: Path
     dataset: str
     name: str
     path: Location

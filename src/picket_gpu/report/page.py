@@ -85,6 +85,9 @@ def describe(subject: Subject) -> dict[str, Any]:
         "index": subject.index,
         "name": subject.name,
         "path": str(subject.path),
+        # S2 makes no directory but below output_dir/dataset_name.
+        "outputDir": yaml_text(subject.directory.absolute().parent),
+        "directoryName": yaml_text(subject.directory.absolute().name),
         "shape": subject.shape,
         "voxelSize": subject.voxel_size,
         "limits": [subject.lower, subject.upper],
@@ -104,9 +107,10 @@ def describe_workflow(findings: Findings) -> dict[str, Any]:
     }
 
 
-def yaml_text(path: Path) -> str:
-    """An absolute path as a YAML scalar that holds whatever characters it has."""
-    quoted: str = yaml.safe_dump(str(path.absolute()), default_style='"', width=float("inf"))
+def yaml_text(text: Path | str) -> str:
+    """Text, or a path made absolute, as a YAML scalar that holds whatever characters it has."""
+    plain = str(text.absolute()) if isinstance(text, Path) else text
+    quoted: str = yaml.safe_dump(plain, default_style='"', width=float("inf"))
     return quoted.removesuffix("\n")
 
 

@@ -14,7 +14,7 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import INDEX
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import as_location
+from picket_gpu.files.location import Location, as_location
 from picket_gpu.files.read_segmentation import read_attributes, read_labels
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP
@@ -36,6 +36,7 @@ class _Segmentation:
 
     path: Path
     subject: Subject
+    tomogram: Location
     mode: str
     method: str
     selector: VolumeSelector
@@ -101,9 +102,13 @@ def _read(path: Path, index: int) -> _Segmentation:
     side = int(attributes["neighborhood_size"])
     if not 3 <= side <= min(z, y, x):
         raise ValueError(f"neighborhood_size {side}")
-    where = as_location(str(attributes["tomogram_path"]))
+    tomogram = as_location(str(attributes["tomogram_path"]))
+    where = as_location(str(attributes.get("tomogram_as_given", tomogram)))
+    if isinstance(tomogram, Path) and not tomogram.exists():
+        tomogram = where  # moved together with its directory, perhaps
     subject = Subject(
         index=index,
+        directory=path.parent,
         dataset=str(attributes["dataset_name"]),
         name=str(attributes.get("tomogram_name", where.name)),
         path=where,
@@ -118,6 +123,7 @@ def _read(path: Path, index: int) -> _Segmentation:
     return _Segmentation(
         path=path,
         subject=subject,
+        tomogram=tomogram,
         selector=VolumeSelector(dataset=attributes.get("tomogram_dataset"), shape=(z, y, x)),
         mode=str(attributes["fex_mode"]),
         method=str(attributes["clustering_method"]),
@@ -135,11 +141,11 @@ def _check(segmentations: list[_Segmentation]) -> None:
     """Whether segmentations of one tomogram are of one tomogram, and that is there."""
     first = segmentations[0]
     for other in segmentations:
-        if other.subject != first.subject:
+        if (other.subject, other.tomogram) != (first.subject, first.tomogram):
             raise PicketError(
                 f"{other.path}: is of another tomogram or fit than {first.path.name}; move one away"
             )
-    path = first.subject.path
+    path = first.tomogram
     if isinstance(path, Path) and not path.is_absolute() and not path.exists():
         raise PicketError(f"{path}: no such file; go to the directory in which S1 was run")
     shape = read_header(path, first.selector).shape
@@ -155,7 +161,7 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
     windows = fit_windows(subject.shape, subject.side)
     page = report_bytes(subject.shape, backend.workers)
     plan = plan_memory(backend, windows, 1, sigma=sigma, beside_labels=page)
-    voxels = read_voxels(subject.path, segmentations[0].selector)
+    voxels = read_voxels(segmentations[0].tomogram, segmentations[0].selector)
     first = segmentations[0]
     padding = find_padding(voxels) if first.padding == "mask" else None
     excluded = None if padding is None else padding.mask

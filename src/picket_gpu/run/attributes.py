@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from picket_gpu.config.s1 import S1Config
-from picket_gpu.files.location import Location
+from picket_gpu.files.location import Location, absolute
 from picket_gpu.method.workflows import Segmentation
 from picket_gpu.run.plan import TomogramPlan
 
@@ -19,7 +19,7 @@ def attributes(
     clustering = result.timings["clustering"] + labels
     return {
         "dataset_name": config.dataset_name,
-        "tomogram_path": str(entry.tomogram),
+        "tomogram_path": str(absolute(entry.tomogram)),
         "tomogram_shape": header.shape,
         "voxel_size": header.voxel_size,
         "neighborhood_size": config.neighborhood_size,
@@ -46,6 +46,7 @@ def attributes(
         "time_taken_for_s2": None,
         "timestamp_s2": None,
         # Added by picket_gpu.
+        "tomogram_as_given": str(entry.tomogram),
         "tomogram_name": entry.label,
         "tomogram_dataset": entry.dataset,
         "origin": header.place,  # x, y, z

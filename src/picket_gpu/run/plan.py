@@ -1,6 +1,6 @@
 """What a run would do, known before it does anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from picket_gpu.report.collect import report_bytes
 from picket_gpu.run.fingerprints import fingerprints
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.regions import check_labelled_slices
-from picket_gpu.run.resume import find_existing
+from picket_gpu.run.resume import Source, find_existing, recorded_tomograms
 
 MASK_BYTES, CHOSEN_BYTES = 1, 5  # of a voxel: a mask, and one with the numbers of its windows
 
@@ -111,6 +111,7 @@ def plan_run(
     check_outputs(config)
     total = len(config.inputs)
     chosen = None if tomograms is None else sorted(set(tomograms))
+    made_of = recorded_tomograms(config.directory)
     plans, failures = [], []
     for index in _indices(total, chosen):
         entry = config.inputs[index]
@@ -122,6 +123,7 @@ def plan_run(
             continue
         try:
             plan = _plan_tomogram(config, backend, index, header, overwrite)
+            plan = plan if overwrite else _without_done(config, plan, made_of)
             plans.append(replace(plan, warnings=warnings))
         except OSError as error:
             failures.append(Failure(index, entry.tomogram, None, error))
@@ -178,7 +180,7 @@ def _plan_tomogram(
     if backend:
         memory_for(config, backend, entry, windows)
     files = files_of(config, index, entry, header)
-    plan = TomogramPlan(
+    return TomogramPlan(
         index=index,
         total=len(config.inputs),
         entry=entry,
@@ -191,16 +193,18 @@ def _plan_tomogram(
         changed=[],
         overwrite=overwrite,
     )
-    return plan if overwrite else _without_done(config, plan)
 
 
-def _without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
+def _without_done(config: S1Config, plan: TomogramPlan, made_of: Mapping[str, str]) -> TomogramPlan:
     """The plan less what earlier runs have made as this one would.
+
+    Args:
+        made_of: tomograms of earlier runs, see `Source`.
 
     Raises:
         PicketError: a file is there that S1 did not make, or of another tomogram.
     """
-    source = (config.dataset_name, str(plan.entry.tomogram))
+    source = Source(config.dataset_name, plan.entry.tomogram, made_of)
     pending: list[FeatureMode] = []
     reused: dict[tuple[str, Method], Provenance] = {}
     changed: list[str] = []

@@ -97,6 +97,7 @@ def begin_page(
     """
     subject = Subject(
         index=plan.index,
+        directory=config.directory,
         dataset=config.dataset_name,
         name=plan.entry.label,
         path=plan.header.path,

@@ -1,5 +1,6 @@
 """Readers of volumes, one for each format, behind one function."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ _BY_ENDING: dict[str, Callable[[Path, VolumeSelector], LazyVolume]] = {
     ".tiff": open_tiff,
 }
 
+MRC_ENDINGS = (".mrc", ".rec", ".map", ".st", ".ali", ".mrcs")
+
 
 def open_volume(where: Location, selector: VolumeSelector | None = None) -> LazyVolume:
     """The volume at ``where``, by its ending; what has no known one is taken for an MRC file.
@@ -34,6 +37,12 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
     """
     selector = selector or VolumeSelector()
     if isinstance(where, Url):
+        ending = Path(re.sub(r"\.(gz|bz2)$", "", where.name.lower())).suffix
+        if ending in _BY_ENDING or ending in MRC_ENDINGS:
+            raise PicketError(
+                f"{where}: of URLs only Zarr can be read, piece by piece; download the file, and "
+                f"name it where it is then"
+            )
         return open_zarr(where, selector)
     try:
         where.stat()

@@ -3,6 +3,7 @@
 The layout is that of https://ngff.openmicroscopy.org/0.4 and 0.5.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -141,7 +142,11 @@ def _node(where: Location, selector: VolumeSelector) -> Any:
         raise PicketError(f"{where}: {one_line(error)}; install picket-gpu[remote]") from None
     except Exception as error:  # of any protocol, with whatever it raises
         if isinstance(where, Url):
-            raise PicketError(f"{where}: no Zarr can be read there ({one_line(error)})") from None
+            refused = re.search("credential|forbidden|access ?denied|40[13]", repr(error), re.I)
+            hint = "; for public data set storage_options: {anon: true}" if refused else ""
+            raise PicketError(
+                f"{where}: no Zarr can be read there ({one_line(error)}){hint}"
+            ) from None
         raise PicketError(
             f"{where}: is a directory and no Zarr ({one_line(error)}); tomogram must name a volume"
         ) from None

@@ -48,14 +48,17 @@ function s2Limits([lower, upper]) {
   return [lower, upper === null ? null : upper - 1];
 }
 
-// Entries as S2 reads them: {file, particle, lower, upper}; files are YAML already.
-function s2Inputs(entries) {
-  const lines = ["inputs:"];
+// A parameter file of S2. Entries are {file, particle, lower, upper}; files and the tomogram's
+// outputDir and directoryName are YAML already.
+function s2Parameters({ outputDir, directoryName }, entries) {
+  const lines = [`dataset_name: ${directoryName}`, `output_dir: ${outputDir}`, "inputs:"];
   for (const { file, particle, lower, upper } of entries) {
     lines.push(`  - segmentation: ${file}`, `    particle_cluster_id: ${particle}`);
     if (lower !== null) lines.push(`    lower_z-slice_limit: ${lower}`);
     if (upper !== null) lines.push(`    upper_z-slice_limit: ${upper}`);
   }
+  lines.push("particle_extraction_params:", "  - mode: connected_component_labeling");
+  lines.push("  - mode: watershed_segmentation", "    min_distance: 15");
   return lines.join("\n") + "\n";
 }
 

@@ -44,7 +44,7 @@ function updateYaml() {
     const [lower, upper] = s2Limits(tomogram.limits);
     entries.push({ file: workflow.file, particle, lower, upper });
   }
-  showYaml(entries.length ? s2Inputs(entries) : "# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
+  showYaml(entries.length ? s2Parameters(tomograms[0], entries) : "# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
 }
 
 byId("name").textContent = DATA.dataset;

@@ -97,7 +97,7 @@ function update() {
     .map((number) => ({ file: workflows[number].file, particle: state.particle[number], lower, upper }));
   if (!workflows.some(({ file }) => file)) showYaml("# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
   else if (!valid) showYaml(`# first and last z-slice must be whole numbers from 0 to ${DATA.shape[0] - 1}, in this order\n`);
-  else showYaml(entries.length ? s2Inputs(entries) : "# choose segmentations in the column: use in S2\n");
+  else showYaml(entries.length ? s2Parameters(DATA, entries) : "# choose segmentations in the column: use in S2\n");
 }
 
 // Grey values: from percentiles to a linear map of the 256 levels.
