@@ -43,7 +43,7 @@ def blurred(
         voxels: grey values, (z, y, x), any real type, on the host or the device.
         sigma: standard deviation in voxels on every axis; 0 for no blur.
         planes: of a block, at most.
-        keep: the voxels to blur; others count for nothing, and get what is blurred around them.
+        keep: the voxels to blur; others count for nothing, and get a value near the mean.
             That is a normalised convolution: blur of v m over blur of m (Knutsson & Westin 1993).
         limits: the lowest and the highest grey value, at which others are cut off first.
 
@@ -83,12 +83,12 @@ def _gaussian(backend: Backend, block: Array, sigma: float) -> Array:
 def _of_kept(
     backend: Backend, block: Array, sigma: float, mask: np.ndarray, fill: np.float32
 ) -> Array:
-    """The normalised blur of a block; ``fill`` where no voxel that counts is near."""
+    """The normalised blur of a block, and ``fill`` where voxels do not count."""
     xp = backend.xp
-    weight = backend.upload(mask).astype("float32")
-    block = xp.where(weight > 0, block - fill, np.float32(0))
+    kept = backend.upload(mask)
+    block = xp.where(kept, block - fill, np.float32(0))
     if sigma > 0:
-        block = _gaussian(backend, block, sigma)
-        weight = _gaussian(backend, weight, sigma)
-        block = block / xp.maximum(weight, SLIGHT)
+        weight = _gaussian(backend, kept.astype("float32"), sigma)
+        block = _gaussian(backend, block, sigma) / xp.maximum(weight, SLIGHT)
+        block = xp.where(kept, block, np.float32(0))
     return block + fill
