@@ -391,6 +391,9 @@ VALUES = {
     "a pattern that matches nothing": Bad(
         entry(tomogram="none*.mrc"), ("inputs[0].tomogram", "none*.mrc matches no file")
     ),
+    "a pattern of 300 letters": Bad(
+        entry(tomogram=f"{'a' * 300}*.mrc"), ("inputs[0].tomogram", "*.mrc matches no file")
+    ),
     "a name for several": Bad(
         several(rewritten_as("a1.mrc"), rewritten_as("a2.mrc"), entry(tomogram="a?.mrc", name="a")),
         ("inputs[0].name", "a would be the name of 2 tomograms"),

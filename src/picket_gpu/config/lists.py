@@ -1,6 +1,7 @@
 """Entries of ``inputs`` that stand for several tomograms: patterns and star files."""
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,10 @@ def _tomograms(number: int, entry: TomogramInput) -> Iterator[TomogramInput]:
             given = {"voxel_size": entry.voxel_size, "name": entry.name}
             settings = known | {key: value for key, value in given.items() if value is not None}
             yield entry.model_copy(update={"tomogram": told.path, **settings})
-    elif not PATTERN.search(str(where)) or where.exists():
+    elif not PATTERN.search(str(where)) or os.path.lexists(where):
         yield entry
     else:
-        matches = sorted(glob.glob(str(where), recursive=True))
+        matches = sorted(glob.glob(str(where)))
         if not matches:
             raise PicketError(f"inputs[{number}].tomogram: {where} matches no file")
         if entry.name is not None and len(matches) > 1:

@@ -4,6 +4,7 @@ Its global block is a loop of columns such as _rlnTomoName (RELION 5, subtomogra
 library starfile would bring pandas for one table.
 """
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ def _rows(lines: list[str]) -> Iterator[dict[str, str]]:
 def _tomogram(star: Path, row: dict[str, str]) -> StarTomogram:
     told = Path(row[PATH])
     places = [Path(), star.parent, *star.absolute().parents]
-    path = next((place / told for place in places if (place / told).exists()), None)
+    path = next((place / told for place in places if os.path.exists(place / told)), None)
     if path is None:
         raise PicketError(
             f"{star}: {told} is neither in the working directory nor above the star file; run in "
