@@ -17,6 +17,7 @@ from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits
 from picket_gpu.method.preprocess import prepare
 from tests.support.data import DATA
+from tests.support.pages import data_of
 
 SHAPE = (28, 48, 50)
 Z, Y, X = np.indices(SHAPE)
@@ -171,6 +172,16 @@ def test_a_run_tells_of_padding_everywhere(padded, capsys):
             mode = {"mode": result.mode}
             alone = segment(padded, features=mode, clustering=result.method, device="cpu")
             assert (alone == result.labels).all()
+
+
+def test_a_page_made_again_knows_padding_where_only_masks_were_saved(padded):
+    run_s1(settings(save=["mrc"]), quiet=True)
+    page = Path("out/set/report.html")
+    before = data_of(page.read_text())["workflows"]
+    page.unlink()
+    assert all(result.earlier for result in run_s1(settings(save=["mrc"]), quiet=True))
+    for one, other in zip(data_of(page.read_text())["workflows"], before, strict=True):
+        assert (one["separation"], one["bits"]) == (other["separation"], other["bits"])
 
 
 def test_keep_takes_padding_as_data(padded):

@@ -9,13 +9,14 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import Backend
 from picket_gpu.files.filenames import report_names
 from picket_gpu.files.read_segmentation import read_labels
+from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method.labels import UNLABELLED
 from picket_gpu.method.preprocess import PreparedVolume
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report
 from picket_gpu.report.write import ReportWriter
 from picket_gpu.run.fingerprints import fingerprints
 from picket_gpu.run.plan import RunPlan, TomogramPlan
-from picket_gpu.run.regions import labelled_voxels
+from picket_gpu.run.regions import excluded_voxels, labelled_voxels
 from picket_gpu.run.results import SegmentationResult
 
 
@@ -72,7 +73,9 @@ class RunReport:
         side = self._config.neighborhood_size
         labels = read_labels(result.path, side)
         if result.path.suffix != ".h5":
-            wanted = labelled_voxels(plan.entry, plan.header.shape, side)
+            voxels = read_voxels(plan.header.path, plan.entry.selector)
+            excluded, _ = excluded_voxels(self._config, plan.entry, voxels)
+            wanted = labelled_voxels(plan.entry, plan.header.shape, side, excluded)
             if wanted is not None:
                 labels[~np.broadcast_to(wanted, labels.shape)] = UNLABELLED
         return labels
