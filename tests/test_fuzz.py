@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picket_gpu.config.s1 import load_config
+from picket_gpu.config.load import load_config
 from picket_gpu.errors import PicketError
 from tests.fuzz.checks import DIRECTORY, check_message, check_mrc, check_yaml
 from tests.support.command_line import GOOD

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from picket_gpu.config.s1 import S1Config, load_config
+    from picket_gpu.config.load import load_config
+    from picket_gpu.config.s1 import S1Config
     from picket_gpu.errors import PicketError
     from picket_gpu.pipeline import run_s1
     from picket_gpu.run.results import S1Run, SegmentationResult
@@ -31,7 +32,7 @@ _HOME = {
     "S1Config": "config.s1",
     "S1Run": "run.results",
     "SegmentationResult": "run.results",
-    "load_config": "config.s1",
+    "load_config": "config.load",
     "run_s1": "pipeline",
     "segment": "segmentation",
 }

@@ -76,7 +76,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from picket_gpu.config.s1 import load_config
+    from picket_gpu.config.load import load_config
     from picket_gpu.console import reporter_for
     from picket_gpu.device.select import select_backend
     from picket_gpu.pipeline import run_s1

@@ -24,7 +24,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from picket_gpu.config.s1 import S1Config, load_config
+from picket_gpu.config.load import load_config
+from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import LogFormat, Reporter, reporter_for
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.select import select_backend

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from picket_gpu.config.s1 import load_config
+from picket_gpu.config.load import load_config
 from picket_gpu.errors import PicketError
 from picket_gpu.files.tomogram import read_header, read_voxels
 

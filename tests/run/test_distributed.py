@@ -294,7 +294,7 @@ def test_a_cluster_is_asked_for_its_own_gpu(place, monkeypatch):
 def test_what_is_sent_with_a_task_does_not_grow_with_the_number_of_tomograms(place):
     from distributed.protocol.pickle import dumps
 
-    from picket_gpu.config.s1 import load_config
+    from picket_gpu.config.load import load_config
     from picket_gpu.device.select import select_backend
     from picket_gpu.run.distributed import _with_input_of
     from picket_gpu.run.plan import plan_run

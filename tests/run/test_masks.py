@@ -221,7 +221,7 @@ def test_another_mask_makes_other_segmentations(tmp_path):
 
 
 def test_the_plan_tells_of_masks_and_limits(tmp_path):
-    from picket_gpu.config.s1 import load_config
+    from picket_gpu.config.load import load_config
     from picket_gpu.device.select import select_backend
     from picket_gpu.run.dry_run import describe_plan
     from picket_gpu.run.plan import plan_run

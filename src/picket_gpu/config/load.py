@@ -1,0 +1,49 @@
+"""From a parameter file, or a mapping like it, to a configuration."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from picket_gpu.config.faults import first_fault
+from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.lists import expanded
+from picket_gpu.config.s1 import Copick, S1Config
+from picket_gpu.config.yaml_file import read_yaml
+from picket_gpu.errors import PicketError
+from picket_gpu.method.features import MODES
+
+# What each part of a parameter file is made of, by the name that leads to it.
+_MODELS = {"": S1Config, "inputs": TomogramInput, "copick": Copick, **MODES}
+
+
+def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
+    """A validated configuration from a YAML file, a mapping, or one that is valid already.
+
+    Patterns and star files in ``inputs`` are replaced by the tomograms that they stand for.
+
+    Raises:
+        PicketError: the file cannot be read, is not YAML, or breaks the schema, or a pattern or a
+            star file stands for nothing.
+    """
+    if isinstance(source, S1Config):
+        return _with_all_inputs(source, "")
+    where = "" if isinstance(source, Mapping) else f"{source}: "
+    content = source if isinstance(source, Mapping) else read_yaml(Path(source))
+    try:
+        config = S1Config.model_validate(content)
+    except ValidationError as error:
+        raise PicketError(where + first_fault(error, _MODELS)) from None
+    return _with_all_inputs(config, where)
+
+
+def _with_all_inputs(config: S1Config, where: str) -> S1Config:
+    """The configuration with each tomogram that its inputs stand for, checked as such."""
+    entries = expanded(config.inputs)
+    if entries == config.inputs:
+        return config
+    try:
+        return S1Config.model_validate({**dict(config), "inputs": entries})
+    except ValidationError as error:
+        raise PicketError(where + first_fault(error, _MODELS)) from None
