@@ -1,5 +1,6 @@
 """The command line as its users meet it: exit codes, messages, files."""
 
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import mrcfile
+import numpy as np
 import pytest
 
 import picket_gpu
@@ -343,3 +345,29 @@ def test_wrong_arguments_exit_with_2_and_usage(place, capsys, arguments, named):
     assert captured.err.startswith("usage: picket-gpu ")
     assert named in captured.err.splitlines()[-1]
     assert snapshot(place) == before
+
+
+def test_a_dry_run_and_a_run_warn_of_an_unknown_voxel_size(place, capsys):
+    with mrcfile.open("tomo.mrc", "r+") as mrc:
+        mrc.header.cella = (0, 0, 0)
+    mrcfile.write("mask.mrc", np.ones(SHAPE, np.int8))
+    content = bytearray(Path("mask.mrc").read_bytes())
+    content[212:216] = bytes(4)
+    Path("mask.mrc").write_bytes(content)
+    write_config(place, **ONE, inputs=[{"tomogram": "tomo.mrc", "mask": "mask.mrc"}])
+    warnings = [
+        "  warning: tomo.mrc: has no voxel size; set voxel_size",
+        "  warning: mask.mrc: its header has the unknown machine stamp: 0x00 0x00 0x00 0x00; it is "
+        "read as little-endian",
+    ]
+    assert main(["params.yaml", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "voxels (z y x) of unknown size\n" in out
+    assert [line for line in out.splitlines() if "warning" in line] == warnings
+    assert main(["params.yaml"]) == 0
+    assert [x for x in capsys.readouterr().out.splitlines() if "warning" in x] == warnings
+    told = json.loads(Path("out/set/run.json").read_text())["units"][0]["warnings"]
+    assert told == [line.removeprefix("  warning: ") for line in warnings]
+    write_config(place, **ONE, inputs=[{"tomogram": "tomo.mrc", "voxel_size": 10}])
+    assert main(["params.yaml", "--dry-run"]) == 0
+    assert "warning" not in capsys.readouterr().out

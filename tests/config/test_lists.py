@@ -56,6 +56,16 @@ def test_a_pattern_stands_for_all_that_match_sorted(place):
     assert load_config(config) == config
 
 
+def test_names_for_copick_are_those_of_the_files_that_match(place):
+    for name in ("a", "b"):
+        write(place / f"{name}.mrc")
+    config = load_config(settings({"tomogram": "*.mrc"}, save=["copick"]))
+    assert [entry.run_name for entry in config.inputs] == ["a", "b"]
+    write(place / "c d.mrc")
+    with pytest.raises(PicketError, match=r"inputs\[2\]\.name: 'c d' cannot be a copick run"):
+        load_config(settings({"tomogram": "*.mrc"}, save=["copick"]))
+
+
 def test_what_is_there_as_it_is_written_is_no_pattern(place):
     write(place / "a[1].mrc")
     write(place / "a1.mrc")

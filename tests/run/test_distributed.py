@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import mrcfile
 import pytest
 
 from picket_gpu import PicketError, run_s1
@@ -311,3 +312,14 @@ def test_what_is_sent_with_a_task_does_not_grow_with_the_number_of_tomograms(pla
         assert sent.inputs == [config.inputs[1]]
         sizes.append(len(dumps((sent, plans[1]))))
     assert sizes[1] < sizes[0] + 10  # the number of tomograms has more digits
+
+
+def test_workers_warnings_are_told_once(place, capsys):
+    with mrcfile.open("t1.mrc", "r+") as mrc:
+        mrc.data[:7] = 0
+    assert main(["params.yaml", "--workers", "2"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert line.startswith("  warning: t1.mrc: ")
+    assert "of its voxels are padding of the value 0;" in line
+    warned = [unit["tomogram"] for unit in record()["units"] if unit["warnings"]]
+    assert warned == ["t1.mrc"] * 2

@@ -1,5 +1,6 @@
 """What the parameter file says of one tomogram."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,8 @@ VoxelSize = Annotated[
     ),
 ]
 Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+
+PATTERN = re.compile(r"[*?]|\[.+\]")
 
 
 class TomogramInput(BaseModel):
@@ -152,6 +155,16 @@ class TomogramInput(BaseModel):
         if self.level is not None and self.dataset is not None:
             raise ValueError("level and dataset both choose an array; leave one of them out")
         return self
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it stands for several tomograms, by a pattern or a star file. A path that is
+        there as it is written is no pattern."""
+        where = self.tomogram
+        if not isinstance(where, Path):
+            return False
+        pattern = PATTERN.search(str(where)) is not None and not os.path.lexists(where)
+        return pattern or where.suffix.lower() == ".star"
 
     @property
     def label(self) -> str:

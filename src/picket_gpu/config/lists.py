@@ -1,8 +1,6 @@
 """Entries of ``inputs`` that stand for several tomograms: patterns and star files."""
 
 import glob
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +8,12 @@ from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.star import read_tomograms
 from picket_gpu.errors import PicketError
 
-PATTERN = re.compile(r"[*?]|\[.+\]")
-
 
 def expanded(entries: list[TomogramInput]) -> list[TomogramInput]:
     """The tomograms that ``entries`` stand for, in their order.
 
-    ``data/*.mrc`` stands for all that match, sorted by name, each with the other keys of its entry;
-    a path that is there as it is written is no pattern. A ``.star`` file of RELION 5 stands for its
-    tomograms.
+    ``data/*.mrc`` stands for all that match, sorted by name, each with the other keys of its entry.
+    A ``.star`` file of RELION 5 stands for its tomograms.
 
     Raises:
         PicketError: a pattern matches nothing, a star file has no tomograms, or one name would be
@@ -29,7 +24,7 @@ def expanded(entries: list[TomogramInput]) -> list[TomogramInput]:
 
 def _tomograms(number: int, entry: TomogramInput) -> Iterator[TomogramInput]:
     where = entry.tomogram
-    if not isinstance(where, Path):
+    if not entry.is_list or not isinstance(where, Path):
         yield entry
     elif where.suffix.lower() == ".star":
         for told in read_tomograms(where):
@@ -37,8 +32,6 @@ def _tomograms(number: int, entry: TomogramInput) -> Iterator[TomogramInput]:
             given = {"voxel_size": entry.voxel_size, "name": entry.name}
             settings = known | {key: value for key, value in given.items() if value is not None}
             yield entry.model_copy(update={"tomogram": told.path, **settings})
-    elif not PATTERN.search(str(where)) or os.path.lexists(where):
-        yield entry
     else:
         matches = sorted(glob.glob(str(where)))
         if not matches:

@@ -206,7 +206,7 @@ class S1Config(BaseModel):
 
     @model_validator(mode="after")
     def _copick_runs(self) -> Self:
-        if "copick" in self.save:
+        if "copick" in self.save and not any(entry.is_list for entry in self.inputs):
             names = [entry.run_name for entry in self.inputs]
             for place, name in enumerate(names):
                 if not RUN_NAME.fullmatch(name):
