@@ -225,7 +225,7 @@ def test_axes_before_z_y_x_must_have_one_place(tmp_path):
     group = zarr.open_group(path, mode="a")
     del group["0"]
     group.create_array("0", data=np.stack([[DATA, DATA]]))
-    with pytest.raises(PicketError, match=r"axes \(1, 2, 18, 20, 22\)"):
+    with pytest.raises(PicketError, match=r"has 5 dimensions \(1, 2, 18, 20, 22\); a"):
         read_header(path)
 
 
@@ -374,6 +374,17 @@ def test_a_zarr_at_an_http_address(tmp_path, http, version):
     assert file_signature(url, {}) == before
     zarr.open_group(tmp_path / "run 1.zarr", mode="a").attrs["changed"] = True
     assert file_signature(url, {}) != before
+
+
+def test_levels_at_an_http_address_have_what_the_groups_above_say(tmp_path, http):
+    multiscale(tmp_path / "a.zarr", "0.5")
+    raw = zarr.create_group(tmp_path / "raw.zarr", zarr_format=2)
+    raw.attrs["bioformats2raw.layout"] = 3
+    multiscale(tmp_path / "raw.zarr" / "0", "0.4", axes="tczyx")
+    for way, size in (("a.zarr/1", 20.0), ("raw.zarr", 10.0), ("raw.zarr/0/2", 40.0)):
+        header = read_header(as_location(f"{http}/{way}"))
+        assert header.voxel_size == (size, size, size)
+        assert header.place == (1.0, 2.0, 3.0)
 
 
 def test_nothing_at_an_http_address(http):

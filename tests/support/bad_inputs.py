@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import os
 import struct
 import warnings
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import tifffile
 import yaml
+import zarr
 
 from picket_gpu.config.s1 import Copick, S1Config, TomogramInput
 from picket_gpu.method.features import FFTs, Gabor, Intensities
@@ -97,6 +100,42 @@ def other(name: str, content: bytes) -> Break:
 def npy(header: str) -> Break:
     start = b"\x93NUMPY\x01\0" + struct.pack("<H", 118)
     return other("tomo.npy", start + header.encode().ljust(117) + b"\n")
+
+
+def array(data: np.ndarray) -> Break:
+    buffer = io.BytesIO()
+    np.save(buffer, data)
+    return other("tomo.npy", buffer.getvalue())
+
+
+def tiff(*parts: np.ndarray) -> Break:
+    """A TIFF to which each part was appended."""
+
+    def write(directory: Path) -> None:
+        for part in parts:
+            tifffile.imwrite(directory / "tomo.tif", part, append=True)
+        entry(tomogram="tomo.tif")(directory)
+
+    return write
+
+
+def em(kind: int, size: int) -> Break:
+    """An EM file of 3 x 4 x 5 voxels of a type, with so many bytes of them."""
+    header = struct.pack("<4b3i", 6, 0, 0, kind, 5, 4, 3).ljust(512, b"\0")
+    return other("tomo.em", header + bytes(size))
+
+
+def images(number: int, **keys: Any) -> Break:
+    """What bioformats2raw writes of a file with several images."""
+
+    def write(directory: Path) -> None:
+        group = zarr.create_group(directory / "tomo.zarr", zarr_format=2)
+        group.attrs["bioformats2raw.layout"] = 3
+        for image in range(number):
+            group.create_group(str(image))
+        entry(tomogram="tomo.zarr", **keys)(directory)
+
+    return write
 
 
 def cut(size: int) -> Break:
@@ -844,6 +883,23 @@ TOMOGRAMS = {
     "NumPy of Python objects": Bad(
         npy("{'descr': '|O', 'fortran_order': False, 'shape': (3, 4, 5)}"), ("tomo.npy", "object")
     ),
+    "NumPy of five axes": Bad(
+        array(np.stack([RANDOM, RANDOM])[None]), ("tomo.npy", "5 dimensions (1, 2, ")
+    ),
+    "EM of complex numbers": Bad(em(8, 480), ("tomo.em", "EM type 8 is not supported")),
+    "EM that is cut": Bad(em(5, 239), ("tomo.em", "751 of 752 bytes", "copy it again")),
+    "EM of a few bytes": Bad(other("tomo.em", b"\6\0\0\5"), ("tomo.em", "is not an EM file")),
+    "EM of another machine": Bad(
+        other("tomo.em", b"M" + GARBAGE * 9), ("tomo.em", "is not an EM file")
+    ),
+    "TIFF of unequal pages": Bad(
+        tiff(RANDOM[0], RANDOM[1, :5]), ("tomo.tif", "its pages differ", "save one volume")
+    ),
+    "TIFF of two volumes": Bad(
+        tiff(RANDOM[:8], RANDOM[8:]), ("tomo.tif", "holds 2 volumes", "save one alone")
+    ),
+    "images of bioformats2raw": Bad(images(2), ("tomo.zarr", "2 images (0, 1)", "dataset")),
+    "an image that is none": Bad(images(2, dataset="1"), ("tomo.zarr", "has no array 1")),
     "HDF5 of garbage": Bad(
         other("tomo.h5", b"\x89HDF\r\n\x1a\n" + GARBAGE), ("tomo.h5", "is not an HDF5 file")
     ),

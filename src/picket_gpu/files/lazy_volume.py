@@ -37,7 +37,8 @@ class LazyVolume:
     """A volume that has not been read yet.
 
     Attributes:
-        shape: voxels, (z, y, x); its reader may leave other numbers of axes to the caller.
+        shape: voxels, (z, y, x); from a reader as it is stored, with axes of length 1, or others
+            that the caller refuses.
         dtype: of the voxels as they are stored.
         blocks: from nothing to all planes, some at a time, from the first: (planes, y, x).
         voxel_size: angstrom, (z, y, x), as the file says; 0.0 where it does not.
@@ -61,32 +62,28 @@ class LazyVolume:
     warnings: tuple[str, ...] = ()
 
 
-class ThreeAxes:
-    """An array without those axes of length 1 that stand before or after three others."""
+def space_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Which axes of an array are z, y, x, by their numbers.
 
-    def __init__(self, array: Any) -> None:
-        """
-        Args:
-            array: is sliced like a NumPy array, and has three axes or more.
-        """
-        extra = len(array.shape) - 3
-        leading = next((n for n, length in enumerate(array.shape) if length != 1), 0)
-        self._before = min(leading, extra)
-        self._after = extra - self._before
-        self._array = array
-        self.shape = array.shape[self._before : self._before + 3]
-        self.whole = extra >= 0 and set(array.shape[self._before + 3 :]) <= {1}
-        """Whether no other axis is left out."""
-        self.dtype = np.dtype(array.dtype)
-
-    def __getitem__(self, planes: slice) -> np.ndarray:
-        index = (*(0,) * self._before, planes, slice(None), slice(None), *(0,) * self._after)
-        return np.asarray(self._array[index])
+    Beyond three axes those of length 1 are left out, from the first. Where others are left, as of
+    several channels, more than three are returned.
+    """
+    ones = [axis for axis, length in enumerate(shape) if length == 1]
+    spare = ones[: max(0, len(shape) - 3)]
+    return tuple(axis for axis in range(len(shape)) if axis not in spare)
 
 
 def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
-    """``step`` planes at a time of what is sliced like an array, fewer where they are large."""
-    plane = max(1, prod(array.shape[1:]) * np.dtype(array.dtype).itemsize)
-    step = max(1, min(step, MOST_BYTES // plane))
-    for first in range(0, array.shape[0], step):
-        yield np.asarray(array[first : first + step])
+    """``step`` planes at a time of what is sliced like an array, fewer where they are large.
+
+    They have the axes of `space_of`.
+    """
+    z, *plane = space_of(array.shape)
+    size = prod(array.shape[axis] for axis in plane) * np.dtype(array.dtype).itemsize
+    step = max(1, min(step, MOST_BYTES // max(1, size)))
+    index: list[int | slice] = [0] * len(array.shape)
+    for axis in plane:
+        index[axis] = slice(None)
+    for first in range(0, array.shape[z], step):
+        index[z] = slice(first, first + step)
+        yield np.asarray(array[tuple(index)])

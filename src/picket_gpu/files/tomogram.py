@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, prod
 from pathlib import Path
 from threading import Thread
@@ -14,7 +14,7 @@ import numpy as np
 from picket_gpu.device.container import memory_limit
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, space_of
 from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
@@ -192,8 +192,12 @@ def read_ahead(path: Location) -> None:
 def _open(path: Location, selector: VolumeSelector | None) -> LazyVolume:
     with _in_one_line(path):
         volume = open_volume(path, selector)
-    if len(volume.shape) != 3:
-        raise PicketError(f"{path}: has {len(volume.shape)} dimensions; a tomogram has 3 (z, y, x)")
+    stored, space = volume.shape, space_of(volume.shape)
+    if len(space) != 3:
+        raise PicketError(
+            f"{path}: has {len(stored)} dimensions {stored}; a tomogram has 3 (z, y, x)"
+        )
+    volume = replace(volume, shape=tuple(stored[axis] for axis in space))
     if volume.dtype.kind not in "biuf" or min(volume.shape) < 1:
         raise PicketError(f"{path}: holds {volume.shape} {volume.dtype}, not real numbers")
     _check_memory(path, volume.shape)

@@ -8,13 +8,7 @@ import h5py
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import (
-    PLANES,
-    LazyVolume,
-    ThreeAxes,
-    VolumeSelector,
-    planes_of,
-)
+from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of, space_of
 
 OURS = "segmentations/semantic_segmentation"  # which may have scores beside it
 
@@ -31,8 +25,8 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
             dataset = file.get(name)
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
                 raise PicketError(f"{path}: has no dataset {name}; it has {_listed(file)}")
-            shape, dtype, chunks = _volume(dataset).shape, dataset.dtype, dataset.chunks
-            step = chunks[0] if chunks and dataset.ndim == 3 else PLANES
+            shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
+            step = chunks[space_of(shape)[0]] if chunks else PLANES
             geometry = _geometry(dataset)
     except OSError as error:
         raise PicketError(f"{path}: is not an HDF5 file ({one_line(error)})") from None
@@ -40,32 +34,49 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
     def blocks() -> Iterator[np.ndarray]:
         try:
             with h5py.File(path) as file:
-                yield from planes_of(_volume(file[name]), step)
+                yield from planes_of(file[name], step)
         except OSError as error:
             raise PicketError(f"{path}: is not a whole HDF5 file ({one_line(error)})") from None
 
     return LazyVolume(shape, dtype, blocks, **geometry)
 
 
-def _volume(dataset: h5py.Dataset) -> Any:
-    """Without axes of length 1, if that leaves three."""
-    view = ThreeAxes(dataset) if dataset.ndim > 3 else None
-    return view if view is not None and view.whole else dataset
-
-
 def _geometry(dataset: h5py.Dataset) -> dict[str, Any]:
-    """Voxel size and origin where EMAN2 (https://blake.bcm.edu/emanwiki/Eman2HDF) or ChimeraX
-    (its .cmap) have written them, as attributes of the group."""
+    """What ChimeraX (its .cmap) or EMAN2 (https://blake.bcm.edu/emanwiki/Eman2HDF) have written as
+    attributes of the group: voxel size, origin, and the stored value that stands for 0."""
     told = dataset.parent.attrs
-    if "step" in told:
-        x, y, z = (float(length) for length in told["step"])
-        origin = tuple(float(n) for n in told.get("origin", (0.0, 0.0, 0.0)))
-    elif "EMAN.apix_x" in told:
-        x, y, z = (float(told[f"EMAN.apix_{axis}"]) for axis in "xyz")
-        origin = tuple(float(told.get(f"EMAN.origin_{axis}", 0.0)) for axis in "xyz")
+    if (step := _three(told.get("step"))) is not None:
+        coarser = _three(dataset.attrs.get("subsample_spacing", (1, 1, 1)))
+        if coarser is None or ("subsample_spacing" not in dataset.attrs and _is_copy(dataset)):
+            return {}
+        x, y, z = (float(length) for length in step * coarser)
+        origin = _three(told.get("origin", (0, 0, 0)))
+    elif (size := _three([told.get(f"EMAN.apix_{axis}") for axis in "xyz"])) is not None:
+        x, y, z = (float(length) for length in size)
+        origin = _three([told.get(f"EMAN.origin_{axis}", 0.0) for axis in "xyz"])
     else:
         return {}
-    return {"voxel_size": (z, y, x), "origin": origin}
+    place = (0.0, 0.0, 0.0) if origin is None else tuple(float(length) for length in origin)
+    return {"voxel_size": (z, y, x), "origin": place, "zero": _zero(dataset)}
+
+
+def _zero(dataset: h5py.Dataset) -> float:
+    """What EMAN2 stores for 0 where it keeps few bits, from a lowest value to a highest one."""
+    told = dataset.parent.attrs
+    scale = _three([told.get(f"EMAN.stored_render{name}") for name in ("bits", "min", "max")])
+    if scale is None or scale[0] < 1 or not scale[2] > scale[1]:
+        return 0.0
+    bits, low, high = scale
+    return float(np.rint(-low / (high - low) * (2**bits - 1)))
+
+
+def _three(told: Any) -> np.ndarray | None:
+    """Three numbers of an attribute; None if it holds anything else, as of another program."""
+    try:
+        numbers = np.asarray(told, dtype=float).ravel()
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == 3 and np.isfinite(numbers).all() else None
 
 
 def _only_volume(path: Path, file: h5py.File) -> str:
@@ -81,16 +92,29 @@ def _only_volume(path: Path, file: h5py.File) -> str:
 
 
 def _volumes(file: h5py.File) -> list[str]:
-    found: list[str] = []
+    """Datasets of three dimensions; in a .cmap one of each group, which holds copies of it."""
+    found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if not isinstance(item, h5py.Dataset) or "subsample_spacing" in item.attrs:
-            return  # the latter is a coarser copy in a .cmap
-        if item.ndim == 3 or (item.ndim > 3 and ThreeAxes(item).whole):
-            found.append(name)
+        if not _is_volume(item) or "subsample_spacing" in item.attrs:
+            return
+        # Copies are coarser, or equal with other chunks, such as data_yzx beside data_zyx.
+        group = item.parent.name if _three(item.parent.attrs.get("step")) is not None else name
+        if group not in found or item.size >= found[group].size:
+            found[group] = item
 
     file.visititems(visit)
-    return found
+    return [dataset.name.lstrip("/") for dataset in found.values()]
+
+
+def _is_volume(item: h5py.Dataset | h5py.Group) -> bool:
+    shape = item.shape if isinstance(item, h5py.Dataset) else None
+    return shape is not None and len(space_of(shape)) == 3
+
+
+def _is_copy(dataset: h5py.Dataset) -> bool:
+    """Whether a larger one is beside it."""
+    return any(_is_volume(other) and other.size > dataset.size for other in dataset.parent.values())
 
 
 def _listed(file: h5py.File) -> str:

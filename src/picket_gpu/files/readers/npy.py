@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, ThreeAxes, VolumeSelector, planes_of
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of
 
 
 def open_npy(path: Path, selector: VolumeSelector) -> LazyVolume:
@@ -22,6 +22,4 @@ def open_npy(path: Path, selector: VolumeSelector) -> LazyVolume:
         raise PicketError(
             f"{path}: is not a whole .npy file ({one_line(error)}); copy it again"
         ) from None
-    if array.ndim > 3 and (view := ThreeAxes(array)).whole:
-        return LazyVolume(view.shape, array.dtype, partial(planes_of, view))
     return LazyVolume(array.shape, array.dtype, partial(planes_of, array))

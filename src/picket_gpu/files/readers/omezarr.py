@@ -1,32 +1,22 @@
-"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL.
-
-The layout is that of https://ngff.openmicroscopy.org/0.4 and 0.5.
-"""
+"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import count, takewhile
+from os.path import abspath
 from typing import Any
 
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, ThreeAxes, VolumeSelector, planes_of
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of, space_of
 from picket_gpu.files.location import Location, Url
+from picket_gpu.files.multiscales import Level, first_image, level_at, ome_attributes
 
-_ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "picometer": 0.01}
 ABOVE = 3  # groups above an array that may describe it
 _ALIKE = 0.01  # voxel sizes that differ by less, relatively, are the same
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One resolution of a multiscale image."""
-
-    path: str
-    voxel_size: tuple[float, float, float]
-    origin: tuple[float, float, float]
 
 
 def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
@@ -37,92 +27,97 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
             group has no such array or level.
     """
     node = _node(where, selector)
-    if not hasattr(node, "members"):
-        if selector.dataset is not None:
-            raise PicketError(f"{where}: is an array itself; remove dataset")
+    if selector.dataset is not None and not _is_group(node):
+        raise PicketError(f"{where}: is an array itself; remove dataset")
+    chosen = node if selector.dataset is None else _member(where, node, selector.dataset)
+    if not _is_group(chosen):
         _no_level(where, selector)
-        return _at(_source(where, node), _level_of_itself(where, selector))
-    levels = _levels_of(where, node)
-    if selector.dataset is not None:
-        array = _array(where, node, selector.dataset)
-        _no_level(where, selector)
-        return _at(_source(where, array), _level_named(where, node, selector.dataset))
-    if not levels and (image := _only_image(where, node)) is not None:
-        node, levels = image, _levels_of(where, image)
+        return _at(_source(chosen), _level_from_above(where, node, selector))
+    levels = first_image(where, dict(chosen.attrs))
+    if not levels and selector.dataset is not None:
+        raise PicketError(f"{where}: has no array {selector.dataset}")
+    if not levels and (image := _only_image(where, chosen)) is not None:
+        chosen, levels = image, first_image(where, dict(image.attrs))
     if not levels:
         _no_level(where, selector)
-        return _source(where, _array(where, node, None))
-    level = _choose(where, node, levels, selector)
-    volume = _at(_source(where, _array(where, node, level.path)), level)
+        return _source(_only_array(where, chosen))
+    level = _choose(where, chosen, levels, selector)
+    volume = _at(_source(_array(where, chosen, level.path)), level)
     # Without a level, the voxel size has chosen one, which knows its own better.
-    return replace(volume, fixed_size=selector.level is None)
+    return replace(volume, fixed_size=selector.level is None and level.is_sized)
 
 
-def _at(volume: LazyVolume, level: _Level | None) -> LazyVolume:
+def _at(volume: LazyVolume, level: Level | None) -> LazyVolume:
     """A volume with the size and the place of its level, where it is one."""
     if level is None:
         return volume
     return replace(volume, voxel_size=level.voxel_size, origin=level.origin)
 
 
-def _levels_of(where: Location, group: Any) -> list[_Level]:
-    """Of the first multiscale image that a group describes; none where there is none."""
-    try:
-        attributes = dict(group.attrs)
-        images = attributes.get("ome", attributes).get("multiscales")
-        return _levels(images[0]) if images else []
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise PicketError(f"{where}: its multiscales cannot be understood ({error!r})") from None
+def _is_group(node: Any) -> bool:
+    return hasattr(node, "members")
 
 
-def _level_named(where: Location, group: Any, name: str) -> _Level | None:
-    """What ``group``, or a group on the way to its array ``name``, says of that array."""
-    parts = name.strip("/").split("/")
-    for depth in range(len(parts)):
-        above = group["/".join(parts[:depth])] if depth else group
-        for level in _levels_of(where, above):
-            if level.path == "/".join(parts[depth:]):
-                return level
+def _level_from_above(where: Location, node: Any, selector: VolumeSelector) -> Level | None:
+    """What the nearest group above an array says of it."""
+    for group, name in _groups_above(where, node, selector):
+        level = level_at(where, dict(group.attrs), name)
+        if level is not None:
+            return level
     return None
 
 
-def _level_of_itself(where: Location, selector: VolumeSelector) -> _Level | None:
-    """What a group that holds the array at ``where`` says of it, from above."""
+def _groups_above(
+    where: Location, node: Any, selector: VolumeSelector
+) -> Iterator[tuple[Any, str]]:
+    """Groups on the way to the array that is chosen, from the nearest, and its path from there."""
     import zarr
 
-    above, name = str(where).rstrip("/"), ""
+    parts = [part for part in (selector.dataset or "").split("/") if part]
+    for depth in reversed(range(len(parts))):
+        group = node.get("/".join(parts[:depth])) if depth else node
+        if group is not None:
+            yield group, "/".join(parts[depth:])
+    options = dict(selector.storage_options) if isinstance(where, Url) else None
+    above = str(where).rstrip("/") if isinstance(where, Url) else abspath(where)
     for _ in range(ABOVE):
         above, _, last = above.rpartition("/")
-        name = f"{last}/{name}".rstrip("/")
+        parts.insert(0, last)
         if not above or above.endswith(":/"):
-            return None
+            return
         try:
-            options = dict(selector.storage_options) if isinstance(where, Url) else None
             group = zarr.open_group(store=above, mode="r", storage_options=options)
-        except Exception:  # of any protocol: there is no group above
-            return None
-        for level in _levels_of(where, group):
-            if level.path == name:
-                return level
-    return None
+        except Exception:  # of any protocol: no group, or none that can be read; one above may be
+            continue
+        yield group, "/".join(parts)
 
 
 def _only_image(where: Location, group: Any) -> Any:
-    """The image of what bioformats2raw writes, a group of numbered images; None of anything else.
+    """The image of what bioformats2raw writes, a group of images; None of anything else.
 
     Raises:
         PicketError: there are several.
     """
-    attributes = dict(group.attrs)
-    if "bioformats2raw.layout" not in attributes.get("ome", attributes):
+    if "bioformats2raw.layout" not in ome_attributes(dict(group.attrs)):
         return None
-    images = sorted(name for name, _ in group.groups() if name.isdecimal())
-    if len(images) > 1:
+    names = _images(group)
+    if len(names) > 1:
         raise PicketError(
-            f"{where}: holds {len(images)} images ({', '.join(images[:9])}); name an array by "
-            f"dataset, such as {images[0]}/0"
+            f"{where}: holds {len(names)} images ({', '.join(names[:9])}); name one by dataset"
         )
-    return group[images[0]] if images else None
+    return _member(where, group, names[0]) if names else None
+
+
+def _images(group: Any) -> list[str]:
+    """Paths of the images of bioformats2raw: as its group OME lists them, or by their numbers
+    (https://ngff.openmicroscopy.org/0.4/#bf2raw)."""
+    listing = group.get("OME")
+    series = ome_attributes(dict(listing.attrs)).get("series") if listing is not None else None
+    if isinstance(series, list) and series:
+        return [str(name) for name in series]
+    # Asked for one by one, because not every server lists what it has.
+    numbered = list(takewhile(group.__contains__, map(str, count())))
+    return numbered or sorted((name for name in group.group_keys() if name.isdecimal()), key=int)
 
 
 def _no_level(where: Location, selector: VolumeSelector) -> None:
@@ -152,19 +147,25 @@ def _node(where: Location, selector: VolumeSelector) -> Any:
         ) from None
 
 
-def _array(where: Location, group: Any, name: str | None) -> Any:
-    """An array of a group; the only one of three dimensions without a name."""
-    if name is not None:
-        try:
-            array = group[name]
-        except KeyError:
-            array = None
-        except Exception as error:  # of any protocol, with whatever it raises
-            raise PicketError(f"{where}: {name} cannot be read ({one_line(error)})") from None
-        if array is None or hasattr(array, "members"):
-            raise PicketError(f"{where}: has no array {name}")
-        return array
-    volumes = [array for _, array in group.arrays() if array.ndim == 3]
+def _member(where: Location, group: Any, name: str) -> Any:
+    try:
+        return group[name]
+    except KeyError:
+        raise PicketError(f"{where}: has no array {name}") from None
+    except Exception as error:  # of any protocol, with whatever it raises
+        raise PicketError(f"{where}: {name} cannot be read ({one_line(error)})") from None
+
+
+def _array(where: Location, group: Any, name: str) -> Any:
+    array = _member(where, group, name)
+    if _is_group(array):
+        raise PicketError(f"{where}: has no array {name}")
+    return array
+
+
+def _only_array(where: Location, group: Any) -> Any:
+    """The only one of three dimensions."""
+    volumes = [array for _, array in group.arrays() if len(space_of(array.shape)) == 3]
     if len(volumes) != 1:
         raise PicketError(
             f"{where}: holds {len(volumes)} arrays of 3 dimensions and no multiscales; name one by "
@@ -173,50 +174,12 @@ def _array(where: Location, group: Any, name: str | None) -> Any:
     return volumes[0]
 
 
-def _source(where: Location, array: Any) -> LazyVolume:
-    """A volume from an array, whose axes before the last three must have a length of 1."""
-    view, chunk = array, array.chunks[0] if array.ndim else 1
-    if array.ndim > 3:
-        view, chunk = ThreeAxes(array), array.chunks[-3]
-        if not view.whole:
-            raise PicketError(
-                f"{where}: has axes {array.shape}; those before z, y, x must have a length of 1"
-            )
-    return LazyVolume(view.shape, np.dtype(array.dtype), partial(planes_of, view, chunk))
+def _source(array: Any) -> LazyVolume:
+    step = array.chunks[space_of(array.shape)[0]] if array.ndim else 1
+    return LazyVolume(array.shape, np.dtype(array.dtype), partial(planes_of, array, step))
 
 
-def _levels(image: Mapping[str, Any]) -> list[_Level]:
-    # Before 0.4 axes are names, before 0.3 always these, and there is no scale.
-    axes = [
-        {"name": axis} if isinstance(axis, str) else axis for axis in image.get("axes", "tczyx")
-    ]
-    factors = [_ANGSTROM.get(axis.get("unit", "angstrom"), 0.0) for axis in axes[-3:]]
-    units = [axis["unit"] for axis in axes[-3:] if "unit" in axis]
-    if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
-        raise ValueError(f"axes {[axis['name'] for axis in axes]} do not end in z, y, x")
-    levels = []
-    for dataset in image["datasets"]:
-        scale, translation = np.ones(len(axes)), np.zeros(len(axes))
-        transformations = [
-            *dataset.get("coordinateTransformations", ()),
-            *image.get("coordinateTransformations", ()),
-        ]
-        for step in transformations:
-            if step["type"] == "scale":
-                scale, translation = scale * step["scale"], translation * step["scale"]
-            elif step["type"] == "translation":
-                translation = translation + step["translation"]
-        z, y, x = (float(f"{n:.6g}") for n in scale[-3:] * factors)
-        at_z, at_y, at_x = (float(f"{n:.6g}") for n in translation[-3:] * factors)
-        levels.append(_Level(dataset["path"], (z, y, x), (at_x, at_y, at_z)))
-    if not levels:
-        raise ValueError("no datasets")
-    if not units and levels[0].voxel_size == (1.0, 1.0, 1.0):  # of voxels, not of angstrom
-        return [replace(level, voxel_size=(0.0, 0.0, 0.0)) for level in levels]
-    return levels
-
-
-def _choose(where: Location, group: Any, levels: list[_Level], selector: VolumeSelector) -> _Level:
+def _choose(where: Location, group: Any, levels: list[Level], selector: VolumeSelector) -> Level:
     if selector.level is not None:
         if selector.level >= len(levels):
             raise PicketError(f"{where}: level {selector.level}: has levels 0 to {len(levels) - 1}")
@@ -225,7 +188,7 @@ def _choose(where: Location, group: Any, levels: list[_Level], selector: VolumeS
         for level in levels:
             if _array(where, group, level.path).shape[-3:] == selector.shape:
                 return level
-    if selector.voxel_size is not None:
+    if selector.voxel_size is not None and any(level.is_sized for level in levels):
         for level in levels:
             if np.allclose(level.voxel_size, selector.voxel_size, rtol=_ALIKE, atol=0):
                 return level
