@@ -315,7 +315,7 @@ def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
     run_s1(config, quiet=True)
     (tmp_path / "other").mkdir()
     other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc"), "name": "TS_01"}
-    with pytest.raises(PicketError, match=r"is of \S*vol.mrc in set; give each tomogram a name"):
+    with pytest.raises(PicketError, match=r"vol.mrc in set, not of \S*other/vol.mrc; give"):
         run_s1(config | {"inputs": [other], "dataset_name": "other"}, quiet=True)
     assert all(result.earlier for result in run_s1(config, quiet=True))
     # The same tomogram with other settings may replace them.
