@@ -322,6 +322,23 @@ def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
     assert not any(result.earlier for result in run_s1(config | {"seed": 1}, quiet=True))
 
 
+def test_napari_finds_a_tomogram_from_any_directory_or_where_its_project_was_moved(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    write_tomogram(tmp_path / "project/vol.mrc")
+    run_s1(configuration(Path(), save=["hdf5"]), quiet=True)
+    name = "out/set/segmentation_0_intensities_gmm.h5"
+    monkeypatch.chdir(tmp_path)
+    assert [layer.kind for layer in layers(Path("project", name))] == ["image", "image", "labels"]
+    (tmp_path / "project").rename(tmp_path / "moved")
+    with pytest.raises(PicketError, match=r"vol\.mrc: no such file"):
+        list(layers(Path("moved", name)))
+    monkeypatch.chdir(tmp_path / "moved")
+    assert [layer.kind for layer in layers(Path(name))] == ["image", "image", "labels"]
+
+
 def test_a_directory_is_whole_or_not_there(tmp_path):
     path = tmp_path / "a.zarr"
 
