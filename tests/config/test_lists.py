@@ -1,13 +1,16 @@
 """Patterns and star files that stand for several tomograms."""
 
+import json
 from pathlib import Path
 
+import h5py
 import mrcfile
 import numpy as np
 import pytest
+import yaml
 
 from picket_gpu import PicketError, load_config, run_s1
-from tests.support.command_line import ONE, SHAPE
+from tests.support.command_line import ONE, SHAPE, picket
 
 STAR = """
 # version 50001
@@ -104,32 +107,69 @@ def small():
     return changes | {"feature_extraction_params": [Intensities()]}
 
 
-# A tomogram in the place of another.
+LOOP = "data_global\n\nloop_\n_rlnTomoName #1\n_rlnTomoReconstructedTomogram"
 
 
-@pytest.mark.parametrize("save", [["hdf5", "mrc"], ["mrc"], ["zarr"]])
-def test_no_segmentation_of_another_tomogram_is_replaced(place, save):
-    names = ["a.mrc", "b.mrc", "c.mrc"]
-    for seed, name in enumerate(names):
-        write(place / name, seed)
-    options = {"neighborhood_size": 3, "save": save, **ONE}
-    run_s1(settings(*({"tomogram": n} for n in names[1:]), **options), quiet=True)
-    before = {path: path.stat().st_mtime_ns for path in (place / "out").rglob("*")}
-    with pytest.raises(PicketError, match=r"segmentation_0\S+: is of \S*b\.mrc, .* a\.mrc; keep"):
-        run_s1(settings(*({"tomogram": n} for n in names), **options), quiet=True)
-    assert {path: path.stat().st_mtime_ns for path in (place / "out").rglob("*")} == before
-    # At the end they keep their numbers.
-    run = run_s1(settings(*({"tomogram": n} for n in names[1:] + names[:1]), **options), quiet=True)
-    assert [result.earlier for result in run] == [True, True, False]
-    replaced = settings(*({"tomogram": n} for n in names), **options)
-    assert not any(r.earlier for r in run_s1(replaced, quiet=True, overwrite=True))
+def of_star(text):
+    Path("tomograms.star").write_text(text)
+    config = load_config(settings({"tomogram": "tomograms.star"}))
+    return [(entry.name, str(entry.tomogram), entry.voxel_size) for entry in config.inputs]
 
 
-def test_the_same_tomogram_by_another_path_or_with_other_voxels_is_made_again(place):
-    write(place / "a.mrc")
-    options = {"neighborhood_size": 3, **ONE}
-    run_s1(settings({"tomogram": "a.mrc"}, **options), quiet=True)
-    write(place / "a.mrc", 1)
-    for name in ("a.mrc", str(place / "a.mrc")):
-        (result,) = run_s1(settings({"tomogram": name}, **options), quiet=True)
-        assert not result.earlier
+def test_denoised_tomograms_of_a_star_file_go_before_the_others(place):
+    for name in ("raw.mrc", "denoised.mrc"):
+        write(place / name)
+    both = f"{LOOP} #2\n_rlnTomoReconstructedTomogramDenoised #3\nA raw.mrc denoised.mrc\n"
+    assert of_star(both) == [("A", "denoised.mrc", None)]
+    alone = f"{LOOP}Half1 #2\n_rlnTomoReconstructedTomogramDenoised #3\nA h.mrc denoised.mrc\n"
+    assert of_star(alone) == [("A", "denoised.mrc", None)]
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("o'brien.mrc", "o'brien.mrc"),
+        ("a#1.mrc", "a#1.mrc"),
+        ("a\\1.mrc", "a\\1.mrc"),
+        ("'a b.mrc'", "a b.mrc"),
+        ('"it\'s a.mrc"', "it's a.mrc"),
+    ],
+)
+def test_words_of_a_star_file(place, word, name):
+    write(place / name)
+    text = f"data_\nloop_\n_other #1\n1\n\n{LOOP} #2\n\n_TS {word}  # said\n\ndata_x\n_y 5\n"
+    assert of_star(text) == [("_TS", name, None)]
+
+
+def test_two_stars_are_any_directories(place):
+    for name in ("data/b.mrc", "data/1/a.mrc", "data/1/2/c.mrc"):
+        write(place / name)
+    config = load_config(settings({"tomogram": "data/**/*.mrc"}))
+    found = [str(entry.tomogram) for entry in config.inputs]
+    assert found == ["data/1/2/c.mrc", "data/1/a.mrc", "data/b.mrc"]
+
+
+def test_a_pattern_stands_for_directories(place):
+    for name in ("b.zarr", "a.zarr"):
+        (place / name).mkdir()
+    config = load_config(settings({"tomogram": "*.zarr"}))
+    assert [str(entry.tomogram) for entry in config.inputs] == ["a.zarr", "b.zarr"]
+
+
+def test_numbers_follow_the_list_from_the_dry_run_to_the_record(place):
+    for seed, name in enumerate(("c", "a", "b")):
+        write(place / f"data/{name}.mrc", seed)
+    config = settings({"tomogram": "data/*.mrc"}, neighborhood_size=3, **ONE)
+    Path("params.yaml").write_text(yaml.safe_dump(config))
+    told = picket(place, "params.yaml", "--dry-run").stdout
+    places = [told.index(f"data/{name}.mrc") for name in ("a", "b", "c")]
+    assert places == sorted(places)
+    assert not Path("out").exists()
+    (result,) = run_s1("params.yaml", tomograms=[1], quiet=True)
+    with h5py.File(result.path) as file:
+        attributes = dict(file["segmentations"].attrs)
+    assert result.path.name == "segmentation_1_intensities_kmeans.h5"
+    assert attributes["tomogram_path"] == str(place / "data/b.mrc")
+    record = json.loads(Path("out/set/run_1.json").read_text())
+    inputs = [entry["tomogram"] for entry in record["config"]["inputs"]]
+    assert inputs == ["data/a.mrc", "data/b.mrc", "data/c.mrc"]

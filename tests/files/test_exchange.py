@@ -315,11 +315,28 @@ def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
     run_s1(config, quiet=True)
     (tmp_path / "other").mkdir()
     other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc"), "name": "TS_01"}
-    with pytest.raises(PicketError, match=r"is of \S*vol.mrc in set; give each tomogram a name"):
+    with pytest.raises(PicketError, match=r"vol.mrc in set, not of \S*other/vol.mrc; give"):
         run_s1(config | {"inputs": [other], "dataset_name": "other"}, quiet=True)
     assert all(result.earlier for result in run_s1(config, quiet=True))
     # The same tomogram with other settings may replace them.
     assert not any(result.earlier for result in run_s1(config | {"seed": 1}, quiet=True))
+
+
+def test_napari_finds_a_tomogram_from_any_directory_or_where_its_project_was_moved(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    write_tomogram(tmp_path / "project/vol.mrc")
+    run_s1(configuration(Path(), save=["hdf5"]), quiet=True)
+    name = "out/set/segmentation_0_intensities_gmm.h5"
+    monkeypatch.chdir(tmp_path)
+    assert [layer.kind for layer in layers(Path("project", name))] == ["image", "image", "labels"]
+    (tmp_path / "project").rename(tmp_path / "moved")
+    with pytest.raises(PicketError, match=r"vol\.mrc: no such file"):
+        list(layers(Path("moved", name)))
+    monkeypatch.chdir(tmp_path / "moved")
+    assert [layer.kind for layer in layers(Path(name))] == ["image", "image", "labels"]
 
 
 def test_a_directory_is_whole_or_not_there(tmp_path):

@@ -358,6 +358,51 @@ def test_rebuilding_gives_the_report_of_the_run(run, tmp_path, monkeypatch):
     )
 
 
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A run on a relative path, from its project's directory."""
+    project = tmp_path / "project"
+    project.mkdir()
+    noise = np.random.default_rng(0).random((12, 14, 16), dtype=np.float32)
+    mrcfile.write(project / "a.mrc", noise, voxel_size=10)
+    monkeypatch.chdir(project)
+    config = {
+        "dataset_name": "set",
+        "inputs": [{"tomogram": "a.mrc"}],
+        "output_dir": "out",
+        "neighborhood_size": 3,
+        "feature_extraction_params": [{"mode": "intensities"}],
+        "device": "cpu",
+    }
+    run_s1(config, quiet=True)
+    return config
+
+
+def test_a_tomogram_is_found_from_any_directory(small, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    assert main([str(tmp_path / "project/out/set"), "-q"]) == 0
+
+
+def test_tomograms_of_a_project_that_was_moved_are_found_from_its_directory(
+    small, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "project").rename(tmp_path / "moved")
+    monkeypatch.chdir("/")
+    assert main([str(tmp_path / "moved/out/set"), "-q"]) == 2
+    assert "a.mrc: no such file; go to the directory in which S1 was run" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path / "moved")
+    assert main(["out/set", "-q"]) == 0
+
+
+def test_one_tomogram_by_two_paths_is_one_page(small, tmp_path):
+    again = {"inputs": [{"tomogram": tmp_path / "project/a.mrc"}]}
+    ffts = {"feature_extraction_params": [{"mode": "ffts", "n_fft_subsets": 4}]}
+    run_s1(small | again | ffts, quiet=True)
+    assert main(["out/set", "-q"]) == 0
+    modes = [w["mode"] for w in data_of(Path("out/set/report.html").read_text())["workflows"]]
+    assert modes == ["ffts", "ffts", "intensities", "intensities"]
+
+
 def without_places(data):
     """What does not depend on where files lie, nor on how long they took to write."""
     if isinstance(data, dict):

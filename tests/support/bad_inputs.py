@@ -196,6 +196,9 @@ def rewritten_as(name: str) -> Break:
     return lambda directory: (directory / name).write_bytes((directory / "tomo.mrc").read_bytes())
 
 
+LOOP = "data_global\nloop_\n_rlnTomoReconstructedTomogram"
+
+
 def star(content: str) -> Break:
     return lambda directory: (directory / "tomograms.star").write_text(content)
 
@@ -441,16 +444,38 @@ VALUES = {
         several(star("nothing\n"), entry(tomogram="tomograms.star")),
         ("tomograms.star", "_rlnTomoReconstructedTomogram"),
     ),
-    "a star file of quotes": Bad(
-        several(star("data_\nloop_\n_rlnTomoName\n'a\n"), entry(tomogram="tomograms.star")),
-        ("tomograms.star", "cannot be read as a star file"),
+    "a star file of halves": Bad(
+        several(star(f"{LOOP}Half1\ntomo.mrc\n"), entry(tomogram="tomograms.star")),
+        ("tomograms.star", "has halves", "_rlnTomoReconstructedTomogramHalf1", "denoise"),
+    ),
+    "a star file of no rows": Bad(
+        several(star(f"{LOOP}\n"), entry(tomogram="tomograms.star")),
+        ("tomograms.star", "lists no tomogram"),
+    ),
+    "a star file of a row too long": Bad(
+        several(star(f"{LOOP}\ntomo.mrc\na b.mrc\n"), entry(tomogram="tomograms.star")),
+        ("tomograms.star", "row 2 has 2 values for 1 columns"),
+    ),
+    "a star file of a name too long": Bad(
+        several(
+            star(f"{LOOP}\n_rlnTomoName\ntomo.mrc {'a' * 201}\n"), entry(tomogram="tomograms.star")
+        ),
+        ("tomograms.star", "name", "too long"),
+    ),
+    "a star file that is an MRC file": Bad(
+        several(rewritten_as("tomograms.star"), entry(tomogram="tomograms.star")),
+        ("tomograms.star", "cannot be read as a star file", "not text"),
+    ),
+    "a name for all of a star file": Bad(
+        several(star(f"{LOOP}\ntomo.mrc\ntomo.mrc\n"), entry(tomogram="tomograms.star", name="a")),
+        ("inputs[0].name", "a would be the name of 2 tomograms"),
     ),
     "no star file": Bad(
         entry(tomogram="tomograms.star"), ("tomograms.star", "No such file or directory")
     ),
     "a star file of files that are gone": Bad(
         several(
-            star("data_\nloop_\n_rlnTomoReconstructedTomogram\ngone/a.mrc\n"),
+            star(f"{LOOP}\ngone/a.mrc\n"),
             entry(tomogram="tomograms.star"),
         ),
         ("tomograms.star", "gone/a.mrc", "RELION's project directory"),

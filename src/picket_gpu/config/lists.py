@@ -1,9 +1,12 @@
 """Entries of ``inputs`` that stand for several tomograms: patterns and star files."""
 
 import glob
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
+
+from picket_gpu.config.faults import first_fault
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.star import read_tomograms
 from picket_gpu.errors import PicketError
@@ -12,34 +15,48 @@ from picket_gpu.errors import PicketError
 def expanded(entries: list[TomogramInput]) -> list[TomogramInput]:
     """The tomograms that ``entries`` stand for, in their order.
 
-    ``data/*.mrc`` stands for all that match, sorted by name, each with the other keys of its entry.
-    A ``.star`` file of RELION 5 stands for its tomograms.
+    ``data/*.mrc`` stands for all that match, sorted by name, each with the other keys of its entry;
+    ``**`` for any directories. A ``.star`` file of RELION 5 stands for its tomograms.
 
     Raises:
-        PicketError: a pattern matches nothing, a star file has no tomograms, or one name would be
-            that of several.
+        PicketError: a pattern matches nothing, a star file has no tomograms, what it tells cannot
+            be used, or one name would be that of several.
     """
     return [one for number, entry in enumerate(entries) for one in _tomograms(number, entry)]
 
 
-def _tomograms(number: int, entry: TomogramInput) -> Iterator[TomogramInput]:
+def _tomograms(number: int, entry: TomogramInput) -> list[TomogramInput]:
     where = entry.tomogram
     if not entry.is_list or not isinstance(where, Path):
-        yield entry
-    elif where.suffix.lower() == ".star":
-        for told in read_tomograms(where):
-            known = {"voxel_size": told.voxel_size, "name": told.name}
-            given = {"voxel_size": entry.voxel_size, "name": entry.name}
-            settings = known | {key: value for key, value in given.items() if value is not None}
-            yield entry.model_copy(update={"tomogram": told.path, **settings})
-    else:
-        matches = sorted(glob.glob(str(where)))
-        if not matches:
-            raise PicketError(f"inputs[{number}].tomogram: {where} matches no file")
-        if entry.name is not None and len(matches) > 1:
-            raise PicketError(
-                f"inputs[{number}].name: {entry.name} would be the name of {len(matches)} "
-                f"tomograms; remove it"
-            )
-        for match in matches:
-            yield entry.model_copy(update={"tomogram": Path(match)})
+        return [entry]
+    found = _of_star(where, entry) if where.suffix.lower() == ".star" else _of_pattern(where)
+    if not found:
+        raise PicketError(f"inputs[{number}].tomogram: {where} matches no file")
+    if entry.name is not None and len(found) > 1:
+        raise PicketError(
+            f"inputs[{number}].name: {entry.name} would be the name of {len(found)} tomograms; "
+            f"remove it"
+        )
+    try:
+        return [TomogramInput.model_validate({**dict(entry), **one}) for one in found]
+    except ValidationError as error:
+        raise PicketError(f"{where}: {first_fault(error, {})}") from None
+
+
+def _of_pattern(pattern: Path) -> list[dict[str, Any]]:
+    """What each tomogram differs in from the entry."""
+    return [
+        {"tomogram": Path(match)} for match in sorted(set(glob.glob(str(pattern), recursive=True)))
+    ]
+
+
+def _of_star(star: Path, entry: TomogramInput) -> list[dict[str, Any]]:
+    """The same; what the entry tells wins."""
+    return [
+        {
+            "tomogram": told.path,
+            "name": entry.name or told.name,
+            "voxel_size": entry.voxel_size or told.voxel_size,
+        }
+        for told in read_tomograms(star)
+    ]

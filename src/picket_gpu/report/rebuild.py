@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -14,7 +14,7 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import INDEX
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Location, as_location
+from picket_gpu.files.location import Location, as_location, is_same
 from picket_gpu.files.read_segmentation import read_attributes, read_labels
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP
@@ -141,7 +141,9 @@ def _check(segmentations: list[_Segmentation]) -> None:
     """Whether segmentations of one tomogram are of one tomogram, and that is there."""
     first = segmentations[0]
     for other in segmentations:
-        if (other.subject, other.tomogram) != (first.subject, first.tomogram):
+        # Runs may have been given one path in two spellings.
+        subject = replace(other.subject, path=first.subject.path)
+        if subject != first.subject or not is_same(other.tomogram, first.tomogram):
             raise PicketError(
                 f"{other.path}: is of another tomogram or fit than {first.path.name}; move one away"
             )

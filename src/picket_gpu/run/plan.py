@@ -1,6 +1,6 @@
 """What a run would do, known before it does anything."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from picket_gpu.report.collect import report_bytes
 from picket_gpu.run.fingerprints import fingerprints
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.regions import check_labelled_slices
-from picket_gpu.run.resume import Source, find_existing, recorded_tomograms
+from picket_gpu.run.resume import find_existing
+from picket_gpu.run.sources import Earlier, Source, check_sources, read_earlier
 
 MASK_BYTES, CHOSEN_BYTES = 1, 5  # of a voxel: a mask, and one with the numbers of its windows
 
@@ -111,7 +112,7 @@ def plan_run(
     check_outputs(config)
     total = len(config.inputs)
     chosen = None if tomograms is None else sorted(set(tomograms))
-    made_of = recorded_tomograms(config.directory)
+    earlier = read_earlier(config.directory)
     plans, failures = [], []
     for index in _indices(total, chosen):
         entry = config.inputs[index]
@@ -123,7 +124,7 @@ def plan_run(
             continue
         try:
             plan = _plan_tomogram(config, backend, index, header, overwrite)
-            plan = plan if overwrite else _without_done(config, plan, made_of)
+            plan = plan if overwrite else _without_done(config, plan, earlier)
             plans.append(replace(plan, warnings=warnings))
         except OSError as error:
             failures.append(Failure(index, entry.tomogram, None, error))
@@ -195,22 +196,21 @@ def _plan_tomogram(
     )
 
 
-def _without_done(config: S1Config, plan: TomogramPlan, made_of: Mapping[str, str]) -> TomogramPlan:
+def _without_done(config: S1Config, plan: TomogramPlan, earlier: Earlier) -> TomogramPlan:
     """The plan less what earlier runs have made as this one would.
-
-    Args:
-        made_of: tomograms of earlier runs, see `Source`.
 
     Raises:
         PicketError: a file is there that S1 did not make, or of another tomogram.
     """
-    source = Source(config.dataset_name, plan.entry.tomogram, made_of)
+    where = plan.entry.tomogram
+    source = Source(where, str(where), config.dataset_name)
+    check_sources(plan.files, plan.fingerprints, source, earlier)
     pending: list[FeatureMode] = []
     reused: dict[tuple[str, Method], Provenance] = {}
     changed: list[str] = []
     for mode in plan.pending:
         wanted = {key: told for key, told in plan.fingerprints.items() if key[0] == mode.mode}
-        existing = find_existing(plan.files, wanted, source)
+        existing = find_existing(plan.files, wanted)
         if existing.reusable.keys() == wanted.keys():
             reused |= existing.reusable
             continue

@@ -71,6 +71,7 @@ class RunRecord(_Record):
     versions: dict[str, str]
     commit: str | None = Field(description="of the repository that the package runs from")
     host: str
+    working_directory: str | None = Field(None, description="where relative paths start")
     device: str = Field(description="where it computed, and why")
     tomograms: list[int] | None = Field(
         None, description="the part of inputs that it was for, from 0; null for all"
@@ -102,6 +103,7 @@ def begin_record(config: S1Config, device: str, tomograms: list[int] | None) -> 
         versions={"python": platform.python_version(), **versions(PACKAGES)},
         commit=commit(),
         host=platform.node(),
+        working_directory=os.getcwd(),
         device=device,
         tomograms=tomograms,
         seed=config.seed,

@@ -1,4 +1,4 @@
-// The page of all tomograms: a table of links, and the inputs of S2 for all of them.
+// The page of all tomograms: a table of links, and a parameter file of S2 for all of them.
 
 const tomograms = DATA.tomograms;
 const names = [...new Set(tomograms.flatMap((tomogram) => tomogram.workflows.map(workflowName)))];
