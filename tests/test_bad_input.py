@@ -133,6 +133,7 @@ EXPLOSIVE = [
     "terabytes",
     "terabytes compressed",
     "gigabytes compressed",
+    "gigabytes compressed, along other axes",
     "gigabytes compressed by bzip2",
     "extended header of gigabytes",
     "extended header of gigabytes compressed",

@@ -218,11 +218,21 @@ FIELDS: dict[str, tuple[int, str, st.SearchStrategy[Any]]] = {
         f"cell {axis}": (40 + 4 * place, "f", st.floats(width=32))
         for place, axis in enumerate("xyz")
     },
+    **{
+        name: (64 + 4 * place, "i", st.sampled_from([1, 2, 3, 0, -2]))
+        for place, name in enumerate(["mapc", "mapr", "maps"])
+    },
     "ispg": (88, "i", st.sampled_from([0, 1, 400, 401, 630, 631, -1])),
     "nsymbt": (92, "i", st.sampled_from(ODD)),
+    "imodStamp": (152, "i", st.just(1146047817)),
+    "imodFlags": (156, "i", st.sampled_from([0, 1, 4, 13, 16])),
     "origin": (196, "f", st.floats(width=32)),
     "map": (208, "4s", st.sampled_from([b"MAP ", b"MAP\0", b"PAM ", b"\0\0\0\0"])),
-    "machst": (212, "4s", st.sampled_from([b"DD\0\0", b"DA\0\0", b"\x11\x11\0\0", b"\0\0\0\0"])),
+    "machst": (
+        212,
+        "4s",
+        st.sampled_from([b"DD\0\0", b"DA\0\0", b"\x11\x11\0\0", b"D\0\0\0", b"\0\0\0\0"]),
+    ),
 }
 HEADERS = st.fixed_dictionaries({}, optional={name: told[2] for name, told in FIELDS.items()})
 MOST = 500e6  # bytes that reading may take, whatever the header says

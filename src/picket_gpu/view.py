@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     known = all(length > 0 for length in sizes)
     place: dict[str, Any] = {
         "scale": sizes if known else (1, 1, 1),
-        "translate": header.place[::-1],
+        "translate": replace(header, voxel_size=sizes).place[::-1],
         "units": "angstrom" if known else "pixel",
     }
     grey = read_voxels(where, selector)

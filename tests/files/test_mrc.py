@@ -14,6 +14,7 @@ import zarr
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
+from picket_gpu.view import layers
 
 SHAPE = (10, 12, 14)
 DATA = np.random.default_rng(0).normal(100, 30, SHAPE).astype(np.float32)
@@ -25,11 +26,16 @@ IMOD = 1146047817
 def write(path: Path, data: np.ndarray, *patches: tuple[int, str, tuple]) -> Path:
     """An MRC file of voxels of 10 angstrom, and values packed into its header at some bytes."""
     mrcfile.write(path, data, voxel_size=10, overwrite=True)
+    path.write_bytes(patched(path, *patches))
+    return path
+
+
+def patched(path: Path, *patches: tuple[int, str, tuple]) -> bytes:
+    """The content of a file with values packed into it at some bytes."""
     content = bytearray(path.read_bytes())
     for at, form, values in patches:
         struct.pack_into(form, content, at, *values)
-    path.write_bytes(content)
-    return path
+    return bytes(content)
 
 
 def swapped(path: Path) -> Path:
@@ -156,12 +162,55 @@ def test_a_mask_of_bytes_is_as_imod_shows_it(tmp_path):
         ((-128, -127), "the mask is empty: its values are -128 to -127"),
         ((0, 0), "the mask is empty: its values are 0 to 0"),
         ((90, -56), "signed bytes from -56 to 90, which may be unsigned"),  # 90 and 200
+        ((90, -1), "signed bytes from -1 to 90, which may be unsigned"),  # 90 and 255
     ],
 )
 def test_a_mask_whose_bytes_could_be_misread_is_refused(tmp_path, values, says):
     path = write(tmp_path / "a.mrc", np.where(DATA > 100, *values[::-1]).astype(np.int8))
     with pytest.raises(PicketError, match=says):
         read_mask(path, SHAPE)
+
+
+def test_labels_of_both_signs_are_a_mask(tmp_path):
+    labels = np.digitize(DATA, (80, 110, 125)).astype(np.int8) - 1  # -1 to 2
+    path = write(tmp_path / "a.mrc", labels)
+    assert (read_mask(path, SHAPE) == (labels > 0)).all()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("least", "stored"), [(0, GREY), (-128, (GREY.astype(int) - 128).astype(np.int8))]
+)
+def test_bytes_without_map_are_unsigned_unless_their_least_is_below_0(
+    tmp_path, least, stored, order
+):
+    path = write(tmp_path / "a.mrc", stored.view(np.int8), (76, "<3f", (least, 0, 0)))
+    if order == ">":
+        swapped(path)
+    path.write_bytes(patched(path, (208, ">8s", (bytes(8),))))
+    assert (read_voxels(path) == stored).all()
+
+
+def test_a_file_without_map_has_no_origin_but_nstart(tmp_path):
+    origin, start = (196, "<3f", (1, 2, 3)), (16, "<3i", (5, 6, 7))
+    path = write(tmp_path / "a.mrc", DATA, origin, start, (208, "4s", (bytes(4),)))
+    header = read_header(path)
+    assert header.origin == (0.0, 0.0, 0.0)
+    assert header.place == (50.0, 60.0, 70.0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_where_both_byte_orders_make_sense_the_smaller_volume_is_there(tmp_path, order):
+    voxels = np.zeros((256, 256, 256), np.int8)  # 256 is 65536 the other way
+    voxels[0, 0, 5] = 3
+    path = write(tmp_path / "a.mrc", voxels)
+    if order == ">":
+        swapped(path)
+    content = patched(path, (64, "12s", (bytes(12),)), (208, "8s", (bytes(8),)))
+    path.write_bytes(gzip.compress(content, 1))
+    (warning,) = read_header(path).warnings
+    assert warning.endswith({"<": "read as little-endian", ">": "read as big-endian"}[order])
+    assert (read_voxels(path) == voxels).all()
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -180,10 +229,8 @@ def test_the_byte_order_is_that_which_fits(tmp_path, order, kind, patches, says)
     path = write(tmp_path / "a.mrc", DATA)
     if order == ">":
         swapped(path)
-    content = bytearray(path.read_bytes())
     other = ORDERS["<" if order == ">" else ">"]
-    for at, form, values in patches or [(212, "4s", (other,))]:
-        struct.pack_into(form, content, at, *values)
+    content = patched(path, *patches or [(212, "4s", (other,))])
     path.write_bytes(gzip.compress(content) if kind == "gz" else content)
     (warning,) = read_header(path).warnings
     assert says in warning
@@ -199,10 +246,12 @@ def test_what_fits_in_no_byte_order_is_no_mrc_file(tmp_path):
         read_header(path)
 
 
-def test_an_extended_header_that_is_not_there_is_named(tmp_path):
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress])
+def test_an_extended_header_that_is_not_there_is_named(tmp_path, compress):
     path = write(tmp_path / "a.mrc", DATA, (92, "<i", (2048,)))
+    path.write_bytes(compress(path.read_bytes()))
     with pytest.raises(PicketError, match=r"extended header of 2048 bytes, but .* nsymbt to 0"):
-        read_header(path)
+        read_voxels(path)
 
 
 def test_bytes_of_two_voxels_each_are_refused(tmp_path):
@@ -238,6 +287,10 @@ def test_a_voxel_size_of_the_user_counts_for_the_place(tmp_path, monkeypatch):
     run = run_s1(settings(inputs=[{"tomogram": "a.mrc", "voxel_size": 2.0}]), quiet=True)
     with h5py.File(run[0].path) as file:
         assert tuple(file["segmentations"].attrs["origin"]) == (-40, 200, 74)
+    for path in (run[0].path, run[0].path.with_suffix(".mrc")):
+        for layer in layers(path, Path("a.mrc")):
+            assert tuple(layer.settings["scale"]) == (2, 2, 2)
+            assert tuple(layer.settings["translate"]) == (74, 200, -40)
 
 
 SIZES = [

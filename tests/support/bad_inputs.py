@@ -841,6 +841,22 @@ TOMOGRAMS = {
     "an extended header that is not there": Bad(
         patched(NSYMBT, "<i", 1024), ("tomo.mrc", "extended header of 1024 bytes", "nsymbt")
     ),
+    "an extended header that is not there, compressed": Bad(
+        rewritten(gzip.compress, patched(NSYMBT, "<i", 1024)),
+        ("tomo.mrc", "extended header of 1024 bytes", "nsymbt"),
+    ),
+    "an odd machine stamp, and voxels cut": Bad(
+        several(patched(MACHST, "4s", b"\x44\0\0\0"), cut(-1)),
+        ("tomo.mrc", "11775 of 11776 bytes; copy it again"),
+    ),
+    "the machine stamp of the other order, and voxels cut": Bad(
+        several(patched(MACHST, "4s", b"\x11\x11\0\0"), cut(-1)),
+        ("tomo.mrc", "11775 of 11776 bytes; copy it again"),
+    ),
+    "no MAP, and an extended header that is not there": Bad(
+        several(patched(MAP, "8s", bytes(8)), patched(NSYMBT, "<i", 1024)),
+        ("tomo.mrc", "extended header of 1024 bytes", "nsymbt"),
+    ),
     "4-bit voxels of IMOD": Bad(
         several(voxels((RANDOM * 99).astype(np.int8)), patched(152, "<2i", 1146047817, 16)),
         ("tomo.mrc", "4-bit voxels"),
@@ -855,11 +871,17 @@ TOMOGRAMS = {
     ),
     "gigabytes compressed": Bad(
         rewritten(gzip.compress, patched(NX, "<4i", 30000, 30000, 1, 0)),
-        ("tomo.mrc", "it ends before z-slice 1 of 1"),
+        ("tomo.mrc", "11776 of 900001024 bytes; copy it again"),
+    ),
+    "gigabytes compressed, along other axes": Bad(
+        rewritten(
+            gzip.compress, patched(NX, "<4i", 30000, 30000, 1, 0), patched(MAPC, "<3i", 3, 2, 1)
+        ),
+        ("tomo.mrc", "11776 of 900001024 bytes; copy it again"),
     ),
     "gigabytes compressed by bzip2": Bad(
         rewritten(bz2.compress, patched(NX, "<4i", 30000, 30000, 1, 0)),
-        ("tomo.mrc", "it ends before z-slice 1 of 1"),
+        ("tomo.mrc", "11776 of 900001024 bytes; copy it again"),
     ),
     "extended header of gigabytes": Bad(
         patched(NSYMBT, "<i", 2**31 - 1), ("tomo.mrc", "extended header of 2147483647 bytes; copy")

@@ -71,14 +71,14 @@ def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
     dtype, zero = _bytes(path, data, header)
     begin = HEADER + int(header.nsymbt)
     if size is not None:
-        _check_size(path, size, begin, prod(shape) * dtype.itemsize)
+        check_size(path, size, begin, prod(shape) * dtype.itemsize)
     return MrcHeader(
         shape,
         dtype,
         begin,
         (z, y, x),
         _voxel_size(header),
-        (_finite(header.origin.x), _finite(header.origin.y), _finite(header.origin.z)),
+        _origin(header),
         (int(starts[1]), int(starts[2]), int(starts[3])),
         zero,
         dtype == np.int8 and zero == 0,
@@ -90,15 +90,19 @@ def _in_its_byte_order(
     path: Path, data: bytes, size: int | None
 ) -> tuple[np.recarray, tuple[str, ...]]:
     """The header's fields. Where MAP or the machine stamp is missing, odd or wrong, the byte order
-    is that in which mode, sizes and axes make sense and the voxels are there."""
+    is that in which mode, sizes and axes make sense and the voxels are there; a file that makes
+    sense but is cut is told to be cut later."""
     if len(data) < HEADER:
         raise PicketError(
             f"{path}: is not an MRC file ({len(data)} bytes are no header); name a tomogram"
         )
     headers = {order: _fields(data, order) for order in "<>"}
-    fitting = [order for order, header in headers.items() if _fits(header, size)]
+    ends = {order: _end(header) for order, header in headers.items() if _makes_sense(header)}
+    whole = [order for order in ends if size is None or size >= ends[order]]
+    # Of a compressed file with 256 columns of bytes both may fit: 256 is 65536 the other way.
+    fitting = sorted(whole or ends, key=ends.__getitem__)
     odd = []
-    if data[208:211] != b"MAP":
+    if not _has_map(headers["<"]):
         odd.append("no MAP in bytes 208 to 210")
     try:
         told = utils.byte_order_from_machine_stamp(data[212:216])
@@ -125,16 +129,22 @@ def _fields(data: bytes, order: str) -> np.recarray:
     return header
 
 
-def _fits(header: np.recarray, size: int | None) -> bool:
-    """Whether a header makes sense, and the voxels that it tells of are there."""
-    mode, shape = int(header.mode), (int(header.nz), int(header.ny), int(header.nx))
-    extended = int(header.nsymbt)
-    if mode not in VOXEL_TYPES or min(shape) < 1 or not 0 <= extended <= MOST_EXTENDED:
+def _has_map(header: np.recarray) -> bool:
+    """Whether it has the word of MRC files since 2000."""
+    return bytes(header.map)[:3] == b"MAP"
+
+
+def _makes_sense(header: np.recarray) -> bool:
+    if int(header.mode) not in VOXEL_TYPES or not 0 <= int(header.nsymbt) <= MOST_EXTENDED:
         return False
-    if sorted(_told_axes(header)) not in ([1, 2, 3], [0, 0, 0]):
-        return False
-    voxels = prod(shape) * np.dtype(VOXEL_TYPES[mode]).itemsize
-    return size is None or size >= HEADER + extended + voxels
+    sizes = int(header.nz), int(header.ny), int(header.nx)
+    return min(sizes) >= 1 and sorted(_told_axes(header)) in ([1, 2, 3], [0, 0, 0])
+
+
+def _end(header: np.recarray) -> int:
+    """The byte after the last voxel, of a header that makes sense."""
+    voxels = int(header.nz) * int(header.ny) * int(header.nx)
+    return HEADER + int(header.nsymbt) + voxels * np.dtype(VOXEL_TYPES[int(header.mode)]).itemsize
 
 
 def _told_axes(header: np.recarray) -> tuple[int, int, int]:
@@ -176,7 +186,8 @@ def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any],
     """Type of the voxels, and the stored value that stands for 0.
 
     Mode 0 is signed by the standard. IMOD's flags tell of either; without them, bytes are unsigned
-    where the header has statistics that signed ones cannot have.
+    where the header has statistics that signed ones cannot have. Before the standard, in files
+    without MAP, they were unsigned; IMOD and Chimera read them so.
     """
     order = header.nx.dtype.byteorder
     dtype = np.dtype(VOXEL_TYPES[int(header.mode)]).newbyteorder(order)
@@ -190,14 +201,23 @@ def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any],
             raise PicketError(f"{path}: holds 4-bit voxels; convert it, by newstack -mode 1 say")
         return (dtype, -128.0) if flags & SIGNED else (np.dtype("u1"), 0.0)
     unsigned = 0 <= header.dmin <= header.dmax and 128 <= header.dmax <= 255
+    unsigned |= not _has_map(header) and not header.dmin < 0
     return (np.dtype("u1") if unsigned else dtype), 0.0
 
 
-def _check_size(path: Path, there: int, begin: int, voxels: int) -> None:
-    """Whether the voxels of a file that is not compressed are there.
+def check_size(path: Path, there: int, begin: int, voxels: int) -> None:
+    """Whether the voxels of a file are there.
 
     A file that is as long as it would be without the extended header that it announces may lack
     that, or its last voxels: nothing tells which.
+
+    Args:
+        there: bytes of the file, once decompressed.
+        begin: first byte of the voxels.
+        voxels: bytes that they take.
+
+    Raises:
+        PicketError: they are not.
     """
     if there == HEADER + voxels < begin + voxels:
         raise PicketError(
@@ -220,5 +240,12 @@ def _voxel_size(header: np.recarray) -> tuple[float, float, float]:
     return (z, y, x)
 
 
-def _finite(value: Any) -> float:
-    return float(value) if np.isfinite(value) else 0.0
+def _origin(header: np.recarray) -> tuple[float, float, float]:
+    """What is not finite is 0. Files without MAP have something else in these bytes."""
+    if not _has_map(header):
+        return (0.0, 0.0, 0.0)
+    x, y, z = (
+        float(value) if np.isfinite(value) else 0.0
+        for value in (header.origin.x, header.origin.y, header.origin.z)
+    )
+    return (x, y, z)

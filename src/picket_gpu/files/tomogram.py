@@ -19,7 +19,7 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
 READ_AHEAD = 2**24  # bytes at a time
-LEAST_BYTE = -16  # below it, a byte of a mask is more likely an unsigned one above 127
+FEW = 16  # a mask of bytes of both signs has smaller ones, or is more likely one of unsigned bytes
 CUBES = 0.01  # voxel sizes along the axes that differ by less, relatively, are the same
 
 
@@ -148,7 +148,7 @@ def read_mask(
             f"{path}: the mask is empty: its values are {low:g} to {high:g}, and a voxel is in it "
             f"where the value is above {volume.zero:g}; save it as 0 and 1"
         )
-    if volume.sign_unclear and low < LEAST_BYTE:
+    if volume.sign_unclear and low < 0 and max(-low, high) > FEW:
         raise PicketError(
             f"{path}: the mask has signed bytes from {low:g} to {high:g}, which may be unsigned "
             f"ones; save it as 0 and 1"

@@ -13,7 +13,7 @@ import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of
-from picket_gpu.files.mrc_header import HEADER, MrcHeader, read_mrc_header
+from picket_gpu.files.mrc_header import HEADER, MrcHeader, check_size, read_mrc_header
 
 BLOCK, PIECE = 2**26, 2**20  # bytes of a compressed file: planes at a time, and of a read
 _MAP = slice(208, 211)  # what begins like a compressed file may have a matching number of columns
@@ -97,7 +97,7 @@ def _decompressed(
             for first in range(0, shape[0], step):
                 block = np.empty((min(step, shape[0] - first), *shape[1:]), dtype)
                 if not _filled(block, file):
-                    raise ValueError(f"it ends before z-slice {first + len(block)} of {shape[0]}")
+                    check_size(path, file.tell(), header.begin, prod(shape) * dtype.itemsize)
                 yield block
             file.read(1)  # at the end of the stream, its checksum is compared
     except (ValueError, OSError, EOFError, zlib.error) as error:
