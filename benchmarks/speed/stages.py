@@ -9,7 +9,7 @@ from benchmarks.speed.machine import timed
 from benchmarks.volumes import demo_volume
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array, Scratch
-from picket_gpu.method.clustering.gmm import _cluster_moments, _expect, _maximise
+from picket_gpu.method.clustering.em import expect, maximise, start_from_clusters
 from picket_gpu.method.clustering.kmeans import _pass, fit_kmeans
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.features import FFTs, Gabor, Intensities
@@ -113,9 +113,10 @@ def _of_a_mode(
     )
     coordinates = WhitenedFeatures(features, whitening.matrix)
     k = whitening.size
-    odds, _ = _maximise(_cluster_moments(coordinates, whitening.plane(kmeans.centres)), whitening)
+    sums, every = start_from_clusters(coordinates, whitening.plane(kmeans.centres))
+    components = maximise(sums.moments, every, whitening.ridge)
     em = extraction + 2 * raw * k + 2 * k**2 + k**2
-    add(f"EM, one iteration, {k} coordinates", lambda: _expect(coordinates, odds), em)
+    add(f"EM, one iteration, {k} coordinates", lambda: expect(coordinates, components), em)
     decision = kmeans.decision(backend)
     add(
         "labels by k-means",

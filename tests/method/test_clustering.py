@@ -10,6 +10,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from picket_gpu.device.operations import Scratch
 from picket_gpu.method.clustering import fit_gmm, fit_kmeans
+from picket_gpu.method.clustering.em import expect, maximise, start_from_clusters
 from picket_gpu.method.clustering.kmeans import KMeans
 from picket_gpu.method.streams import WhitenedFeatures
 from picket_gpu.method.whitening import covariance_of, whiten
@@ -209,3 +210,71 @@ def test_directions_far_below_the_ridge_are_dropped(backend):
     total = GivenFeatures(backend, points).moments()
     assert covariance_of(total).shape == (80, 80)
     assert whiten(total, np.eye(80), 80).size == 32  # 20 and the 1, up to a multiple of 16
+
+
+def mixtures(backend, points, sampled, seed=0):
+    """The mixture by EM on all windows, and with a sample of them in between; and the passes."""
+    stream = GivenFeatures(backend, points)
+    total = stream.moments()
+    kmeans = fit_kmeans(stream, stream, np.eye(points.shape[1]), total[-1], 0)
+    whitening = whiten(total, np.eye(points.shape[1]), points.shape[1])
+    features = WhitenedFeatures(stream, whitening.matrix)
+    plain = fit_gmm(features, whitening, kmeans)
+    drawn = np.random.default_rng(seed).choice(len(points), sampled, replace=False)
+    sample = WhitenedFeatures(GivenFeatures(backend, points[drawn]), whitening.matrix)
+    stream.tally.lap()
+    fast = fit_gmm(features, whitening, kmeans, sample)
+    passes = stream.tally.lap() / len(points)
+    x = stream.together()
+    labels = [m.decision(backend).of_features(x, Scratch(np)) > 0 for m in (plain, fast)]
+    return plain, fast, same(*labels), passes
+
+
+def slow(n=40_000, seed=0):
+    """Overlapping clouds, on which EM takes long."""
+    return blobs(n, d=6, share=0.4, gap=0.4, seed=seed)[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sample_in_between_leaves_the_end_of_em_where_it_is(backend, seed):
+    plain, fast, agree, passes = mixtures(backend, slow(seed=seed), 8000, seed)
+    assert agree > 0.9995
+    assert fast.converged
+    assert abs(fast.iterations - plain.iterations) <= 1
+    assert fast.log_likelihood == pytest.approx(plain.log_likelihood, abs=2e-3)
+    assert passes <= plain.iterations + 5  # no more than the start and what is given up
+
+
+def test_a_sample_that_misleads_is_given_up(backend):
+    # All of the sample is from one end of the data.
+    points = slow()
+    points = points[np.argsort(points[:, 0])]
+    stream = GivenFeatures(backend, points)
+    total = stream.moments()
+    kmeans = fit_kmeans(stream, stream, np.eye(6), total[-1], 0)
+    whitening = whiten(total, np.eye(6), 6)
+    features = WhitenedFeatures(stream, whitening.matrix)
+    sample = WhitenedFeatures(GivenFeatures(backend, points[:500]), whitening.matrix)
+    plain = fit_gmm(features, whitening, kmeans)
+    fast = fit_gmm(features, whitening, kmeans, sample)
+    x = stream.together()
+    plain, fast = (m.decision(backend).of_features(x, Scratch(np)) > 0 for m in (plain, fast))
+    assert same(plain, fast) > 0.9995
+
+
+def test_no_iteration_lowers_the_bound(backend):
+    # Where the ridge, which is no part of it, is negligible.
+    points = slow(6000)
+    stream = GivenFeatures(backend, points)
+    whitening = whiten(stream.moments(), np.eye(6), 6)
+    features = WhitenedFeatures(stream, whitening.matrix)
+    kmeans = fit_kmeans(stream, stream, np.eye(6), stream.moments()[-1], 0)
+    sums, total = start_from_clusters(features, whitening.plane(kmeans.centres))
+    np.testing.assert_allclose(total, whitening.total, atol=0.5)
+    bounds = []
+    for _ in range(25):
+        components = maximise(sums.moments, whitening.total, whitening.ridge)
+        bounds.append(components.bound(sums, whitening.total))  # after the M-step
+        sums = expect(features, components)
+        bounds.append(components.bound(sums, whitening.total))  # after the E-step
+    assert (np.diff(bounds) > -1e-5).all()

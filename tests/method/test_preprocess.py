@@ -5,7 +5,7 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.memory import MemoryPlan
 from picket_gpu.method.preprocess import prepare
 
-WHOLE = MemoryPlan(2**30, 5, 100, 100, 0, blur_planes=10**6)
+WHOLE = MemoryPlan(2**30, 5, 100, 100, 0, 0, blur_planes=10**6)
 
 
 def blur_by_sum(volume, sigma):

@@ -542,6 +542,8 @@ def test_the_record_of_a_run(place):
             result.share,
         )
         assert ours.seconds == result.timings
+        assert ours.passes == result.passes
+        assert ours.passes >= 2  # statistics and labels at the least, or a share, and a start
         assert len(ours.files) == 3
         assert all((Path("out/set") / name).exists() for name in ours.files)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from picket_gpu.method.streams import RawFeatures
+from picket_gpu.method.streams import RawFeatures, Tally
 
 
 class GivenFeatures(RawFeatures):
@@ -12,6 +12,7 @@ class GivenFeatures(RawFeatures):
         self.backend = backend
         self.count = len(features)
         self.tile_windows = tile_windows
+        self.tally = Tally()
         self.tiles = [
             range(i, min(i + tile_windows, self.count)) for i in range(0, self.count, tile_windows)
         ]

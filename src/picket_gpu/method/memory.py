@@ -27,6 +27,7 @@ class MemoryPlan:
         tile_windows: windows of a tile, at most, as far as memory goes.
         subset_windows: windows that k-means starts on, and of its band.
         cache_bytes: what is left for whitened features to keep between passes.
+        mixture_bytes: for the sample that the mixture keeps: the cache, and what k-means needed.
         blur_planes: planes of the volume that are blurred at a time.
         slab_planes: None where the whole volume stays on the device; else planes from one slab to
             the next of those that it is streamed in from host memory.
@@ -37,6 +38,7 @@ class MemoryPlan:
     tile_windows: int
     subset_windows: int
     cache_bytes: int
+    mixture_bytes: int
     blur_planes: int
     slab_planes: int | None = None
 
@@ -45,8 +47,9 @@ class MemoryPlan:
         return _library_bytes(windows, features) <= self.cache_bytes
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
-        """With smaller tiles and half the cache, for when memory ran out all the same."""
-        return replace(self, tile_windows=tile_windows, cache_bytes=self.cache_bytes // 2)
+        """With smaller tiles and half the caches, for when memory ran out all the same."""
+        cache, mixture = self.cache_bytes // 2, self.mixture_bytes // 2
+        return replace(self, tile_windows=tile_windows, cache_bytes=cache, mixture_bytes=mixture)
 
 
 def plan_memory(
@@ -89,7 +92,8 @@ def plan_memory(
     blur_planes = depth
     if backend.streams:
         blur_planes = _blur_planes(windows, sigma, budget - volume)
-    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, blur_planes)
+    mixture = cache + parts.kmeans_bytes
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, mixture, blur_planes)
 
 
 def check_library(
@@ -146,7 +150,9 @@ def _plan_streaming(
     planes = (budget - parts.bytes - overlap) // each
     planes = min(planes, MOST_ELEMENTS // (rows * columns) - margin, depth)
     blur_planes = _blur_planes(windows, sigma, budget)
-    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, 0, blur_planes, planes)
+    return MemoryPlan(
+        budget, windows.side, parts.tile, parts.subset, 0, parts.kmeans_bytes, blur_planes, planes
+    )
 
 
 class _Parts:
@@ -161,8 +167,8 @@ class _Parts:
         window = (windows.side**3 + 1) * FLOAT
         self.tile = max(1, tile_bytes // window)
         self.subset = min(windows.count, max(2, subset_array // window))
-        tiles = backend.workers * self.tile * self.tile_arrays
-        self.bytes = (tiles + self.subset * self.subset_arrays) * window
+        self.kmeans_bytes = self.subset * self.subset_arrays * window
+        self.bytes = backend.workers * self.tile * self.tile_arrays * window + self.kmeans_bytes
 
 
 def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:

@@ -16,6 +16,22 @@ from picket_gpu.method.volume import Volume
 Result = TypeVar("Result")
 
 
+class Tally:
+    """Counts windows whose features are computed.
+
+    Attributes:
+        windows: how many were, each as often as it was.
+    """
+
+    def __init__(self) -> None:
+        self.windows = 0
+
+    def lap(self) -> int:
+        """How many there were since the last call."""
+        windows, self.windows = self.windows, 0
+        return windows
+
+
 class RawFeatures:
     """Raw features x of a window set, computed tile by tile each time they are asked for.
 
@@ -32,6 +48,7 @@ class RawFeatures:
         windows: WindowSet,
         extract: Extractor,
         tile_windows: int,
+        tally: "Tally | None" = None,
     ) -> None:
         """
         Args:
@@ -39,6 +56,7 @@ class RawFeatures:
             windows: which windows.
             extract: from windows to raw features.
             tile_windows: windows of a tile, at most.
+            tally: counts the windows whose features are computed.
         """
         self.backend = backend
         self.count = windows.count
@@ -47,6 +65,7 @@ class RawFeatures:
         self.planes = windows.first_planes(self.tiles)
         self.volume = volume
         self.windows = windows
+        self.tally = Tally() if tally is None else tally
         self._extract = extract
 
     @property
@@ -65,7 +84,8 @@ class RawFeatures:
             places: number of the tile * ``tile_windows`` + place in the tile, ascending.
         """
         chosen = self.windows.choose(self.tiles, places, self.tile_windows)
-        return RawFeatures(self.backend, self.volume, chosen, self._extract, self.tile_windows)
+        size, tally = self.tile_windows, self.tally
+        return RawFeatures(self.backend, self.volume, chosen, self._extract, size, tally)
 
     def compute(self, number: int, scratch: Scratch) -> Array:
         """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch``."""
@@ -86,7 +106,14 @@ class RawFeatures:
         def apply(number: int, scratch: Scratch) -> Result:
             return function(self.compute(number, scratch), number, scratch)
 
-        return self.backend.map(apply, range(len(self.tiles)) if numbers is None else numbers)
+        numbers = range(len(self.tiles)) if numbers is None else list(numbers)
+        self.count_computed(numbers)
+        return self.backend.map(apply, numbers)
+
+    def count_computed(self, numbers: Iterable[int]) -> None:
+        """Tell the tally of tiles that are about to be computed."""
+        begins = self.begins
+        self.tally.windows += sum(begins[number + 1] - begins[number] for number in numbers)
 
     def together(self) -> Array:
         """(x, 1) of all windows, (raw + 1, windows) float32 on the device, for few windows."""
@@ -135,6 +162,8 @@ class WhitenedFeatures:
         def apply(number: int, scratch: Scratch) -> Result:
             return function(self._whitened(number, scratch), scratch)
 
+        numbers = range(len(self._features.tiles))
+        self._features.count_computed(number for number in numbers if number not in self._cache)
         return self.backend.map(apply, range(len(self._features.tiles)))
 
     def _whitened(self, number: int, scratch: Scratch) -> Array:

@@ -13,12 +13,13 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import label_volume
-from picket_gpu.method.memory import MemoryPlan
+from picket_gpu.method.memory import FLOAT, MemoryPlan
 from picket_gpu.method.neighborhoods import WindowSet, all_windows
 from picket_gpu.method.preprocess import PreparedVolume
-from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
-from picket_gpu.method.whitening import scale_features
+from picket_gpu.method.streams import RawFeatures, Tally, WhitenedFeatures
+from picket_gpu.method.whitening import Whitening, scale_features
 
+LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
 MOST_HALVINGS = 8  # of tiles, where memory runs out
 
 Result = TypeVar("Result")
@@ -39,6 +40,9 @@ class Segmentation:
         timings: seconds for ``features`` (statistics and scaling, which the methods of a mode
             share), ``clustering`` (a mixture's includes its k-means where that was not asked for)
             and ``labels`` (of all methods in one pass, divided evenly).
+        passes: how often the features of a window were computed, on average: for statistics and
+            labels, divided evenly among the methods of a mode, and for clustering, where a
+            mixture's include its k-means if that was not asked for.
     """
 
     mode: FeatureMode
@@ -48,6 +52,7 @@ class Segmentation:
     model: KMeans | GaussianMixture
     num_windows: int
     timings: dict[str, float]
+    passes: float
 
 
 @dataclass(frozen=True)
@@ -139,11 +144,13 @@ def _until_it_fits(
 
 @dataclass(frozen=True)
 class _Fit:
-    """Models of one feature mode, and the seconds they took."""
+    """Models of one feature mode, and the seconds and passes they took."""
 
     models: dict[Method, KMeans | GaussianMixture]
     features: float
     clustering: dict[Method, float]
+    features_passes: float
+    clustering_passes: dict[Method, float]
 
 
 @dataclass(frozen=True)
@@ -166,23 +173,29 @@ class ModeJob:
         """Fit the clusterers: statistics of the features, their whitening, k-means, mixture."""
         mode, windows, reporter = self.mode, self.tomogram.windows, self.reporter
         clock = _Clock(self.backend)
-        features = self._features(windows)
+        tally = Tally()
+        features = self._features(windows, tally)
         total = self._moments(features)
+        statistics_passes = tally.lap() / windows.count
         reported, whitening = scale_features(mode, total, windows.side, self.tomogram.name)
         reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
         statistics = clock.lap()
 
-        subset = self._features(windows.sample(self.memory.subset_windows))
+        subset = self._features(windows.sample(self.memory.subset_windows), tally)
         lloyd = self._library(len(reported))
         kmeans = fit_kmeans(features, subset, reported, total[-1], windows.seed, reporter, lloyd)
         models: dict[Method, KMeans | GaussianMixture] = {"kmeans": kmeans}
         seconds: dict[Method, float] = {"kmeans": clock.lap()}
+        passes: dict[Method, float] = {"kmeans": tally.lap() / windows.count}
         methods = self.settings.methods
         if "gmm" in methods:
-            whitened = WhitenedFeatures(features, whitening.matrix, self.memory.cache_bytes)
-            models["gmm"] = fit_gmm(whitened, whitening, kmeans, reporter, self.settings.precision)
-            seconds["gmm"] = clock.lap() + (0 if "kmeans" in methods else seconds["kmeans"])
-        return _Fit(models, statistics, seconds)
+            whitened, sample = self._whitened(features, whitening)
+            precision = self.settings.precision
+            models["gmm"] = fit_gmm(whitened, whitening, kmeans, sample, reporter, precision)
+            shared = 0 if "kmeans" in methods else 1
+            seconds["gmm"] = clock.lap() + shared * seconds["kmeans"]
+            passes["gmm"] = tally.lap() / windows.count + shared * passes["kmeans"]
+        return _Fit(models, statistics, seconds, statistics_passes, passes)
 
     def label(self, fit: _Fit) -> list[Segmentation]:
         """Label all voxels, by all methods in one pass."""
@@ -196,6 +209,7 @@ class ModeJob:
         voxels = mode.raw_kind == "voxels"
         volumes = label_volume(everything, decisions, voxels, scores, tomogram.to_label)
         seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
+        shared = (fit.features_passes + 1) / len(methods)
         return [
             Segmentation(
                 mode,
@@ -204,15 +218,32 @@ class ModeJob:
                 fit.models[method],
                 windows.count,
                 seconds | {"clustering": fit.clustering[method]},
+                shared + fit.clustering_passes[method],
             )
             for method, volume in zip(methods, volumes, strict=True)
         ]
 
-    def _features(self, windows: WindowSet) -> RawFeatures:
+    def _features(self, windows: WindowSet, tally: Tally | None = None) -> RawFeatures:
         """Raw features of some windows of the tomogram."""
         backend, volume = self.backend, self.tomogram.volume
         extract = self.mode.extractor(backend.operations, windows.side, volume.offset)
-        return RawFeatures(backend, volume.volume, windows, extract, self._tile_windows(windows))
+        size = self._tile_windows(windows)
+        return RawFeatures(backend, volume.volume, windows, extract, size, tally)
+
+    def _whitened(
+        self, features: RawFeatures, whitening: Whitening
+    ) -> tuple[WhitenedFeatures, WhitenedFeatures | None]:
+        """Whitened features of all windows used for fitting, and of a sample of them that stays in
+        memory; None where all of them do."""
+        windows, free = self.tomogram.windows, self.memory.mixture_bytes
+        kept = max(LEAST_SAMPLE, free // (whitening.size * FLOAT))
+        if kept >= windows.count:
+            return WhitenedFeatures(features, whitening.matrix, free), None
+        sample = self._features(windows.sample(kept), features.tally)
+        return (
+            WhitenedFeatures(features, whitening.matrix),
+            WhitenedFeatures(sample, whitening.matrix, free),
+        )
 
     def _tile_windows(self, windows: WindowSet) -> int:
         return min(self.memory.tile_windows, self.mode.batch_limit(windows.count))

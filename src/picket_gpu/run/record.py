@@ -33,6 +33,9 @@ class SegmentationRecord(_Record):
     share: float = Field(description="of the labelled voxels, how many have label 1")
     iterations: int = Field(description="of the clustering method")
     converged: bool = Field(description="whether it met its stopping rule")
+    passes: float | None = Field(
+        None, description="how often the features of a window were computed, on average"
+    )
     seconds: dict[str, float] = Field(description="time of each stage")
 
 
@@ -144,6 +147,7 @@ def unit_record(
                 share=result.share,
                 iterations=result.iterations,
                 converged=result.converged,
+                passes=result.passes,
                 seconds=result.timings,
             )
             for result in results

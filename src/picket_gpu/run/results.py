@@ -31,6 +31,7 @@ class SegmentationResult:
         iterations: of the clustering method.
         converged: whether it met its stopping rule.
         neighborhood_size: window side in voxels.
+        passes: see `picket_gpu.method.workflows.Segmentation`; None if ``earlier``.
         earlier: whether it was there already, made by an earlier run with the same settings.
     """
 
@@ -44,6 +45,7 @@ class SegmentationResult:
     iterations: int
     converged: bool
     neighborhood_size: int
+    passes: float | None = None
     earlier: bool = False
 
     @property
@@ -75,6 +77,7 @@ def result_of(
     workflow: tuple[str, Method],
     provenance: Provenance,
     timings: dict[str, float],
+    passes: float | None = None,
     earlier: bool = False,
 ) -> SegmentationResult:
     """The result of a workflow, feature mode and clustering method, whose files are there."""
@@ -91,6 +94,7 @@ def result_of(
         iterations=provenance.iterations,
         converged=provenance.converged,
         neighborhood_size=config.neighborhood_size,
+        passes=passes,
         earlier=earlier,
     )
 

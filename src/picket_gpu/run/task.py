@@ -87,7 +87,8 @@ class Task:
         others = plan.files.others(*workflow)
         remove_contradicting(others, provenance.fingerprint, plan.overwrite)
         seconds = {"files": time.perf_counter() - started, "volume": self.seconds}
-        return result_of(self.config, plan, workflow, provenance, made.timings | seconds)
+        timings = made.timings | seconds
+        return result_of(self.config, plan, workflow, provenance, timings, made.passes)
 
     def record(self, mode: FeatureMode, results: list[SegmentationResult]) -> UnitRecord:
         """What the record of the run says of one feature mode that is done."""

@@ -1,25 +1,47 @@
-"""A Gaussian mixture with two full covariances.
+"""A Gaussian mixture with two full covariances, by expectation maximisation in a few passes.
 
-With two components the E-step is one quadratic form, the log-odds of component 1, and the M-step
-one weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it. Which component is
-called 1, and summed, is decided anew in each iteration, so that the difference does not cancel.
+EM needs some ten to twenty-five iterations. Here most of them see a sample of the windows, which is
+kept in memory, and a pass over all windows is made every few iterations only. In between, sums over
+all windows are estimated by those of the last pass plus what the sample's have changed since then
+(a control variate; Chen et al. 2018, Stochastic EM with variance reduction): the sample's error is
+that of the change, not of the sums.
+
+The next pass tells by how much the estimate was off at its end. The iterations since the last one
+are then repeated, corrected by that in proportion to how far they have gone, at no further pass;
+so the path, and where it ends, are those of EM on all windows but for errors of second order.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, repeat
+from typing import NamedTuple
 
 import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend, Precision
 from picket_gpu.device.operations import Array, Scratch
+from picket_gpu.method.clustering.em import (
+    Components,
+    Sums,
+    exceeds,
+    expect,
+    maximise,
+    start_from_clusters,
+)
 from picket_gpu.method.clustering.kmeans import KMeans
 from picket_gpu.method.labels import Decision
 from picket_gpu.method.streams import WhitenedFeatures, whitened
-from picket_gpu.method.whitening import NEGLIGIBLE, RIDGE, Whitening
+from picket_gpu.method.whitening import Whitening
 
 MAX_ITERATIONS = 100
-ROUNDING = 1e-6  # share of a float32 sum that says nothing
 TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
+# Iterations from one pass over all windows to the next, that of the pass included. They begin with
+# few, as the first ones change most and what goes wrong there grows.
+STEPS = (1, 3, 5, 9, 17)
+MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err before it is given up
+BEYOND = 2  # iterations after a pass for which what it corrected still holds
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,7 @@ def fit_gmm(
     features: WhitenedFeatures,
     whitening: Whitening,
     start: KMeans,
+    sample: WhitenedFeatures | None = None,
     reporter: Reporter = SILENT,
     precision: Precision = "float32",
 ) -> GaussianMixture:
@@ -74,123 +97,162 @@ def fit_gmm(
         features: of all windows used for fitting.
         whitening: that of the features.
         start: its labels are the first responsibilities.
+        sample: some of the windows, drawn evenly; None for all of them in every iteration.
         reporter: is told of each iteration.
         precision: of the products of an iteration, where the device offers more than one. The
             features, and the labels in the end, come from float32 products in any case.
     """
-    part = _cluster_moments(features, whitening.plane(start.centres))
-    log_odds = np.zeros(part.shape)
-    log_odds[-1, -1] = -1  # all background, should a component be empty from the start
-    likelihood, iteration, converged = -np.inf, 0, False
-    while iteration < MAX_ITERATIONS and not converged and not _empty(part, features.count):
-        log_odds, base = _maximise(part, whitening)
-        part, gain = _expect(features, log_odds, precision)
-        previous = likelihood
-        likelihood = base + gain / features.count + whitening.log_jacobian
-        converged = abs(likelihood - previous) < TOLERANCE
-        iteration += 1
-        reporter.status(f"mixture iteration {iteration}, log-likelihood {likelihood:.4f}")
-    if not _empty(part, features.count):
-        log_odds, _ = _maximise(part, whitening)
-    return GaussianMixture(whitening, log_odds, likelihood, iteration, converged)
+    em = _EM(features, whitening, reporter, precision)
+    plane = whitening.plane(start.centres)
+    sums, _ = start_from_clusters(features, plane)
+    at = _Progress(None, sums, -np.inf, 0, False)
+    at = em.on_all(at) if sample is None else em.with_sample(at, sample, plane)
+    if not at.sums.empties(features.count):
+        log_odds = maximise(at.sums.moments, whitening.total, whitening.ridge).log_odds
+    elif at.components is not None:
+        log_odds = at.components.log_odds
+    else:  # a component was empty from the start
+        log_odds = np.zeros_like(whitening.total)
+        log_odds[-1, -1] = -1
+    return GaussianMixture(whitening, log_odds, at.bound, at.iterations, at.settled)
 
 
-def _empty(part: np.ndarray, count: int) -> bool:
-    """Whether a component holds less than one window."""
-    return not 1 <= part[-1, -1] <= count - 1
+class _Progress(NamedTuple):
+    """Where EM is.
 
-
-def _cluster_moments(features: WhitenedFeatures, plane: np.ndarray) -> np.ndarray:
-    """Sum of (z, 1)(z, 1)' over the windows where plane . (z, 1) > 0."""
-    backend, xp = features.backend, features.backend.xp
-    side = backend.upload(plane.astype(np.float32))
-
-    def moments(z: Array, scratch: Scratch) -> Array:
-        chosen = ((z @ side) > 0).astype(z.dtype)
-        inside = xp.multiply(z, chosen[:, None], out=scratch.array("product", z.shape))
-        return (inside.T @ inside).astype(xp.float64)
-
-    return backend.download(sum(features.map(moments)))
-
-
-def _expect(
-    features: WhitenedFeatures, log_odds: np.ndarray, precision: Precision = "float32"
-) -> tuple[np.ndarray, float]:
-    """Sums over windows of r (z, 1)(z, 1)', r the responsibility of component 1, and of
-    log(p / p0), p the density and p0 component 0's share of it.
-
-    log(p / p0) is r log-odds plus the entropy of r. The sum of the first part is taken from the
-    moments in float64: rounded log-odds can be as far off as the stopping rule is fine.
+    Attributes:
+        components: of the last E-step; None before the first.
+        sums: of that E-step.
+        bound: mean log-likelihood at the components.
+        settled: whether the last iteration changed it by less than the tolerance.
     """
-    backend, xp = features.backend, features.backend.xp
-    form = backend.upload(log_odds.astype(np.float32))
 
-    def expect(z: Array, scratch: Scratch) -> tuple[Array, Array]:
-        # Here only: whitening needs all of float32.
-        with backend.precision(precision):
-            product = xp.matmul(z, form, out=scratch.array("product", z.shape))
-            entropy = backend.operations.responsibilities(z, product, scratch)
-            # The root on both sides lets BLAS use the product's symmetry.
-            moments = xp.matmul(product.T, product)
-        return moments.astype(xp.float64), entropy.sum(dtype=xp.float64)
-
-    moments, entropy = xp.zeros(log_odds.shape), xp.zeros(())
-    for tile_moments, tile_entropy in features.map(expect):
-        moments += tile_moments
-        entropy = entropy + tile_entropy
-    moments = backend.download(moments)
-    return moments, float((log_odds * moments).sum()) + float(entropy)
+    components: Components | None
+    sums: Sums
+    bound: float
+    iterations: int
+    settled: bool
 
 
-def _maximise(part: np.ndarray, whitening: Whitening) -> tuple[np.ndarray, float]:
-    """Log-odds of component 1, and the mean log weighted density of component 0.
+@dataclass(frozen=True)
+class _Estimate:
+    """Sums over all windows, estimated by those of a sample.
 
-    Args:
-        part: sum of r (z, 1)(z, 1)' for one of the components, which need not remain component 1.
+    Attributes:
+        sample: some of the windows.
+        weight: how many windows one of them stands for.
+        known: sums over all windows at some components.
+        of_sample: those over the sample at the same ones.
+        drift: by how much the estimate was off at the end of ``change``, once that is known.
+        change: of the moments, from the known ones to where the drift was found.
     """
-    total = whitening.total
-    one, zero = part, total - part
-    if _exceeds(one, total):
-        one, zero = zero, one
-    precision1, constant1 = _component(one, total[-1, -1], whitening.ridge)
-    precision0, constant0 = _component(zero, total[-1, -1], whitening.ridge)
-    log_odds = 0.5 * (precision0 - precision1)
-    log_odds[-1, -1] += constant1 - constant0
-    return log_odds, constant0 - 0.5 * float((precision0 * total).sum()) / float(total[-1, -1])
+
+    sample: WhitenedFeatures
+    weight: float
+    known: Sums
+    of_sample: Sums
+    drift: Sums | None = None
+    change: np.ndarray | None = None
+
+    def at(self, components: Components, precision: Precision) -> Sums:
+        """The E-step at ``components``."""
+        moved = expect(self.sample, components, precision).minus(self.of_sample).times(self.weight)
+        if self.drift is not None and self.change is not None:
+            way = float((moved.moments * self.change).sum() / (self.change**2).sum())
+            moved = moved.plus(self.drift.times(min(max(way, 0.0), 1.5)))
+        return self.known.plus(moved)
 
 
-def _exceeds(one: np.ndarray, total: np.ndarray) -> bool:
-    """Whether rounding of the summed component spoils the other more than the other's would it.
+@dataclass(frozen=True)
+class _EM:
+    """EM on all windows, or with a sample in between."""
 
-    It does most in the direction where a component is largest beside the other. Only directions
-    that matter beside the ridge are asked, and it must be larger by more than rounding is: else the
-    two would be exchanged in every iteration, and EM never settle.
-    """
-    whole = np.diag(total)
-    matters = whole > NEGLIGIBLE / RIDGE * whole[-1]
-    share = np.diag(one)[matters] / whole[matters]
-    return bool(share.max() + share.min() > 1 + ROUNDING)
+    features: WhitenedFeatures
+    whitening: Whitening
+    reporter: Reporter
+    precision: Precision
 
+    def on_all(self, at: _Progress) -> _Progress:
+        """Every iteration over all windows."""
 
-def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np.ndarray, float]:
-    """A component's log weighted density in z, constant - 0.5 (z, 1)' precision (z, 1).
+        def sums_at(components: Components) -> Sums:
+            return expect(self.features, components, self.precision)
 
-    Args:
-        moments: sum of r (z, 1)(z, 1)'.
-        count: number of windows.
-        ridge: (k,) added to the covariance's diagonal.
-    """
-    weight = moments[-1, -1]
-    mean = moments[:-1, -1] / weight
-    covariance = moments[:-1, :-1] / weight - np.outer(mean, mean)
-    # In units of the ridge no eigenvalue of the sum is below 1, whatever rounding did.
-    root = np.sqrt(ridge)
-    variance, basis = np.linalg.eigh(covariance / np.outer(root, root))
-    variance = np.maximum(variance, 0) + 1
-    factor = basis / np.sqrt(variance) / root[:, None]
-    factor = np.vstack([factor, -mean @ factor])
-    log_determinant = float(np.log(variance).sum() + np.log(ridge).sum())
-    constant = float(np.log(weight / count)) - 0.5 * (
-        log_determinant + len(ridge) * float(np.log(2 * np.pi))
-    )
-    return factor @ factor.T, constant
+        while at.iterations < MAX_ITERATIONS and not at.settled and not self._empty(at.sums):
+            at = self._iterate(self._ordered(at), sums_at, 1)
+        return at
+
+    def with_sample(self, at: _Progress, sample: WhitenedFeatures, plane: np.ndarray) -> _Progress:
+        """Most iterations over a sample.
+
+        Args:
+            at: sums over all windows at the clusters on either side of ``plane``.
+        """
+        of_sample, some = start_from_clusters(sample, plane)
+        weight = self.features.count / sample.count
+        for steps in chain(STEPS, repeat(STEPS[-1])):
+            if at.iterations >= MAX_ITERATIONS or self._empty(at.sums):
+                return at
+            ordered = self._ordered(at)
+            if ordered is not at:
+                at, of_sample = ordered, of_sample.exchanged(some)
+            # Of the sums at the last pass; ``at`` may have gone a little beyond it.
+            estimate = _Estimate(sample, weight, at.sums, of_sample)
+            end = self._iterate(at, partial(estimate.at, precision=self.precision), steps)
+            if end.components is None:  # for the type checker; ``at`` is not empty
+                return at
+            exact = expect(self.features, end.components, self.precision)
+            bound = self._bound(end.components, exact)
+            if not abs(bound - end.bound) < MOST_DRIFT:
+                return self.on_all(at)
+            there = expect(sample, end.components, self.precision)
+            if steps == 1:
+                settled = abs(bound - at.bound) < TOLERANCE
+                at, of_sample = (
+                    _Progress(end.components, exact, bound, end.iterations, settled),
+                    there,
+                )
+                if settled:
+                    return at
+                continue
+            change = end.sums.moments - at.sums.moments
+            estimate = replace(estimate, drift=exact.minus(end.sums), change=change)
+            again = end.iterations - at.iterations + BEYOND * end.settled
+            at = self._iterate(at, partial(estimate.at, precision=self.precision), again)
+            if at.settled or at.components is None:
+                return at
+            # What follows starts from here, by the sums of the pass.
+            of_sample = expect(sample, at.components, self.precision)
+            sums = exact.plus(of_sample.minus(there).times(weight))
+            at = at._replace(sums=sums, bound=self._bound(at.components, sums))
+        return at
+
+    def _iterate(
+        self, at: _Progress, sums_at: Callable[[Components], Sums], steps: int
+    ) -> _Progress:
+        """At most ``steps`` iterations, fewer where the log-likelihood settles."""
+        for _ in range(min(steps, MAX_ITERATIONS - at.iterations)):
+            if self._empty(at.sums):
+                return at
+            components = maximise(at.sums.moments, self.whitening.total, self.whitening.ridge)
+            sums = sums_at(components)
+            bound = self._bound(components, sums)
+            settled = abs(bound - at.bound) < TOLERANCE
+            at = _Progress(components, sums, bound, at.iterations + 1, settled)
+            self.reporter.status(f"mixture iteration {at.iterations}, log-likelihood {bound:.4f}")
+            if settled:
+                break
+        return at
+
+    def _ordered(self, at: _Progress) -> _Progress:
+        """With that component summed whose rounding spoils the other's sums less."""
+        if exceeds(at.sums.moments, self.whitening.total):
+            return at._replace(sums=at.sums.exchanged(self.whitening.total))
+        return at
+
+    def _empty(self, sums: Sums) -> bool:
+        return sums.empties(self.features.count)
+
+    def _bound(self, components: Components, sums: Sums) -> float:
+        """In reported features, less the dropped directions."""
+        return components.bound(sums, self.whitening.total) + self.whitening.log_jacobian
