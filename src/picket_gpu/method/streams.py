@@ -1,5 +1,6 @@
 """Streams over the tiles of a window set: of raw features, and of whitened ones."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from math import prod
@@ -150,7 +151,8 @@ class WhitenedFeatures:
         self.count = features.count
         self._features = features
         self._matrix = self.backend.upload(matrix.T.astype(np.float32))
-        self._cached_tiles = cache_bytes // (features.tile_windows * len(matrix) * 4)
+        kept = cache_bytes // (len(matrix) * 4)
+        self._cached_tiles = bisect_right(features.begins, kept) - 1
         self._cache: dict[int, Array] = {}
 
     def map(self, function: Callable[[Array, Scratch], Result]) -> Iterator[Result]:
