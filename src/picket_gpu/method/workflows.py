@@ -20,6 +20,7 @@ from picket_gpu.method.streams import RawFeatures, Tally, WhitenedFeatures
 from picket_gpu.method.whitening import Whitening, scale_features
 
 LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
+MOST_SAMPLE = 2**19  # windows, or a 32nd of them: more would cost more than they gain
 MOST_HALVINGS = 8  # of tiles, where memory runs out
 
 Result = TypeVar("Result")
@@ -234,14 +235,17 @@ class ModeJob:
         self, features: RawFeatures, whitening: Whitening
     ) -> tuple[WhitenedFeatures, WhitenedFeatures | None]:
         """Whitened features of all windows used for fitting, and of a sample of them that stays in
-        memory; None where all of them do."""
+        memory; None where they are no more than that."""
         windows, free = self.tomogram.windows, self.memory.mixture_bytes
-        kept = max(LEAST_SAMPLE, free // (whitening.size * FLOAT))
-        if kept >= windows.count:
+        row = whitening.size * FLOAT
+        most = max(MOST_SAMPLE, windows.count // 32)
+        size = max(LEAST_SAMPLE, min(most, free // row))
+        if size >= windows.count:
             return WhitenedFeatures(features, whitening.matrix, free), None
-        sample = self._features(windows.sample(kept), features.tally)
+        sample = self._features(windows.sample(size), features.tally)
+        rest = max(0, free - size * row)
         return (
-            WhitenedFeatures(features, whitening.matrix),
+            WhitenedFeatures(features, whitening.matrix, rest),
             WhitenedFeatures(sample, whitening.matrix, free),
         )
 
