@@ -113,8 +113,8 @@ def _of_a_mode(
     )
     coordinates = WhitenedFeatures(features, whitening.matrix)
     k = whitening.size
-    sums, every = start_from_clusters(coordinates, whitening.plane(kmeans.centres))
-    components = maximise(sums.moments, every, whitening.ridge)
+    sums = start_from_clusters(coordinates, whitening.plane(kmeans.centres))
+    components = maximise(sums.moments, whitening.total, whitening.ridge)
     em = extraction + 2 * raw * k + 2 * k**2 + k**2
     add(f"EM, one iteration, {k} coordinates", lambda: expect(coordinates, components), em)
     decision = kmeans.decision(backend)

@@ -49,7 +49,7 @@ class RawFeatures:
         windows: WindowSet,
         extract: Extractor,
         tile_windows: int,
-        tally: "Tally | None" = None,
+        tally: Tally | None = None,
     ) -> None:
         """
         Args:
@@ -166,7 +166,7 @@ class WhitenedFeatures:
 
         numbers = range(len(self._features.tiles))
         self._features.count_computed(number for number in numbers if number not in self._cache)
-        return self.backend.map(apply, range(len(self._features.tiles)))
+        return self.backend.map(apply, numbers)
 
     def _whitened(self, number: int, scratch: Scratch) -> Array:
         if number in self._cache:

@@ -77,22 +77,23 @@ class Sums(NamedTuple):
         return not 1 <= self.moments[-1, -1] <= count - 1
 
 
-def start_from_clusters(features: WhitenedFeatures, plane: np.ndarray) -> tuple[Sums, np.ndarray]:
-    """Sums at responsibilities of 1 where plane . (z, 1) > 0, else 0; and the total.
-
-    Returns:
-        The sums, and the sum of (z, 1)(z, 1)' over all of ``features``.
-    """
+def start_from_clusters(features: WhitenedFeatures, plane: np.ndarray) -> Sums:
+    """Sums at responsibilities of 1 where plane . (z, 1) > 0, else 0."""
     backend, xp = features.backend, features.backend.xp
     side = backend.upload(plane.astype(np.float32))
 
     def moments(z: Array, scratch: Scratch) -> Array:
         chosen = ((z @ side) > 0).astype(z.dtype)
         inside = xp.multiply(z, chosen[:, None], out=scratch.array("product", z.shape))
-        return xp.stack([inside.T @ inside, z.T @ z]).astype(xp.float64)
+        return (inside.T @ inside).astype(xp.float64)
 
-    part, total = backend.download(sum(features.map(moments)))
-    return Sums(part, 0.0), total
+    return Sums(backend.download(sum(features.map(moments))), 0.0)
+
+
+def total_of(features: WhitenedFeatures) -> np.ndarray:
+    """Sum of (z, 1)(z, 1)' over all windows of ``features``, (k + 1, k + 1) float64."""
+    backend, xp = features.backend, features.backend.xp
+    return backend.download(sum(features.map(lambda z, _: (z.T @ z).astype(xp.float64))))
 
 
 def expect(

@@ -29,6 +29,7 @@ from picket_gpu.method.clustering.em import (
     expect,
     maximise,
     start_from_clusters,
+    total_of,
 )
 from picket_gpu.method.clustering.kmeans import KMeans
 from picket_gpu.method.labels import Decision
@@ -104,8 +105,7 @@ def fit_gmm(
     """
     em = _EM(features, whitening, reporter, precision)
     plane = whitening.plane(start.centres)
-    sums, _ = start_from_clusters(features, plane)
-    at = _Progress(None, sums, -np.inf, 0, False)
+    at = _Progress(None, start_from_clusters(features, plane), -np.inf, 0, False)
     at = em.on_all(at) if sample is None else em.with_sample(at, sample, plane)
     if not at.sums.empties(features.count):
         log_odds = maximise(at.sums.moments, whitening.total, whitening.ridge).log_odds
@@ -158,7 +158,8 @@ class _Estimate:
         """The E-step at ``components``."""
         moved = expect(self.sample, components, precision).minus(self.of_sample).times(self.weight)
         if self.drift is not None and self.change is not None:
-            way = float((moved.moments * self.change).sum() / (self.change**2).sum())
+            length = float((self.change**2).sum())  # 0 where no responsibility has changed
+            way = float((moved.moments * self.change).sum()) / length if length else 0.0
             moved = moved.plus(self.drift.times(min(max(way, 0.0), 1.5)))
         return self.known.plus(moved)
 
@@ -188,7 +189,7 @@ class _EM:
         Args:
             at: sums over all windows at the clusters on either side of ``plane``.
         """
-        of_sample, some = start_from_clusters(sample, plane)
+        of_sample, some = start_from_clusters(sample, plane), total_of(sample)
         weight = self.features.count / sample.count
         for steps in chain(STEPS, repeat(STEPS[-1])):
             if at.iterations >= MAX_ITERATIONS or self._empty(at.sums):
@@ -205,16 +206,8 @@ class _EM:
             bound = self._bound(end.components, exact)
             if not abs(bound - end.bound) < MOST_DRIFT:
                 return self.on_all(at)
-            there = expect(sample, end.components, self.precision)
-            if steps == 1:
-                settled = abs(bound - at.bound) < TOLERANCE
-                at, of_sample = (
-                    _Progress(end.components, exact, bound, end.iterations, settled),
-                    there,
-                )
-                if settled:
-                    return at
-                continue
+            # Over the sample, as the estimate had it.
+            there = of_sample.plus(end.sums.minus(at.sums).times(1 / weight))
             change = end.sums.moments - at.sums.moments
             estimate = replace(estimate, drift=exact.minus(end.sums), change=change)
             again = end.iterations - at.iterations + BEYOND * end.settled
