@@ -352,7 +352,7 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 
 HEAVY = ["cupy", "sklearn", "matplotlib", "scipy"]
-HEAVY += ["zarr", "ome_zarr", "fsspec", "tifffile", "napari", "copick", "dask"]
+HEAVY += ["zarr", "ome_zarr", "fsspec", "tifffile", "napari", "copick", "dask", "pandas"]
 
 
 def _heavy_modules_after(statements):

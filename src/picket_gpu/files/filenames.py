@@ -12,12 +12,13 @@ ENDINGS = {
     "zarr": ".zarr",
     "zarr score": "_score.zarr",
 }
+PARTICLES = {"csv": ".csv", "star": ".star", "cmm": ".cmm", "yaml": ".yaml"}
 SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
 @dataclass(frozen=True)
 class CopickNames:
-    """Where a copick project has the segmentations of one tomogram.
+    """Where a copick project has the segmentations and picks of one tomogram.
 
     Attributes:
         project: its directory.
@@ -44,6 +45,18 @@ class CopickNames:
         session = self.session.format(mode=mode, method=method)
         name = f"{self.voxel_size:.3f}_{self.user}_{session}_{self.object}.zarr"
         return self.directory / name
+
+    @property
+    def picks_directory(self) -> Path:
+        """Of the tomogram's picks."""
+        return self.directory.with_name("Picks")
+
+    def picks(self, mode: str, method: str, picking: str | None = None) -> Path:
+        """Of the picks of one workflow; see `TomogramFiles.particles`."""
+        _check_parts(mode, method, picking)
+        session = self.session.format(mode=mode, method=method)
+        session += f"-{picking}" if picking else ""
+        return self.picks_directory / f"{self.user}_{session}_{self.object}.json"
 
 
 @dataclass(frozen=True)
@@ -76,13 +89,39 @@ class TomogramFiles:
             paths.append(self.copick.path(mode, method))
         return paths
 
+    def particles(self, mode: str, method: str, picking: str | None = None) -> dict[str, Path]:
+        """Files of the particles of one workflow, by their kind: `PARTICLES`, and copick.
+
+        Args:
+            picking: how they are picked, where that is not the usual way.
+
+        Raises:
+            ValueError: a name is not letters and digits only, so that files of two results could
+                have one name.
+        """
+        _check_parts(mode, method, picking)
+        stem = "_".join(filter(None, ("particles", str(self.index), mode, method, picking)))
+        files = {kind: self.directory / f"{stem}{ending}" for kind, ending in PARTICLES.items()}
+        if self.copick and "copick" in self.kinds:
+            files["copick"] = self.copick.picks(mode, method, picking)
+        return files
+
     @property
     def directories(self) -> list[Path]:
         """Where files are."""
-        return [self.directory, self.copick.directory] if self.copick else [self.directory]
+        if self.copick is None:
+            return [self.directory]
+        return [self.directory, self.copick.directory, self.copick.picks_directory]
 
     def _path(self, kind: str, mode: str, method: str) -> Path:
         return self.directory / f"segmentation_{self.index}_{mode}_{method}{ENDINGS[kind]}"
+
+
+def _check_parts(*parts: str | None) -> None:
+    """Whether names joined by _ or - can be told apart again."""
+    for part in parts:
+        if part is not None and not part.isalnum():
+            raise ValueError(f"{part!r} must be letters and digits only")
 
 
 def record_name(tomograms: list[int] | None) -> str:

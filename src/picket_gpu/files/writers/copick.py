@@ -31,13 +31,19 @@ def write_copick(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_zarr(path, labels, header, details)
-    config = names.project / CONFIG
-    if not config.exists():
-        with atomic_file(config) as temporary:
-            temporary.write_text(json.dumps(_config(names), indent=2) + "\n", encoding="utf-8")
+    write_config(names.project, names.object)
 
 
-def _config(names: CopickNames) -> dict[str, Any]:
+def write_config(project: Path, pickable_object: str) -> None:
+    """Write a configuration for a project without one."""
+    path = project / CONFIG
+    if not path.exists():
+        with atomic_file(path) as temporary:
+            config = _config(project, pickable_object)
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _config(project: Path, pickable_object: str) -> dict[str, Any]:
     return {
         "config_type": "filesystem",
         "name": "picket_gpu",
@@ -45,12 +51,12 @@ def _config(names: CopickNames) -> dict[str, Any]:
         "version": "0.1.0",
         "pickable_objects": [
             {
-                "name": names.object,
+                "name": pickable_object,
                 "is_particle": True,
                 "label": 1,
                 "color": [255, 120, 0, 255],
             }
         ],
-        "overlay_root": f"local://{names.project.absolute()}",
+        "overlay_root": f"local://{project.absolute()}",
         "overlay_fs_args": {"auto_mkdir": True},
     }

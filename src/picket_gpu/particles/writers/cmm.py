@@ -1,0 +1,32 @@
+"""Markers for ChimeraX: balls of the particle's size on top of the tomogram."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from picket_gpu.errors import printable
+from picket_gpu.files.atomic import atomic_file
+from picket_gpu.particles.particle_set import ParticleSet
+
+_COLOUR = {"r": "1", "g": "0.47", "b": "0"}
+
+
+def write_cmm(path: Path, particles: ParticleSet) -> None:
+    """Write a marker a particle, in angstrom with three decimals.
+
+    ChimeraX shows x, y, z in the scene, where it places a map by the origin in its file, or where
+    that is 0 0 0 by NXSTART; so do these markers. The score is an attribute that ChimeraX keeps
+    (ChimeraX, cmmfiles.py).
+    """
+    markers = ElementTree.Element("marker_set", name=printable(particles.tomogram_name))
+    radius = f"{particles.diameter / 2:.3f}"
+    rows = zip(particles.positions().tolist(), particles.picks.heights.tolist(), strict=True)
+    for number, (position, score) in enumerate(rows, 1):
+        place = {axis: f"{value:.3f}" for axis, value in zip("xyz", position, strict=True)}
+        ElementTree.SubElement(
+            markers,
+            "marker",
+            {"id": str(number), **place, **_COLOUR, "radius": radius, "score": f"{score:.6f}"},
+        )
+    ElementTree.indent(markers, "")
+    with atomic_file(path) as temporary:
+        ElementTree.ElementTree(markers).write(temporary)

@@ -1,0 +1,49 @@
+"""Picks of a copick project, beside the segmentations that it has of S1."""
+
+import json
+from pathlib import Path
+
+from picket_gpu.files.atomic import atomic_file
+from picket_gpu.files.writers.copick import write_config
+from picket_gpu.particles.particle_set import ParticleSet
+
+_NOT_TURNED = [[float(row == column) for column in range(4)] for row in range(4)]
+
+
+def write_copick(path: Path, particles: ParticleSet) -> None:
+    """Write picks where the project has them, and a configuration for a project without one.
+
+    copick measures in angstrom from the centre of a tomogram's first voxel: the origin in the
+    tomogram's file does not count.
+
+    Args:
+        path: ``PROJECT/ExperimentRuns/RUN/Picks/USER_SESSION_OBJECT.json``, as `CopickNames.picks`
+            has it; copick too takes the names from there.
+    """
+    user, session, name = path.stem.split("_")
+    _, run, _, project = path.parents[:4]
+    points = zip(
+        particles.angstrom_from((0, 0, 0)).tolist(), particles.picks.heights.tolist(), strict=True
+    )
+    content = {
+        "pickable_object_name": name,
+        "user_id": user,
+        "session_id": session,
+        "run_name": run.name,
+        "voxel_spacing": particles.voxel_size[2],
+        "unit": "angstrom",
+        "points": [
+            {
+                "location": dict(zip("xyz", location, strict=True)),
+                "transformation_": _NOT_TURNED,
+                "instance_id": 0,
+                "score": score,
+            }
+            for location, score in points
+        ],
+        "trust_orientation": False,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_config(project, name)

@@ -1,0 +1,338 @@
+"""Files of coordinates, as their readers see them."""
+
+import csv
+import json
+import os
+import resource
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import mrcfile
+import numpy as np
+import pytest
+import starfile
+import yaml
+
+from picket_gpu import PicketError
+from picket_gpu.files.filenames import PARTICLES, CopickNames, TomogramFiles
+from picket_gpu.files.tomogram import read_header
+from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.writers import WRITERS
+
+SHAPE = (20, 31, 40)  # z, y, x
+SIZE = (7.84, 10.0, 13.48)  # z, y, x
+ORIGIN = (-11.5, 22.0, 33.25)  # x, y, z
+COORDINATES = np.array([[2.0, 3.0, 5.0], [19.25, 1 / 3, 38.7], [0.0, 30.0, 0.1]])  # z, y, x
+HEIGHTS = np.array([0.91, 2 / 3, 0.5, 0.1])
+CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
+COLUMNS = [*CENTRED, "rlnAutopickFigureOfMerit", "rlnTomoName"]
+FORMATS = sorted(WRITERS)
+
+
+def picks_of(coordinates, heights=HEIGHTS):
+    """Picks, and one candidate more that no file may have."""
+    candidates = np.vstack([coordinates, [[9.0, 9.0, 9.0]]])
+    count = len(coordinates)
+    return Picks(candidates, heights[: count + 1], 0.3, count)
+
+
+FOUND = ParticleSet(picks_of(COORDINATES), "TS_01", SHAPE, SIZE, ORIGIN, 260.0)
+NONE = replace(FOUND, picks=picks_of(np.empty((0, 3))))
+
+
+def path_of(directory, kind):
+    names = CopickNames(directory / "project", "TS_01", 10.0, "me", "{mode}-{method}", "particle")
+    return TomogramFiles(directory, 3, ["copick"], names).particles("gabor", "gmm")[kind]
+
+
+def written(directory, kind, particles=FOUND):
+    path = path_of(directory, kind)
+    WRITERS[kind](path, particles)
+    return path
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_star(path):
+    return starfile.read(path, always_dict=True, parse_as_string=["rlnTomoName"])
+
+
+def test_csv(tmp_path):
+    path = written(tmp_path, "csv")
+    assert path.read_text().splitlines()[0] == "x_angstrom,y_angstrom,z_angstrom,score,x,y,z"
+    rows = read_csv(path)
+    assert len(rows) == 3
+    for row, (z, y, x), height in zip(rows, COORDINATES, HEIGHTS, strict=False):
+        # To the last bit.
+        assert [float(row[axis]) for axis in "xyz"] == [x, y, z]
+        assert float(row["score"]) == height
+        angstrom = [float(row[f"{axis}_angstrom"]) for axis in "xyz"]
+        assert angstrom == pytest.approx([-11.5 + 13.48 * x, 22 + 10 * y, 33.25 + 7.84 * z])
+    assert float(rows[0]["x_angstrom"]) == pytest.approx(55.9)
+
+
+def test_star(tmp_path):
+    blocks = read_star(written(tmp_path, "star"))
+    assert list(blocks) == ["particles"]  # Import reads the first
+    table = blocks["particles"]
+    assert list(table.columns) == COLUMNS
+    assert set(table["rlnTomoName"]) == {"TS_01"}
+    half = np.array([10, 15.5, 20])
+    expected = ((COORDINATES - half) * SIZE)[:, ::-1]
+    assert np.abs(table[CENTRED].to_numpy() - expected).max() <= 0.51e-6
+    assert np.abs(table["rlnAutopickFigureOfMerit"] - HEIGHTS[:3]).max() <= 0.51e-6
+
+
+@pytest.mark.parametrize(("size", "binning"), [(200, 4), (202, 2), (201, 1), (66, 6)])
+def test_relion_finds_the_voxel_that_was_picked(tmp_path, size, binning):
+    """A worked example, by RELION 5's own steps.
+
+    It reconstructs a voxel at ``binning`` times its number, from 0 (reconstruct_tomogram.cpp), and
+    extracts at the coordinate by the pixel size plus half the unbinned size (particle_set.cpp).
+    """
+    pixel, unbinned = 1.35, size * binning
+    voxel = np.array([[0.0, size // 2, size - 1.0]])
+    particles = replace(
+        FOUND,
+        picks=picks_of(voxel),
+        shape=(size, size, size),
+        voxel_size=(pixel * binning,) * 3,
+    )
+    table = read_star(written(tmp_path, "star", particles))["particles"]
+    (extracted,) = table[CENTRED].to_numpy() / pixel + unbinned / 2
+    assert extracted == pytest.approx(voxel[0, ::-1] * binning, abs=1e-5)
+    middle = table["rlnCenteredCoordinateYAngst"][0]
+    assert middle == pytest.approx(0 if size % 2 == 0 else -pixel * binning / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["01", "a b", "Größe", "1e3", "data_1", "_a"])
+def test_a_name_of_a_tomogram_is_the_same_in_star(tmp_path, name):
+    path = written(tmp_path, "star", replace(FOUND, tomogram_name=name))
+    table = read_star(path)["particles"]
+    assert list(table["rlnTomoName"]) == [name] * 3
+    assert table["rlnAutopickFigureOfMerit"][2] == 0.5
+
+
+@pytest.mark.parametrize("name", ["", " a", "a#b", 'a"', "it's", "a\tb", "a\nb"])
+def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name):
+    with pytest.raises(PicketError, match=r"gmm\.star: .* cannot be the name of a tomogram"):
+        written(tmp_path, "star", replace(FOUND, tomogram_name=name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cmm(tmp_path):
+    particles = replace(FOUND, tomogram_name='a<b> & "c" ü\x01')
+    root = ElementTree.parse(written(tmp_path, "cmm", particles)).getroot()
+    assert (root.tag, root.get("name")) == ("marker_set", 'a<b> & "c" ü\\x01')
+    assert [marker.tag for marker in root] == ["marker"] * 3
+    assert [int(marker.get("id")) for marker in root] == [1, 2, 3]
+    for marker, (z, y, x), height in zip(root, COORDINATES, HEIGHTS, strict=False):
+        place = [float(marker.get(axis)) for axis in "xyz"]
+        assert place == pytest.approx(
+            [-11.5 + 13.48 * x, 22 + 10 * y, 33.25 + 7.84 * z], abs=0.51e-3
+        )
+        assert float(marker.get("radius")) == 130
+        assert float(marker.get("score")) == pytest.approx(height, abs=0.51e-6)
+        assert all(0 <= float(marker.get(colour)) <= 1 for colour in "rgb")
+
+
+@pytest.mark.parametrize("origin", [(-11.5, 22.0, 33.25), (0, 0, 0)])
+def test_markers_lie_where_a_map_is_shown(tmp_path, origin):
+    """ChimeraX places a map by its origin, or by nstart where that is 0 (its mrc_format.py)."""
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE))
+        mrc.voxel_size = SIZE[::-1]
+        mrc.header.origin = origin
+        mrc.nstart = (3, -4, 5)  # x, y, z
+    header = read_header(tmp_path / "a.mrc")
+    particles = replace(FOUND, voxel_size=header.voxel_size, origin=header.place)
+    (marker, *_) = ElementTree.parse(written(tmp_path, "cmm", particles)).getroot()
+    start = origin if any(origin) else (3 * 13.48, -4 * 10, 5 * 7.84)
+    expected = np.array(start) + np.array([13.48, 10, 7.84]) * [5, 3, 2]
+    assert [float(marker.get(axis)) for axis in "xyz"] == pytest.approx(expected, abs=2e-3)
+
+
+def test_yaml(tmp_path):
+    attributes = {
+        "dataset_name": "set",
+        "tomogram_path": Path("/data/vol.mrc"),
+        "tomogram_shape": np.array(SHAPE),
+        "voxel_size": tuple(np.float32([7.5, 10, 13.5])),
+        "z_lb_for_clusterer_fitting": None,
+        "fex_mode": "gabor",
+        "particle_cluster_id": np.int64(1),
+        "clip": 4.5,
+    }
+    content = yaml.safe_load(
+        written(tmp_path, "yaml", replace(FOUND, attributes=attributes)).read_text()
+    )
+    assert list(content) == ["Predicted_Particle_Centroid_Coordinates", "metadata"]
+    assert content["Predicted_Particle_Centroid_Coordinates"] == [
+        {"x": 5, "y": 3, "z": 2},
+        {"x": 39, "y": 0, "z": 19},
+        {"x": 0, "y": 30, "z": 0},
+    ]
+    assert content["metadata"] == {
+        "dataset_name": "set",
+        "tomogram_path": "/data/vol.mrc",
+        "tomogram_shape": [20, 31, 40],
+        "voxel_size": [7.5, 10, 13.5],
+        "z_lb_for_clusterer_fitting": "None",
+        "fex_mode": "gabor",
+        "particle_cluster_id": 1,
+        "clip": 4.5,
+        "z_lb_for_particle_extraction": "None",
+        "z_ub_for_particle_extraction": "None",
+        "pex_mode": "None",
+        "pex_min_distance": "None",
+        "time_taken_for_s2": "None",
+        "timestamp_s2": "None",
+    }
+
+
+def test_no_voxel_in_yaml_is_outside(tmp_path):
+    """A maximum in the last voxel of an axis may lie half a voxel further."""
+    edges = picks_of(np.array([[-0.5, -0.4, 39.5], [19.5, 30.5, 40.0]]))
+    content = yaml.safe_load(written(tmp_path, "yaml", replace(FOUND, picks=edges)).read_text())
+    assert content["Predicted_Particle_Centroid_Coordinates"] == [
+        {"x": 39, "y": 0, "z": 0},
+        {"x": 39, "y": 30, "z": 19},
+    ]
+
+
+def test_picks_lie_where_copick_has_them(tmp_path):
+    path = written(tmp_path, "copick")
+    assert path == tmp_path / "project/ExperimentRuns/TS_01/Picks/me_gabor-gmm_particle.json"
+    content = json.loads(path.read_text())
+    points = content.pop("points")
+    assert content == {
+        "pickable_object_name": "particle",
+        "user_id": "me",
+        "session_id": "gabor-gmm",
+        "run_name": "TS_01",
+        "voxel_spacing": SIZE[2],
+        "unit": "angstrom",
+        "trust_orientation": False,
+    }
+    locations = [[point["location"][axis] for axis in "xyz"] for point in points]
+    assert np.array(locations) == pytest.approx(COORDINATES[:, ::-1] * [13.48, 10, 7.84])
+    assert [point["score"] for point in points] == HEIGHTS[:3].tolist()
+
+
+COPICK = os.environ.get("PICKET_COPICK_PYTHON")
+READ = """
+import json, sys
+import copick, starfile
+from copick.util.formats import relion_coordinates_to_angstrom
+project, star, *centre = sys.argv[1:]
+root = copick.from_file(project)
+(picks,) = root.get_run("TS_01").picks
+points, turns = picks.numpy()
+table = starfile.read(star, always_dict=True)["particles"]
+centre = tuple(map(float, centre))
+print(json.dumps({
+    "objects": [o.name for o in root.pickable_objects], "object": picks.pickable_object_name,
+    "user": picks.user_id, "session": picks.session_id, "points": points.tolist(),
+    "turned": bool((turns != [[[i == j for i in range(4)] for j in range(4)]]).any()),
+    "scores": [point.score for point in picks.points],
+    "star": relion_coordinates_to_angstrom(table, tomogram_center=centre).tolist(),
+}))
+"""
+
+
+@pytest.mark.skipif(COPICK is None, reason="PICKET_COPICK_PYTHON names no Python with copick")
+def test_copick_reads_its_picks_and_the_same_from_star(tmp_path):
+    written(tmp_path, "copick")
+    centre = [str(n * size / 2) for n, size in zip(SHAPE[::-1], SIZE[::-1], strict=True)]
+    arguments = [tmp_path / "project/copick.json", written(tmp_path, "star"), *centre]
+    command = [COPICK, "-W", "ignore", "-c", READ, *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    told = json.loads(process.stdout.splitlines()[-1])
+    assert (told["user"], told["session"]) == ("me", "gabor-gmm")
+    assert (told["objects"], told["object"]) == (["particle"], "particle")
+    assert not told["turned"]
+    assert told["scores"] == HEIGHTS[:3].tolist()
+    expected = COORDINATES[:, ::-1] * [13.48, 10, 7.84]
+    assert np.array(told["points"]) == pytest.approx(expected, abs=1e-12)
+    assert np.array(told["star"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_no_picks_are_files_without_rows(tmp_path):
+    paths = {kind: written(tmp_path, kind, NONE) for kind in FORMATS}
+    assert read_csv(paths["csv"]) == []
+    assert paths["csv"].read_text() == "x_angstrom,y_angstrom,z_angstrom,score,x,y,z\n"
+    table = read_star(paths["star"])["particles"]
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 0
+    assert list(ElementTree.parse(paths["cmm"]).getroot()) == []
+    content = yaml.safe_load(paths["yaml"].read_text())
+    assert content["Predicted_Particle_Centroid_Coordinates"] == []
+    assert json.loads(paths["copick"].read_text())["points"] == []
+
+
+@contextmanager
+def files_end_at(size):
+    """As on a disk that fills up: a write beyond so many bytes is an OSError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("before", [None, "before"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_interrupted_leaves_what_was_there(tmp_path, kind, before):
+    path = path_of(tmp_path, kind)
+    if before is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(before)
+    with pytest.raises(OSError, match="File too large"), files_end_at(50):
+        WRITERS[kind](path, FOUND)
+    left = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert [file.read_text() for file in left] == ([] if before is None else [before])
+
+
+def test_no_two_results_share_a_name(tmp_path):
+    modes, methods = ("ffts", "gabor", "intensities", "tomogram"), ("kmeans", "gmm", "ball")
+    paths = []
+    for index in (0, 1, 10):
+        names = CopickNames(
+            tmp_path / "project", f"TS_{index}", 10.0, "me", "{method}.{mode}", "particle"
+        )
+        files = TomogramFiles(tmp_path, index, ["hdf5", "copick"], names)
+        for mode in modes:
+            for method in methods:
+                paths += files.of(mode, method).values()
+                for picking in (None, "components", "watershed"):
+                    new = files.particles(mode, method, picking)
+                    assert list(new) == [*PARTICLES, "copick"]
+                    paths += new.values()
+    assert len({str(path).lower() for path in paths}) == len(paths)
+    assert {*PARTICLES, "copick"} == {*WRITERS}
+
+
+def test_names(tmp_path):
+    files = TomogramFiles(tmp_path, 3, ["hdf5"])
+    names = [path.name for path in files.particles("gabor", "gmm").values()]
+    assert names == [
+        f"particles_3_gabor_gmm{ending}" for ending in (".csv", ".star", ".cmm", ".yaml")
+    ]
+    assert files.particles("ffts", "kmeans", "watershed")["csv"] == (
+        tmp_path / "particles_3_ffts_kmeans_watershed.csv"
+    )
+
+
+@pytest.mark.parametrize("part", ["", "a_b", "a-b", "../a"])
+def test_a_part_of_a_name_is_letters_and_digits(tmp_path, part):
+    files = TomogramFiles(tmp_path, 0, [])
+    with pytest.raises(ValueError, match="letters and digits only"):
+        files.particles("gabor", "gmm", part)
