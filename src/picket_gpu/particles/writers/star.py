@@ -21,7 +21,8 @@ def write_star(path: Path, particles: ParticleSet) -> None:
 
     RELION counts unbinned voxels. Where binning did not divide their number, it rounded, and the
     coordinates are off by half of what it rounded: less than half a binned voxel. RELION's own
-    Pick job places particles one unbinned voxel further.
+    Pick job (get_particle_poses) adds one unbinned voxel on each axis; Extract does not take it
+    away.
 
     The table is the file's first, for which Import looks, and its only one. Extract takes the file
     too: it makes the optics table from tomograms.star. There are no orientations, as nothing is
@@ -30,7 +31,7 @@ def write_star(path: Path, particles: ParticleSet) -> None:
     Raises:
         PicketError: the tomogram's name cannot stand in a star file.
     """
-    # As slow to import as to run all else here.
+    # Slow to import.
     import pandas as pd
     import starfile
 
