@@ -42,6 +42,7 @@ TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
 # few, as the first ones change most and what goes wrong there grows.
 STEPS = (1, 3, 5, 9, 17)
 MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err before it is given up
+TEMPERATURE = 32  # of scores
 BEYOND = 2  # iterations after a pass for which what it corrected still holds
 
 
@@ -67,7 +68,11 @@ class GaussianMixture:
     converged: bool
 
     def decision(self, backend: Backend) -> Decision:
-        """By log-odds. The score is the posterior of component 1."""
+        """By log-odds. The score is 1 / (1 + exp(-log-odds / TEMPERATURE)).
+
+        In tens of dimensions posteriors are nearly all 0 or 1: the mean of them around a particle
+        tells little more than labels do.
+        """
         xp = backend.xp
         matrix = backend.upload(self.whitening.matrix.T.astype(np.float32))
         log_odds = backend.upload(self.log_odds.astype(np.float32))
@@ -77,11 +82,11 @@ class GaussianMixture:
             product = xp.matmul(z, log_odds, out=scratch.array("product", z.shape))
             return backend.operations.row_dots(z, product, scratch)
 
-        def posterior(_: Array, odds: Array, __: Scratch) -> Array:
-            decay = xp.exp(-xp.abs(odds))
+        def tempered(_: Array, odds: Array, __: Scratch) -> Array:
+            decay = xp.exp(-xp.abs(odds) / TEMPERATURE)
             return xp.where(odds > 0, 1, decay) / (1 + decay)
 
-        return Decision(decide, posterior)
+        return Decision(decide, tempered)
 
 
 def fit_gmm(
