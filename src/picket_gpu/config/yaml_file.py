@@ -13,15 +13,18 @@ MOST_REPEATED = 100_000  # values that aliases may stand for
 MOST_BITS = 1024  # of an integer; Python itself cannot write very large ones
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path, step: str = "S1") -> dict[Any, Any]:
     """Keys and values of a YAML file.
 
     Dates are left as text, and a key that appears twice is a fault.
 
+    Args:
+        step: of PickET, whose parameters they are.
+
     Raises:
         PicketError: the file cannot be read, or does not hold keys and values.
     """
-    text = _text(path)
+    text = _text(path, step)
     try:
         content = _content(text)
     except yaml.reader.ReaderError as error:
@@ -39,19 +42,18 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     return content
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, step: str) -> str:
     """Of a file, line ends as they are."""
+    remedy = f"name a YAML file with {step} parameters"
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)  # no more: a device has no end
     except FileNotFoundError:
-        raise PicketError(f"{path}: no such file; name a YAML file with S1 parameters") from None
+        raise PicketError(f"{path}: no such file; {remedy}") from None
     except OSError as error:
-        raise PicketError(
-            f"{path}: cannot be read ({error.strerror}); name a YAML file with S1 parameters"
-        ) from None
+        raise PicketError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     if len(data) > LARGEST:
-        raise PicketError(f"{path}: has more than 4 MiB; name a YAML file with S1 parameters")
+        raise PicketError(f"{path}: has more than 4 MiB; {remedy}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

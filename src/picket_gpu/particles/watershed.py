@@ -53,6 +53,7 @@ def watershed(
     if min_distance < 1:
         raise ValueError(f"min_distance must be 1 or more (got {min_distance})")
     flood = _flood()
+    min_distance = min(min_distance, max(labels.shape))  # farther is the same
     slices = z_slices(len(labels), lower, upper)
     first = max(slices.start - 1, 0)  # with the slices next to the limits
     mask = labels[first : slices.stop + 1] == label
