@@ -96,6 +96,7 @@ class S2Config(BaseModel):
         return self.output_dir / self.dataset_name
 
 
+_FILE = "name a YAML file with S2 parameters"
 _MODELS = {"": S2Config, "inputs": S2Input, **MODES}
 
 
@@ -106,7 +107,7 @@ def load_s2_config(source: Mapping[str, Any] | str | Path) -> S2Config:
         PicketError: the file cannot be read, is not YAML, or breaks the schema.
     """
     where = "" if isinstance(source, Mapping) else f"{source}: "
-    content = source if isinstance(source, Mapping) else read_yaml(Path(source), "S2")
+    content = source if isinstance(source, Mapping) else read_yaml(Path(source), _FILE)
     try:
         return S2Config.model_validate(content)
     except ValidationError as error:
