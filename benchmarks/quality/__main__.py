@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.quality.data import DataSet, data_sets
 from benchmarks.quality.figures import without_truth
+from benchmarks.quality.picking import pick_figures, pick_table, step_2
 from benchmarks.quality.table import data_set_tables, summary
 from benchmarks.quality.truth import against_truth
 from benchmarks.sklearn_recipe import METHODS, MODES, normalised
@@ -61,7 +62,15 @@ def measure(data: DataSet, segmentations: dict[str, np.ndarray]) -> dict[str, An
             name: against_truth(data, labels, SIDE) for name, labels in segmentations.items()
         },
         "figures": without_truth(segmentations, normalised(data.grey), SIDE),
+        "picks": _picks(data, segmentations),
     }
+
+
+def _picks(data: DataSet, segmentations: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What PickET's step 2 finds, by workflow; nothing where points are no centres."""
+    if data.distance is None:
+        return {}
+    return {n: pick_figures(data, step_2(labels), SIDE) for n, labels in segmentations.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -80,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         segmentations = segment(data, options.modes, options.methods, options.device)
         measured[data.name] = measure(data, segmentations)
         print(data_set_tables(data.name, measured[data.name]), flush=True)
+        if picks := measured[data.name]["picks"]:
+            print("F1 (picks) of PickET's step 2\n\n" + pick_table(picks) + "\n", flush=True)
         if options.json:
             options.json.write_text(json.dumps(measured, indent=1) + "\n")
     print(summary(measured))

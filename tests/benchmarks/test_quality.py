@@ -8,6 +8,7 @@ import pytest
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.data import DataSet, from_recipe, radius, shell
 from benchmarks.quality.figures import agreement, grey_figures, rank_correlation, shape_figures
+from benchmarks.quality.picking import pick_figures, pick_table, step_2
 from benchmarks.quality.table import correlation, judges, loss, pick, qualifies
 from benchmarks.quality.truth import (
     against_truth,
@@ -89,6 +90,7 @@ def test_centroids_are_of_components_that_are_large_enough(balls):
 def test_two_centroids_cannot_find_one_particle():
     found = np.array([[0.0, 0, 1], [0, 0, -1], [9, 9, 9]])
     assert matches(found, np.zeros((1, 3)), 2) == 1
+    assert matches(found[2:], np.zeros((1, 3)), 2) == matches(found[:0], found, 2) == 0
     assert detection(found, np.zeros((1, 3)), 2) == {
         "precision": pytest.approx(1 / 3),
         "recall": 1,
@@ -99,6 +101,23 @@ def test_two_centroids_cannot_find_one_particle():
 def test_pairs_are_as_many_as_there_can_be():
     # The nearest pair, 0 and -0.4, would leave the other two without a partner.
     assert matches(np.array([[0.0], [-1]]), np.array([[-0.4], [0.9]]), 1) == 2
+
+
+def test_step_2_finds_balls_and_loses_them_near_faces(data, balls):
+    figures = pick_figures(data, step_2(labelled(balls)), 5)
+    assert figures["components"] == {"picks": 3, "precision": 1, "recall": 1, "F1": 1}
+    assert figures["watershed 8"]["F1"] == 1
+    # The last voxel is 39: a centre at 30 is 9 voxels from the face.
+    assert figures["watershed 10"]["recall"] == pytest.approx(1 / 3)
+    assert figures["watershed 15"]["recall"] == 0
+    (row,) = [row for row in pick_table({"a": figures}).splitlines() if row.startswith("| a")]
+    assert row == "| a | 1.00 (3) | 0.00 (0) | 1.00 (3) | 3 |"
+
+
+def test_centres_without_a_whole_window_are_not_to_be_picked(data):
+    points = np.array([[1.4, 20, 20], [2, 20, 20], [37.4, 20, 20], [37.6, 20, 20]])
+    outside = DataSet("", data.grey, data.masks, points, 4.0)
+    assert pick_figures(outside, {"all": points[1:3]}, 5)["all"]["F1"] == 1
 
 
 def test_random_points_meet_a_mask_as_often_as_its_share():
@@ -196,5 +215,8 @@ def test_the_script_prints_its_tables(tmp_path, capsys):
     for workflow, figures in truth.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| {workflow} | "))
         assert f"| {figures['Dice, particles']:.3g} | {figures['precision']:.3g} |" in row
+    picked = measured["phantom_a"]["picks"]["gabor-kmeans"]
+    assert picked["components"]["F1"] > 0.9 > picked["watershed 15"]["F1"]
+    assert f"| gabor-kmeans | {picked['components']['F1']:.2f} (" in text
     assert "### Rank correlation, given data sets" in text
     assert "share (less)" in text

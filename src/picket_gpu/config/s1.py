@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -37,6 +38,19 @@ def _named(path: Any) -> Any:
     return path
 
 
+def _one_directory(name: str) -> str:
+    if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise ValueError("must be a plain directory name, without slashes")
+    if not name.isprintable():
+        raise ValueError("must be printable, in one line")
+    if len(name.encode()) > 255:
+        raise ValueError("is too long")
+    return name
+
+
+DatasetName: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=200, strict=True), AfterValidator(_one_directory)
+]
 NamedPath: TypeAlias = Annotated[Path, BeforeValidator(_named)]
 Count: TypeAlias = Annotated[
     int,
@@ -87,12 +101,7 @@ class S1Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset_name: str = Field(
-        min_length=1,
-        max_length=200,
-        strict=True,
-        description="names the directory of the outputs",
-    )
+    dataset_name: DatasetName = Field(description="names the directory of the outputs")
     inputs: list[TomogramInput] = Field(min_length=1, description="the tomograms")
     neighborhood_size: int = Field(
         5, lt=2**63, strict=True, description="window side in voxels, odd, at least 3"
@@ -163,17 +172,6 @@ class S1Config(BaseModel):
         if not re.fullmatch(DEVICES, device):
             raise ValueError("must be 'auto', 'cpu', 'gpu' or 'gpu:N'")
         return device
-
-    @field_validator("dataset_name")
-    @classmethod
-    def _one_directory(cls, name: str) -> str:
-        if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise ValueError("must be a plain directory name, without slashes")
-        if not name.isprintable():
-            raise ValueError("must be printable, in one line")
-        if len(name.encode()) > 255:
-            raise ValueError("is too long")
-        return name
 
     @field_validator("neighborhood_size")
     @classmethod

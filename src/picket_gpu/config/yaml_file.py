@@ -8,20 +8,24 @@ import yaml
 
 from picket_gpu.errors import PicketError, one_line
 
+S1_FILE = "name a YAML file with S1 parameters"
 LARGEST = 2**22  # bytes of a file
 MOST_REPEATED = 100_000  # values that aliases may stand for
 MOST_BITS = 1024  # of an integer; Python itself cannot write very large ones
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path, wanted: str = S1_FILE) -> dict[Any, Any]:
     """Keys and values of a YAML file.
 
     Dates are left as text, and a key that appears twice is a fault.
 
+    Args:
+        wanted: what a message asks for where the file cannot be read.
+
     Raises:
         PicketError: the file cannot be read, or does not hold keys and values.
     """
-    text = _text(path)
+    text = _text(path, wanted)
     try:
         content = _content(text)
     except yaml.reader.ReaderError as error:
@@ -39,19 +43,17 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     return content
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, wanted: str) -> str:
     """Of a file, line ends as they are."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)  # no more: a device has no end
     except FileNotFoundError:
-        raise PicketError(f"{path}: no such file; name a YAML file with S1 parameters") from None
+        raise PicketError(f"{path}: no such file; {wanted}") from None
     except OSError as error:
-        raise PicketError(
-            f"{path}: cannot be read ({error.strerror}); name a YAML file with S1 parameters"
-        ) from None
+        raise PicketError(f"{path}: cannot be read ({error.strerror}); {wanted}") from None
     if len(data) > LARGEST:
-        raise PicketError(f"{path}: has more than 4 MiB; name a YAML file with S1 parameters")
+        raise PicketError(f"{path}: has more than 4 MiB; {wanted}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
