@@ -40,7 +40,7 @@ MAX_ITERATIONS = 100
 TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
 # Iterations from one pass over all windows to the next, that of the pass included. They begin with
 # few, as the first ones change most and what goes wrong there grows.
-STEPS = (1, 3, 5, 9, 17)
+STEPS = (3, 6, 12)
 MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err before it is given up
 TEMPERATURE = 32  # of scores
 BEYOND = 2  # iterations after a pass for which what it corrected still holds
@@ -217,12 +217,17 @@ class _EM:
             estimate = replace(estimate, drift=exact.minus(end.sums), change=change)
             again = end.iterations - at.iterations + BEYOND * end.settled
             at = self._iterate(at, partial(estimate.at, precision=self.precision), again)
-            if at.settled or at.components is None:
+            if at.components is None:
+                return at
+            # The log-likelihood need not rise to its end, and where it turns a sample may see it
+            # settle. That is believed only where it did so without what the pass corrected too.
+            if at.settled and end.settled and abs(at.iterations - end.iterations) <= BEYOND:
                 return at
             # What follows starts from here, by the sums of the pass.
             of_sample = expect(sample, at.components, self.precision)
             sums = exact.plus(of_sample.minus(there).times(weight))
-            at = at._replace(sums=sums, bound=self._bound(at.components, sums))
+            bound = self._bound(at.components, sums)
+            at = at._replace(sums=sums, bound=bound, settled=False)
         return at
 
     def _iterate(
