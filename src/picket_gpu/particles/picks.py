@@ -1,0 +1,33 @@
+"""Picked particles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Candidates for particles, highest first, and which of them are picked.
+
+    Attributes:
+        candidates: (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
+        candidate_heights: (m,) float64, descending: the share of a sphere of the particle's size
+            that is particle.
+        threshold: height from which candidates are picked.
+        count: how many of the first candidates are picked.
+    """
+
+    candidates: np.ndarray
+    candidate_heights: np.ndarray
+    threshold: float
+    count: int
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """(n, 3) float64, (z, y, x) in voxels, of what is picked."""
+        return self.candidates[: self.count]
+
+    @property
+    def heights(self) -> np.ndarray:
+        """(n,) float64, of what is picked."""
+        return self.candidate_heights[: self.count]
