@@ -18,8 +18,8 @@ from picket_gpu.device.operations import Array, Shape
 FLOAT = 4  # bytes
 DEFAULT_BYTES = 1024 * MIB
 MOST_POINTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
-# Float32 spectra and maps of a slab at a time, beside a spectrum and a map for each kernel: of the
-# voxels and of those inside, what a transform reads, writes and works in, and two for maxima.
+# Float32 spectra and maps of a slab at a time, beside a spectrum and two maps for each kernel: of
+# the voxels and of those inside, what a transform reads, writes and works in, and two for maxima.
 ARRAYS = 7
 SLIGHT = np.float32(1e-6)  # weight that is no voxel's
 
@@ -33,13 +33,15 @@ class MeansOfSlab(NamedTuple):
         low: plane with which the arrays begin: ``first - 1`` where there is one. They end with the
             one after ``last``, likewise.
         means: for each kernel, (planes, y, x) float32.
+        shares: for each kernel, of its weights those inside, likewise.
         inside: (planes, y, x) bool.
     """
 
     first: int
     last: int
     low: int
-    means: list[Array]
+    means: Sequence[Array]
+    shares: Sequence[Array]
     inside: Array
 
 
@@ -83,10 +85,12 @@ def local_means(
         block *= there
         box = (slice(low - begin, high - begin), *(slice(0, n) for n in values.shape[1:]))
         with scipy.fft.set_workers(backend.workers):
-            means = list(_means(xp, transform, block, there, kernels, spectra, box))
+            means, shares = zip(
+                *_means(xp, transform, block, there, kernels, spectra, box), strict=True
+            )
         del block
-        yield MeansOfSlab(first, last, low, means, there[box])
-        del means, there
+        yield MeansOfSlab(first, last, low, means, shares, there[box])
+        del means, shares, there
         backend.release()
 
 
@@ -98,7 +102,7 @@ def _means(
     kernels: Sequence[np.ndarray],
     spectra: Sequence[Array],
     box: tuple[slice, ...],
-) -> Iterator[Array]:
+) -> Iterator[tuple[Array, Array]]:
     spectrum, weights = transform.forward(block), transform.forward(there.astype("float32"))
     for kernel, of_kernel in zip(kernels, spectra, strict=True):
         # Transformed from its corner, not its centre, a kernel moves what it filters.
@@ -107,8 +111,9 @@ def _means(
             for part, side in zip(box, kernel.shape, strict=True)
         )
         mean = transform.inverse(spectrum * of_kernel, moved)
-        mean /= xp.maximum(transform.inverse(weights * of_kernel, moved), SLIGHT)
-        yield mean
+        share = xp.maximum(transform.inverse(weights * of_kernel, moved), SLIGHT)
+        mean /= share
+        yield mean, share
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def _plan(
         return _good_length(min(step + 2 + 2 * half[0], shape[0] + half[0]))
 
     def needed(step: int) -> int:
-        return FLOAT * (ARRAYS + 2 * kernels) * points(step) * y * (x + 2)
+        return FLOAT * (ARRAYS + 3 * kernels) * points(step) * y * (x + 2)
 
     budget = memory_bytes
     if budget is None:
