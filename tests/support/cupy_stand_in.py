@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy.fft
 import scipy.ndimage
 
 from tests.support.cuda_on_host import HostModule, load
@@ -85,6 +86,8 @@ class StandIn(DeviceNumpy):
         super().__init__()
         kernels = Stream()
         pinned = SimpleNamespace(free_all_blocks=lambda: None)
+        plans = SimpleNamespace(clear=lambda: None)
+        self.fft = SimpleNamespace(config=SimpleNamespace(get_plan_cache=lambda: plans))
         self.get_default_memory_pool = Pool
         self.get_default_pinned_memory_pool = lambda: pinned
         self.__version__ = "0 (a stand-in)"
@@ -114,7 +117,9 @@ def _using_allocator(allocator: Any) -> Any:
 
 
 def cupyx() -> Any:
+    import cupyx.scipy.fft
     import cupyx.scipy.ndimage
 
+    fft = Namespace(scipy.fft, cupyx.scipy.fft)
     ndimage = Namespace(scipy.ndimage, cupyx.scipy.ndimage)
-    return SimpleNamespace(scipy=SimpleNamespace(ndimage=ndimage))
+    return SimpleNamespace(scipy=SimpleNamespace(fft=fft, ndimage=ndimage))

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import cupy
+import cupyx.scipy.fft
 import cupyx.scipy.ndimage
 import numpy as np
+import scipy.fft
 import scipy.ndimage
 
 from picket_gpu.device.backend import Backend
@@ -266,7 +268,8 @@ class DeviceDouble(Backend):
             operations: `Operations`, or what makes kernels that run on the double's arrays.
         """
         ndimage = Namespace(scipy.ndimage, cupyx.scipy.ndimage)
-        super().__init__("a double", DeviceNumpy(memory), ndimage)
+        fft = Namespace(scipy.fft, cupyx.scipy.fft)
+        super().__init__("a double", DeviceNumpy(memory), ndimage, fft=fft)
         self.operations = operations(self.xp, ndimage)
         self.budgets: list[int] = []
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+import scipy.fft
 import scipy.ndimage
 from threadpoolctl import threadpool_limits
 
@@ -42,6 +43,7 @@ class Backend:
         reason: why this one, for people.
         xp: the array module.
         ndimage: the scipy.ndimage that goes with it.
+        fft: the scipy.fft that goes with it.
         operations: the innermost loops.
         workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
         tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
@@ -61,11 +63,17 @@ class Backend:
     transfers: Callable[[tuple[int, ...]], Transfers]
 
     def __init__(
-        self, reason: str, xp: Any = np, ndimage: Any = scipy.ndimage, workers: int = 1
+        self,
+        reason: str,
+        xp: Any = np,
+        ndimage: Any = scipy.ndimage,
+        workers: int = 1,
+        fft: Any = scipy.fft,
     ) -> None:
         self.reason = reason
         self.xp = xp
         self.ndimage = ndimage
+        self.fft = fft
         self.operations = Operations(xp, ndimage)
         self.workers = workers
         self._idle: list[Scratch] = []

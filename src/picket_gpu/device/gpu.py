@@ -28,6 +28,7 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
     """
     try:
         import cupy
+        import cupyx.scipy.fft
         import cupyx.scipy.ndimage
     except ImportError as error:
         return f"CuPy cannot be imported: {error}"
@@ -66,7 +67,7 @@ class GPUBackend(Backend):
 
     def __init__(self, cupy: Any, cupyx: Any, number: int, kmeans_engine: KMeansEngine) -> None:
         name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
-        super().__init__("", cupy, cupyx.scipy.ndimage)
+        super().__init__("", cupy, cupyx.scipy.ndimage, fft=cupyx.scipy.fft)
         self._device = cupy.cuda.Device(number)
         # Not CuPy's default pool, whose limit would also be that of other arrays of the process.
         self._pool: Any = cupy.cuda.MemoryPool()
@@ -139,6 +140,7 @@ class GPUBackend(Backend):
     def release(self) -> None:
         super().release()
         self.peak_bytes()
+        self.xp.fft.config.get_plan_cache().clear()  # a plan keeps what it works in
         self._pool.free_all_blocks()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 

@@ -1,5 +1,5 @@
-"""From segmentations to coordinates of particles.
+"""From segmentations, or the tomogram itself, to coordinates of particles.
 
-Takes plain arrays and arguments: knows no configuration, no file and no page. May use `method`
-(what labels mean) and `device`.
+Knows no configuration and no page; only `writers` knows files. May use `method` (what labels mean)
+and `device`.
 """
