@@ -14,7 +14,6 @@ so the path, and where it ends, are those of EM on all windows but for errors of
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -38,10 +37,10 @@ from picket_gpu.method.whitening import Whitening
 
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
-# Iterations from one pass over all windows to the next, that of the pass included. They begin with
-# few, as the first ones change most and what goes wrong there grows.
-STEPS = (3, 6, 12)
-MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err before it is given up
+# Iterations from one pass over all windows to the next, at first and at most: few at first, as those
+# change most and what goes wrong there grows.
+FIRST_STEPS, MOST_STEPS = 2, 16
+MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err from one pass to the next
 TEMPERATURE = 32  # of scores
 BEYOND = 2  # iterations after a pass for which what it corrected still holds
 
@@ -196,9 +195,8 @@ class _EM:
         """
         of_sample, some = start_from_clusters(sample, plane), total_of(sample)
         weight = self.features.count / sample.count
-        for steps in chain(STEPS, repeat(STEPS[-1])):
-            if at.iterations >= MAX_ITERATIONS or self._empty(at.sums):
-                return at
+        steps = FIRST_STEPS
+        while at.iterations < MAX_ITERATIONS and not self._empty(at.sums):
             ordered = self._ordered(at)
             if ordered is not at:
                 at, of_sample = ordered, of_sample.exchanged(some)
@@ -210,7 +208,10 @@ class _EM:
             exact = expect(self.features, end.components, self.precision)
             bound = self._bound(end.components, exact)
             if not abs(bound - end.bound) < MOST_DRIFT:
-                return self.on_all(at)
+                if end.iterations == at.iterations + 1:
+                    return self.on_all(at)
+                steps = (end.iterations - at.iterations) // 2
+                continue
             # Over the sample, as the estimate had it.
             there = of_sample.plus(end.sums.minus(at.sums).times(1 / weight))
             change = end.sums.moments - at.sums.moments
@@ -228,6 +229,7 @@ class _EM:
             sums = exact.plus(of_sample.minus(there).times(weight))
             bound = self._bound(at.components, sums)
             at = at._replace(sums=sums, bound=bound, settled=False)
+            steps = min(2 * steps, MOST_STEPS)
         return at
 
     def _iterate(

@@ -1,0 +1,75 @@
+"""All files of one picking, and what they say of how it was made."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from picket_gpu.files.atomic import remove
+from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.writers import WRITERS
+
+FINGERPRINT, THRESHOLD, CANDIDATES, COUNT = (
+    "particles_fingerprint",
+    "particles_threshold",
+    "particles_candidates",
+    "particles_count",
+)
+
+
+class Picking(NamedTuple):
+    """What a PickET YAML file of ours says of itself."""
+
+    fingerprint: str
+    threshold: float
+    candidates: int
+    count: int
+
+
+def write_particles(
+    files: Mapping[str, Path], particles: ParticleSet, fingerprint: str
+) -> Picking:
+    """Write every kind of ``files`` in a directory that is there, each whole or not at all.
+
+    The YAML file, which says how all were made, comes first, when no older ones are there any more:
+    so files that go together are there, or some are missing.
+
+    Args:
+        files: by their kind, as `TomogramFiles.particles` has them; ``yaml`` is one of them.
+        fingerprint: of all that the particles depend on.
+    """
+    remove_particles(files)
+    picks = particles.picks
+    told = Picking(fingerprint, picks.threshold, len(picks.candidates), picks.count)
+    names = (FINGERPRINT, THRESHOLD, CANDIDATES, COUNT)
+    attributes = {**particles.attributes, **dict(zip(names, told, strict=True))}
+    particles = replace(particles, attributes=attributes)
+    for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
+        WRITERS[kind](files[kind], particles)
+    return told
+
+
+def remove_particles(files: Mapping[str, Path]) -> None:
+    """Remove the files of an earlier picking, the one that says how they were made last."""
+    for kind in sorted(files, key=lambda kind: kind == "yaml"):
+        remove(files[kind])
+
+
+def read_picking(path: Path) -> Picking | None:
+    """What a PickET YAML file says of how it was made; None where it is none of ours."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    # Not by a YAML reader, which takes a second for some thousand coordinates.
+    told = dict(re.findall(r"^  (particles_\w+): (\S+)$", text, re.MULTILINE))
+    try:
+        return Picking(
+            told[FINGERPRINT].strip("'"),
+            float(told[THRESHOLD]),
+            int(told[CANDIDATES]),
+            int(told[COUNT]),
+        )
+    except (KeyError, ValueError):
+        return None
