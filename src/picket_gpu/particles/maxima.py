@@ -2,7 +2,7 @@
 apart."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -44,20 +44,13 @@ def find_runs(backend: Backend, values: Array, slab: MeansOfSlab) -> Runs:
     xp, inside, low = backend.xp, slab.inside, slab.low
     own = slice(slab.first - low, slab.last - low)
     planes, rows, columns = values.shape
-    # Around all of it a voxel that no maximum is lower than.
-    padded = xp.full((planes + 2, rows + 2, columns + 2), -np.inf, dtype="float32")
+    nothing = np.float32(-np.inf)  # lower than any maximum: around all of it, and outside
+    padded = xp.full((planes + 2, rows + 2, columns + 2), nothing, dtype="float32")
     core = padded[1:-1, 1:-1, 1:-1]
-    core[...] = xp.where(inside, xp.rint(values * np.float32(1 / STEP)) * np.float32(STEP), -np.inf)
-    highest = padded
-    for axis in range(3):
-        a, b, c = (
-            tuple(
-                slice(k, size - 2 + k) if i == axis else slice(None)
-                for i, size in enumerate(highest.shape)
-            )
-            for k in range(3)
-        )
-        highest = xp.maximum(xp.maximum(highest[a], highest[b]), highest[c])
+    rounded = xp.rint(values * np.float32(1 / STEP)) * np.float32(STEP)
+    core[...] = xp.where(inside, rounded, nothing)
+    del rounded
+    highest = _highest_around(xp, padded)
     top = xp.zeros(padded.shape, dtype=bool)
     mine = top[1:-1, 1:-1, 1:-1][own]
     mine[...] = (core[own] == highest[own]) & (core[own] > 0)
@@ -137,6 +130,15 @@ def keep_spaced(points: np.ndarray, spacing: float) -> np.ndarray:
                 kept[others] = False
                 kept[number] = True
     return kept
+
+
+def _highest_around(xp: Any, values: Array) -> Array:
+    """The highest of 3^3 values around each but those at the faces."""
+    for axis in range(3):
+        across = xp.moveaxis(values, axis, 0)
+        highest = xp.maximum(xp.maximum(across[:-2], across[1:-1]), across[2:])
+        values = xp.moveaxis(highest, 0, axis)
+    return values
 
 
 def _parabola(before: np.ndarray, top: np.ndarray, after: np.ndarray) -> np.ndarray:
