@@ -98,7 +98,7 @@ def test_means_keep_to_their_memory(backend, kernels):
     values = smooth_noise((60, 70, 80))
     weights = [ball(6, (1, 1, 1)), shell(6, 9.6, (1, 1, 1))][:kernels]
     with pytest.raises(
-        ValueError, match=r"^memory_bytes: .* needs \d+ MiB \(got 2 MiB\)$"
+        ValueError, match=r"^memory_budget: .* needs \d+ MiB \(got 2 MiB\)$"
     ) as error:
         list(local_means(backend, values, None, weights, 2 * MIB))
     least = int(str(error.value).split("needs ")[1].split()[0])
@@ -264,8 +264,8 @@ FUNCTIONS = [pick, pick_by_contrast]
 
 
 def least_memory(function, *args, **options):
-    with pytest.raises(ValueError, match=r"^memory_bytes: .* needs \d+ MiB") as error:
-        function(*args, **options, memory_bytes=1)
+    with pytest.raises(ValueError, match=r"^memory_budget: .* needs \d+ MiB") as error:
+        function(*args, **options, memory_budget=1)
     return int(str(error.value).split("needs ")[1].split()[0]) * MIB
 
 
@@ -285,7 +285,7 @@ def test_slabs_give_what_the_whole_gives(backend, function, case, holes):
     least = least_memory(function, scores, **options)
     assert len(whole.candidates) > 1
     for memory in (least, 3 * least // 2):
-        assert_same(function(scores, **options, memory_bytes=memory), whole)
+        assert_same(function(scores, **options, memory_budget=memory), whole)
 
 
 @pytest.mark.parametrize(("function", "case"), RUNS)
@@ -298,7 +298,7 @@ def test_a_device_picks_the_same_within_its_memory(backend, function, case):
     least = least_memory(function, scores, **options, inside=inside, backend=device)
     for memory in (least, 1024 * MIB):
         with double.DeviceArray.counting() as counted:
-            ours = function(scores, **options, inside=inside, backend=device, memory_bytes=memory)
+            ours = function(scores, **options, inside=inside, backend=device, memory_budget=memory)
         assert counted["peak"] <= memory
         assert isinstance(ours.candidates, np.ndarray)
         assert_same(ours, host)
@@ -312,7 +312,7 @@ def test_a_gpu_picks_the_same_within_its_memory(backend, function, case):
     scores, options = CASES[case]
     gpu = select_backend("gpu", "native")
     for memory in (least_memory(function, scores, **options, backend=gpu), None):
-        ours = function(scores, **options, backend=gpu, memory_bytes=memory)
+        ours = function(scores, **options, backend=gpu, memory_budget=memory)
         assert_same(ours, function(scores, **options, backend=backend))
         assert memory is None or gpu.peak_bytes() <= memory
 
@@ -445,7 +445,7 @@ def test_of_nothing_nothing_is_picked(backend, function, inside):
         ({"max_particles": 0}, "max_particles: must be 1 or more"),
         ({"inside": np.ones(SHAPE)}, "inside: must be bool"),
         ({"inside": EVERYWHERE[1:]}, "inside: must be bool of shape"),
-        ({"memory_bytes": 1000}, "memory_bytes: .* needs 2 MiB"),
+        ({"memory_budget": 1000}, "memory_budget: .* needs 2 MiB"),
         ({"scores": np.full(SHAPE, np.nan, "float32")}, "scores: must be 0 to 1"),
         ({"scores": np.full(SHAPE, 1.5, "float16")}, "scores: must be 0 to 1 .*1.5"),
         ({"scores": np.ones(SHAPE, dtype=np.int8)}, "scores: must be float16 or float32"),

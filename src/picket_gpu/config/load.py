@@ -13,9 +13,16 @@ from picket_gpu.config.s1 import Copick, S1Config
 from picket_gpu.config.yaml_file import read_yaml
 from picket_gpu.errors import PicketError
 from picket_gpu.method.features import MODES
+from picket_gpu.particles.settings import ParticleSettings
 
 # What each part of a parameter file is made of, by the name that leads to it.
-_MODELS = {"": S1Config, "inputs": TomogramInput, "copick": Copick, **MODES}
+_MODELS = {
+    "": S1Config,
+    "inputs": TomogramInput,
+    "copick": Copick,
+    "particles": ParticleSettings,
+    **MODES,
+}
 
 
 def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:

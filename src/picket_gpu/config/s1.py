@@ -4,6 +4,7 @@ Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu 
 """
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -25,6 +26,7 @@ from picket_gpu.device.select import DEVICES
 from picket_gpu.files.location import check_name
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.features import FeatureParams, FFTs, Gabor, Intensities
+from picket_gpu.particles.settings import ParticleSettings
 
 FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
@@ -153,6 +155,9 @@ class S1Config(BaseModel):
     scores: bool = Field(
         False, strict=True, description="also save how sure each voxel's label is, 0 to 1"
     )
+    particles: ParticleSettings | None = Field(
+        None, description="pick particles; their scores are saved too; default not"
+    )
     report: bool = Field(
         True, strict=True, description="write report.html and a preview of each tomogram"
     )
@@ -218,6 +223,29 @@ class S1Config(BaseModel):
                         f"each a name"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _pickable(self) -> Self:
+        if self.particles is None:
+            return self
+        try:
+            self.particles.chosen(self.workflows)
+        except ValueError as error:
+            raise ValueError(f"particles.workflows: {error}") from None
+        if self.save == ["copick"] and self.particles.source == "score":
+            raise ValueError("particles: copick keeps no scores; save hdf5, mrc or zarr too")
+        return self
+
+    @property
+    def workflows(self) -> list[tuple[str, str]]:
+        """Feature modes and clustering methods, in the order in which they run."""
+        modes = [mode.mode for mode in self.feature_extraction_params]
+        return list(product(modes, self.clustering_methods))
+
+    @property
+    def wants_scores(self) -> bool:
+        """Whether scores are saved: asked for, or picked from."""
+        return self.scores or (self.particles is not None and self.particles.source == "score")
 
     @property
     def directory(self) -> Path:

@@ -30,7 +30,7 @@ def pick_by_contrast(
     max_particles: int | None = None,
     inside: Array | None = None,
     backend: Backend | None = None,
-    memory_bytes: int | None = None,
+    memory_budget: int | None = None,
 ) -> Picks:
     """Pick particles: places where a ball of their size is darker, or brighter, than its shell.
 
@@ -69,7 +69,7 @@ def pick_by_contrast(
     ]
     signs = {True: [-1], False: [1], None: [-1, 1]}[dark]
     with backend.exclusive():
-        slabs = local_means(backend, tomogram, inside, kernels, memory_bytes, mean)
+        slabs = local_means(backend, tomogram, inside, kernels, memory_budget, mean)
         found = _runs(backend, slabs, signs, deviation)
     points, heights = max(
         (

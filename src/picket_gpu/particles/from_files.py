@@ -1,5 +1,7 @@
 """Picks from the files of a segmentation, or from its tomogram."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ def pick_in_segmentation(
     settings: ParticleSettings,
     voxel_size: VoxelSize,
     backend: Backend,
-    memory_bytes: int | None = None,
+    memory_budget: int | None = None,
 ) -> Picks:
     """Pick from the scores of a segmentation; from its labels, as scores of 0 and 1, where a file
     has no scores.
@@ -31,7 +33,7 @@ def pick_in_segmentation(
         path: of its HDF5, MRC or Zarr.
         side: of its windows, in voxels.
         voxel_size: angstrom, (z, y, x).
-        memory_bytes: for arrays on the device beside the scores.
+        memory_budget: for arrays on the device beside the scores.
     """
     labels = read_labels(path, side)
     inside = labels != UNLABELLED
@@ -47,6 +49,76 @@ def pick_in_segmentation(
             settings.diameter,
             inside=inside,
             backend=backend,
-            memory_bytes=memory_bytes,
+            memory_budget=memory_budget,
             **_selection(settings, voxel_size),
         )
+
+
+def pick_in_tomogram(
+    name: str,
+    blurred: np.ndarray,
+    inside: np.ndarray | None,
+    settings: ParticleSettings,
+    voxel_size: VoxelSize,
+    backend: Backend,
+    memory_budget: int | None = None,
+) -> Picks:
+    """Pick where a tomogram stands out from what is around, without a segmentation.
+
+    Args:
+        name: what to call the tomogram in an error.
+        blurred: its grey values, (z, y, x), blurred as for a segmentation.
+        inside: bool, (z, y, x), voxels that count; None for all.
+        voxel_size: angstrom, (z, y, x).
+        memory_budget: for arrays on the device beside these.
+    """
+    with _as_fault(name):
+        return pick_by_contrast(
+            blurred,
+            settings.diameter,
+            dark={"dark": True, "bright": False, "auto": None}[settings.contrast],
+            inside=inside,
+            backend=backend,
+            memory_budget=memory_budget,
+            **_selection(settings, voxel_size),
+        )
+
+
+def check_size(
+    name: str, settings: ParticleSettings, shape: tuple[int, ...], voxel_size: VoxelSize
+) -> None:
+    """Whether the diameter can be meant for a tomogram.
+
+    Args:
+        name: what to call it in an error.
+        shape: voxels, (z, y, x).
+        voxel_size: angstrom, (z, y, x); 0.0 where it is not known.
+
+    Raises:
+        PicketError: it cannot, or the voxel size is not known.
+    """
+    if not min(voxel_size) > 0:
+        raise PicketError(
+            f"{name}: particles need a voxel size, which it does not tell; set voxel_size"
+        )
+    least = 2 * min(voxel_size)
+    most = max(n * size for n, size in zip(shape, voxel_size, strict=True))
+    if not least <= settings.diameter <= most:
+        raise PicketError(
+            f"particles.diameter: must be {least:.6g} to {most:.6g} angstrom for {name}, from two "
+            f"voxels to its longest side (got {settings.diameter:g})"
+        )
+
+
+def _selection(settings: ParticleSettings, voxel_size: VoxelSize) -> dict[str, Any]:
+    names = ("spacing", "margin", "threshold", "max_particles")
+    return {"voxel_size": voxel_size} | {name: getattr(settings, name) for name in names}
+
+
+@contextmanager
+def _as_fault(name: object) -> Iterator[None]:
+    """Tell what an argument cannot be as a fault of a file."""
+    try:
+        yield
+    except ValueError as error:
+        raise PicketError(f"{name}: {error}") from None

@@ -50,7 +50,7 @@ def local_means(
     values: Array,
     inside: Array | None,
     kernels: Sequence[np.ndarray],
-    memory_bytes: int | None = None,
+    memory_budget: int | None = None,
     offset: float = 0.0,
 ) -> Iterator[MeansOfSlab]:
     """Means of ``values`` weighted by each kernel, over voxels that are inside.
@@ -59,16 +59,16 @@ def local_means(
         values: (z, y, x), any real type, on the host or the device.
         inside: bool, (z, y, x), likewise; None for all of them.
         kernels: (z, y, x) float32 of odd sides, sums 1.
-        memory_bytes: for arrays beside these; None for 1 GiB, or what slabs of as many planes as
+        memory_budget: for arrays beside these; None for 1 GiB, or what slabs of as many planes as
             the kernels have need.
         offset: subtracted from the values first.
 
     Raises:
-        ValueError: ``memory_bytes`` is too little.
+        ValueError: ``memory_budget`` is too little.
     """
     xp, depth = backend.xp, len(values)
     half = [max(kernel.shape[axis] // 2 for kernel in kernels) for axis in range(3)]
-    step, lengths = _plan(values.shape, half, len(kernels), memory_bytes)
+    step, lengths = _plan(values.shape, half, len(kernels), memory_budget)
     transform = _Transform(backend, lengths)
     with scipy.fft.set_workers(backend.workers):  # not CuPy's, which has no use for them
         spectra = [transform.forward(backend.upload(kernel)) for kernel in kernels]
@@ -140,7 +140,7 @@ class _Transform:
 
 
 def _plan(
-    shape: Shape, half: Sequence[int], kernels: int, memory_bytes: int | None
+    shape: Shape, half: Sequence[int], kernels: int, memory_budget: int | None
 ) -> tuple[int, Shape]:
     """Planes of a slab, and points of the transforms.
 
@@ -156,12 +156,12 @@ def _plan(
     def needed(step: int) -> int:
         return FLOAT * (ARRAYS + 3 * kernels) * points(step) * y * (x + 2)
 
-    budget = memory_bytes
+    budget = memory_budget
     if budget is None:
         budget = max(DEFAULT_BYTES, needed(2 * half[0] + 1))
     elif needed(1) > budget:
         raise ValueError(
-            f"memory_bytes: a slab of this diameter needs {-(-needed(1) // MIB)} MiB "
+            f"memory_budget: a slab of this diameter needs {-(-needed(1) // MIB)} MiB "
             f"(got {budget / MIB:.3g} MiB)"
         )
     fitting = (step for step in range(shape[0], 0, -1) if needed(step) <= budget)

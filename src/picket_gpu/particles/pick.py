@@ -24,7 +24,7 @@ def pick(
     max_particles: int | None = None,
     inside: Array | None = None,
     backend: Backend | None = None,
-    memory_bytes: int | None = None,
+    memory_budget: int | None = None,
 ) -> Picks:
     """Pick particles: places where a ball of their size is full of high scores.
 
@@ -43,7 +43,7 @@ def pick(
         inside: bool, (z, y, x), voxels that have scores: means are over these, and candidates lie
             on them. None for the smallest box that holds all scores above 0.
         backend: None for a GPU where there is one, else the CPU.
-        memory_bytes: of the device, for what is computed slab by slab; None for 1 GiB, or what a
+        memory_budget: of the device, for what is computed slab by slab; None for 1 GiB, or what a
             large diameter needs.
 
     Raises:
@@ -62,7 +62,9 @@ def pick(
     scores = scores[region]
     inside = None if inside is None else inside[region]
     with backend.exclusive():
-        slabs = local_means(backend, scores, inside, [ball(diameter / 2, voxel_size)], memory_bytes)
+        slabs = local_means(
+            backend, scores, inside, [ball(diameter / 2, voxel_size)], memory_budget
+        )
         runs = join(find_runs(backend, slab.means[0], slab) for slab in slabs)
     points, heights = selection.candidates(*merge_plateaus(runs, scores.shape), scores.shape)
     points += [part.start for part in region]

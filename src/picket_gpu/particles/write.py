@@ -10,26 +10,29 @@ from picket_gpu.files.atomic import remove
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.writers import WRITERS
 
-FINGERPRINT, THRESHOLD, CANDIDATES, COUNT = (
-    "particles_fingerprint",
-    "particles_threshold",
-    "particles_candidates",
-    "particles_count",
-)
-
 
 class Picking(NamedTuple):
-    """What a PickET YAML file of ours says of itself."""
+    """What a PickET YAML file of ours says of itself.
+
+    Attributes:
+        fingerprint: of all that the particles depend on.
+        source: fingerprint of the segmentation that they are from, or a word.
+        threshold: height from which candidates are particles.
+        candidates: how many there were.
+        picked: how many are particles.
+    """
 
     fingerprint: str
+    source: str
     threshold: float
     candidates: int
-    count: int
+    picked: int
 
 
-def write_particles(
-    files: Mapping[str, Path], particles: ParticleSet, fingerprint: str
-) -> Picking:
+_NAMES = tuple(f"particles_{field}" for field in Picking._fields)
+
+
+def write_particles(files: Mapping[str, Path], particles: ParticleSet, fingerprint: str, source: str) -> Picking:
     """Write every kind of ``files`` in a directory that is there, each whole or not at all.
 
     The YAML file, which says how all were made, comes first, when no older ones are there any more:
@@ -38,12 +41,12 @@ def write_particles(
     Args:
         files: by their kind, as `TomogramFiles.particles` has them; ``yaml`` is one of them.
         fingerprint: of all that the particles depend on.
+        source: see `Picking`.
     """
     remove_particles(files)
     picks = particles.picks
-    told = Picking(fingerprint, picks.threshold, len(picks.candidates), picks.count)
-    names = (FINGERPRINT, THRESHOLD, CANDIDATES, COUNT)
-    attributes = {**particles.attributes, **dict(zip(names, told, strict=True))}
+    told = Picking(fingerprint, source, picks.threshold, len(picks.candidates), picks.count)
+    attributes = {**particles.attributes, **dict(zip(_NAMES, told, strict=True))}
     particles = replace(particles, attributes=attributes)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
         WRITERS[kind](files[kind], particles)
@@ -56,6 +59,13 @@ def remove_particles(files: Mapping[str, Path]) -> None:
         remove(files[kind])
 
 
+def remove_others(files: Mapping[str, Path], source: str) -> None:
+    """Remove the files of a picking from another segmentation than ``source``."""
+    told = read_picking(files["yaml"])
+    if told is not None and told.source != source:
+        remove_particles(files)
+
+
 def read_picking(path: Path) -> Picking | None:
     """What a PickET YAML file says of how it was made; None where it is none of ours."""
     try:
@@ -65,11 +75,7 @@ def read_picking(path: Path) -> Picking | None:
     # Not by a YAML reader, which takes a second for some thousand coordinates.
     told = dict(re.findall(r"^  (particles_\w+): (\S+)$", text, re.MULTILINE))
     try:
-        return Picking(
-            told[FINGERPRINT].strip("'"),
-            float(told[THRESHOLD]),
-            int(told[CANDIDATES]),
-            int(told[COUNT]),
-        )
+        own, source, threshold, candidates, picked = (told[name].strip("'") for name in _NAMES)
+        return Picking(own, source, float(threshold), int(candidates), int(picked))
     except (KeyError, ValueError):
         return None

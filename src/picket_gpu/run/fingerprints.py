@@ -25,8 +25,9 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[tuple[str, Meth
             told[f"{place}_state"] = file_signature(where, entry.storage_options)
     for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
         told[name] = getattr(config, name)
-    for name in ("blur_sigma", "scores", "padding", "clip"):
+    for name in ("blur_sigma", "padding", "clip"):
         told[name] = getattr(config, name)
+    told["scores"] = config.wants_scores
     return {
         (mode.mode, method): _digest(
             told | {"mode": mode.model_dump(mode="json"), "method": method}

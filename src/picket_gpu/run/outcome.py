@@ -9,16 +9,19 @@ from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.filenames import record_name
 from picket_gpu.files.provenance import Provenance
 from picket_gpu.method.clustering import Method
+from picket_gpu.particles.settings import TOMOGRAM
+from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import RunPlan, TomogramPlan
 from picket_gpu.run.record import (
     UnitRecord,
     begin_record,
     failed_unit,
     now,
+    particles_record,
     read_units,
     unit_record,
 )
-from picket_gpu.run.results import S1Run, SegmentationResult, result_of
+from picket_gpu.run.results import ParticleResult, S1Run, SegmentationResult, result_of
 
 
 class Outcome:
@@ -29,6 +32,7 @@ class Outcome:
         self._plan = plan
         self._reporter = reporter
         self._results: dict[tuple[int, str, Method], SegmentationResult] = {}
+        self._particles: dict[tuple[int, str, str], ParticleResult] = {}
         self._failures: list[Failure] = []
         self._warnings: dict[int, list[str]] = {}
         self._path = config.directory / record_name(plan.chosen)
@@ -49,7 +53,13 @@ class Outcome:
         results = (self._results[key] for key in keys if key in self._results)
         failures = sorted(self._failures, key=lambda failure: failure.index)
         warnings = [text for index in sorted(self._warnings) for text in self._warnings[index]]
-        return S1Run(results, failures, warnings)
+        particles = [
+            self._particles[plan.index, *picking.workflow]
+            for plan in self._plan.tomograms
+            for picking in plan.picking
+            if (plan.index, *picking.workflow) in self._particles
+        ]
+        return S1Run(results, failures, warnings, particles)
 
     def of(self, plan: TomogramPlan) -> list[SegmentationResult]:
         """Results of one tomogram."""
@@ -101,6 +111,19 @@ class Outcome:
         self._add(results, record)
         self._reporter.advance(1)
 
+    def add_particles(
+        self, plan: TomogramPlan, picking: PickingPlan, result: ParticleResult
+    ) -> None:
+        """Take what was picked, or was picked earlier."""
+        assert self._config.particles is not None
+        source = "the tomogram" if picking.workflow == TOMOGRAM else " ".join(picking.workflow)
+        self._reporter.line(
+            f"  {result.count} particles from {source}, of {result.candidates} candidates those of "
+            f"height {result.threshold:.3f} or more{', picked earlier' if result.earlier else ''}"
+        )
+        self._particles[plan.index, *picking.workflow] = result
+        self._note(particles_record(plan, picking, self._config.particles, result))
+
     def fail(self, plan: TomogramPlan, mode: str | None, error: Exception, tasks: int) -> None:
         """Take that something failed.
 
@@ -128,6 +151,9 @@ class Outcome:
     def _add(self, results: list[SegmentationResult], record: UnitRecord) -> None:
         for result in results:
             self._results[record.index, result.mode, result.method] = result
+        self._note(record)
+
+    def _note(self, record: UnitRecord) -> None:
         self._record.units.append(record)
         self._reporter.unit(record.model_dump(mode="json"))
         self._save_record()

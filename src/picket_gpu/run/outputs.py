@@ -27,7 +27,7 @@ def files_of(
         PicketError: copick cannot name them.
     """
     kinds: list[str] = list(config.save)
-    if config.scores:
+    if config.wants_scores:
         kinds += [score for kind, score in SCORES.items() if kind in kinds]
     sizes = header.voxel_size
     isotropic = min(sizes) > 0 and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)

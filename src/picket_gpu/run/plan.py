@@ -19,6 +19,7 @@ from picket_gpu.method.neighborhoods import WindowSet, fit_windows
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.run.fingerprints import fingerprints
 from picket_gpu.run.outputs import check_outputs, files_of
+from picket_gpu.run.picking import PickingPlan, plan_picking
 from picket_gpu.run.regions import check_labelled_slices
 from picket_gpu.run.resume import find_existing
 from picket_gpu.run.sources import Earlier, Source, check_sources, read_earlier
@@ -43,6 +44,7 @@ class TomogramPlan:
             provenance of their segmentations.
         changed: which of ``pending`` replace files made otherwise.
         overwrite: whether files that S1 did not make are replaced too.
+        picking: what is to be picked.
         warnings: what is odd about its files, a line each.
     """
 
@@ -57,6 +59,7 @@ class TomogramPlan:
     reused: dict[tuple[str, Method], Provenance]
     changed: list[str]
     overwrite: bool
+    picking: list[PickingPlan]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -181,6 +184,7 @@ def _plan_tomogram(
     if backend:
         memory_for(config, backend, entry, windows)
     files = files_of(config, index, entry, header)
+    wanted = fingerprints(config, entry)
     return TomogramPlan(
         index=index,
         total=len(config.inputs),
@@ -188,11 +192,12 @@ def _plan_tomogram(
         header=header,
         windows=windows,
         files=files,
-        fingerprints=fingerprints(config, entry),
+        fingerprints=wanted,
         pending=list(config.feature_extraction_params),
         reused={},
         changed=[],
         overwrite=overwrite,
+        picking=plan_picking(config, entry, header, files, wanted, overwrite),
     )
 
 
@@ -235,7 +240,7 @@ def memory_for(
     Raises:
         PicketError: it is too small.
     """
-    labels = len(config.clustering_methods) * (3 if config.scores else 1)
+    labels = len(config.clustering_methods) * (3 if config.wants_scores else 1)
     if not backend.streams:  # masks are in host memory
         excludes = excludes or entry.outside_is_padding
         labels += MASK_BYTES * (bool(entry.output_mask) or excludes)

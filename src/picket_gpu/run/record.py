@@ -14,9 +14,12 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.run.machine import PACKAGES, commit, versions
+from picket_gpu.particles.settings import ParticleSettings
+from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
-from picket_gpu.run.results import SegmentationResult
+from picket_gpu.run.results import ParticleResult, SegmentationResult
 
+PARTICLES = "particles"  # in place of a feature mode
 Status: TypeAlias = Literal["done", "done earlier", "failed"]
 
 
@@ -39,12 +42,28 @@ class SegmentationRecord(_Record):
     seconds: dict[str, float] = Field(description="time of each stage")
 
 
+class ParticlesRecord(_Record):
+    """Particles of one tomogram, from one workflow."""
+
+    mode: str = Field(description="feature mode; tomogram if picked without a segmentation")
+    method: str = Field(description="clustering method; ball if picked without a segmentation")
+    fingerprint: str = Field(description="of all that they depend on")
+    files: list[str] = Field(description="relative to the directory of this record")
+    settings: dict[str, Any] = Field(description="of picking, lengths in angstrom")
+    threshold: float = Field(description="height from which candidates are particles")
+    candidates: int
+    count: int = Field(description="of particles")
+    seconds: float
+
+
 class UnitRecord(_Record):
-    """One tomogram by one feature mode, or a tomogram that failed as a whole."""
+    """One tomogram by one feature mode, its particles, or a tomogram that failed as a whole."""
 
     index: int = Field(description="the tomogram's place in inputs, from 0")
     tomogram: str = Field(description="its file, as in the configuration")
-    mode: str | None = Field(description="feature mode; null for all of them")
+    mode: str | None = Field(
+        description="feature mode; null for all of them; particles for what was picked"
+    )
     status: Status
     error: str | None = Field(None, description="why it failed")
     traceback: str | None = Field(None, description="of an error that was not foreseen")
@@ -60,6 +79,7 @@ class UnitRecord(_Record):
     )
     warnings: list[str] = Field([], description="what else its user should know")
     segmentations: list[SegmentationRecord] = []
+    particles: list[ParticlesRecord] = []
 
 
 class RunRecord(_Record):
@@ -153,6 +173,33 @@ def unit_record(
             for result in results
         ],
         **measured,
+    )
+
+
+def particles_record(
+    plan: TomogramPlan, picking: PickingPlan, settings: ParticleSettings, result: ParticleResult
+) -> UnitRecord:
+    """What the record says of particles."""
+    return UnitRecord(
+        index=plan.index,
+        tomogram=str(plan.header.path),
+        mode=PARTICLES,
+        status="done earlier" if result.earlier else "done",
+        particles=[
+            ParticlesRecord(
+                mode=result.mode,
+                method=result.method,
+                fingerprint=picking.fingerprint,
+                files=[
+                    os.path.relpath(path, plan.files.directory) for path in picking.files.values()
+                ],
+                settings=settings.model_dump(mode="json", exclude_none=True),
+                threshold=result.threshold,
+                candidates=result.candidates,
+                count=result.count,
+                seconds=result.seconds,
+            )
+        ],
     )
 
 

@@ -12,6 +12,9 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.provenance import Provenance
 from picket_gpu.files.read_segmentation import read_labels, read_scores
 from picket_gpu.method.clustering import Method
+from picket_gpu.particles.writers.csv import read_csv
+from picket_gpu.particles.write import Picking
+from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
 
 
@@ -99,12 +102,71 @@ def result_of(
     )
 
 
+@dataclass(frozen=True)
+class ParticleResult:
+    """Particles of one tomogram that a run has picked.
+
+    Attributes:
+        path: of the CSV file; others are beside it under the same name.
+        tomogram: the tomogram's path or URL as in the configuration.
+        name: what reports call the tomogram.
+        mode: feature mode whose scores they are from; "tomogram" if from the tomogram itself.
+        method: clustering method, likewise; "ball" if from the tomogram itself.
+        count: of particles.
+        threshold: height from which candidates are particles.
+        candidates: how many there were.
+        seconds: spent on picking and on files.
+        earlier: whether they were there already, picked by an earlier run with the same settings.
+    """
+
+    path: Path
+    tomogram: Location
+    name: str
+    mode: str
+    method: str
+    count: int
+    threshold: float
+    candidates: int
+    seconds: float
+    earlier: bool = False
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """(n, 3) float64, (z, y, x) in voxels, 0 the centre of the first; from the file."""
+        return read_csv(self.path)[:, [6, 5, 4]]
+
+    @property
+    def heights(self) -> np.ndarray:
+        """(n,) float64, descending, from the file."""
+        return read_csv(self.path)[:, 3]
+
+
+def picked_result(
+    plan: TomogramPlan, picking: PickingPlan, told: Picking, seconds: float
+) -> ParticleResult:
+    """The result of picking from a workflow, whose files are there."""
+    mode, method = picking.workflow
+    return ParticleResult(
+        path=picking.files["csv"],
+        tomogram=plan.header.path,
+        name=plan.entry.label,
+        mode=mode,
+        method=method,
+        count=told.picked,
+        threshold=told.threshold,
+        candidates=told.candidates,
+        seconds=seconds,
+        earlier=picking.earlier is not None,
+    )
+
+
 class S1Run(list[SegmentationResult]):
     """The segmentations of a run, in the order of inputs, modes and methods.
 
     Attributes:
         failures: what is missing, and why.
         warnings: what is odd about the tomograms, a line each.
+        particles: what was picked, in the order of inputs and of workflows.
     """
 
     def __init__(
@@ -112,7 +174,9 @@ class S1Run(list[SegmentationResult]):
         results: Iterable[SegmentationResult] = (),
         failures: Iterable[Failure] = (),
         warnings: Iterable[str] = (),
+        particles: Iterable[ParticleResult] = (),
     ) -> None:
         super().__init__(results)
         self.failures = list(failures)
         self.warnings = list(warnings)
+        self.particles = list(particles)

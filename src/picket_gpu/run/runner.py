@@ -9,15 +9,19 @@ from typing import Any
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
+from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.tomogram import read_ahead
 from picket_gpu.method.feature_mode import FeatureMode
+from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.run.distributed import tasks_on
 from picket_gpu.run.outcome import Outcome
+from picket_gpu.run.picking import PickingPlan, pick_planned
 from picket_gpu.run.plan import RunPlan, TomogramPlan
 from picket_gpu.run.report_pages import RunReport
-from picket_gpu.run.results import S1Run, SegmentationResult
+from picket_gpu.run.record import PARTICLES
+from picket_gpu.run.results import S1Run, SegmentationResult, picked_result
 from picket_gpu.run.task import Task, open_task
 
 
@@ -75,15 +79,18 @@ class Runner:
                     self._outcome.fail(plan, mode, done, 1)
                 if mode is None:  # each of its tasks says so
                     unusable.add(plan.index)
-                if not left[plan.index] and plan.index in reports:
-                    self._report(plan, reports.pop(plan.index))
+                if not left[plan.index]:
+                    self._conclude(plan, None, reports.pop(plan.index, None))
 
     def _run_here(self, plans: list[TomogramPlan]) -> None:
         with self._backend.exclusive(), ThreadPoolExecutor(1) as aside:
             for plan, following in zip_longest(plans, plans[1:]):
                 self._outcome.begin(plan)
-                if plan.pending or self._reports.lacks(plan):
+                picks = self._config.report and any(not p.earlier for p in plan.picking)
+                if plan.pending or picks or self._reports.lacks(plan):
                     self._tomogram(plan, following, aside)
+                else:
+                    self._conclude(plan, None, None)
 
     def _tomogram(
         self, plan: TomogramPlan, following: TomogramPlan | None, aside: ThreadPoolExecutor
@@ -111,8 +118,7 @@ class Runner:
                 self._saved(task, *saving.popleft())
         while saving:
             self._saved(task, *saving.popleft())
-        if task.report:
-            self._report(plan, task.report)
+        self._conclude(plan, task, task.report)
 
     def _saved(
         self, task: Task, mode: FeatureMode, saved: "Future[list[SegmentationResult]]"
@@ -125,6 +131,53 @@ class Runner:
         else:
             self._outcome.add(plan, results, task.record(mode, results))
             self._reports.remove(plan)
+
+    def _conclude(
+        self, plan: TomogramPlan, task: Task | None, report: TomogramReport | None
+    ) -> None:
+        """Pick in a tomogram whose segmentations are there, and write its pages.
+
+        Args:
+            task: of the tomogram, where it is prepared.
+            report: where pages are to be written.
+        """
+        for picking in plan.picking:
+            try:
+                self._pick(plan, picking, task, report)
+            except Exception as error:
+                self._outcome.fail(plan, PARTICLES, error, 0)
+        if report:
+            self._report(plan, report)
+
+    def _pick(
+        self,
+        plan: TomogramPlan,
+        picking: PickingPlan,
+        task: Task | None,
+        report: TomogramReport | None,
+    ) -> None:
+        """What an earlier run has picked is picked again only for pages, which have candidates."""
+        if picking.earlier is not None and report is None:
+            self._outcome.add_particles(
+                plan, picking, picked_result(plan, picking, picking.earlier, 0.0)
+            )
+            return
+        segmentation = None
+        if picking.workflow != TOMOGRAM:
+            made = {(result.mode, result.method): result for result in self._outcome.of(plan)}
+            if picking.workflow not in made:
+                raise PicketError(
+                    f"there is no segmentation by {' '.join(picking.workflow)} to pick from"
+                )
+            segmentation = made[picking.workflow].path
+        elif task is None:
+            task = open_task(self._config, self._backend, plan, self._reporter)
+        self._reporter.status(f"{plan.entry.label}: particles")
+        tomogram = task.tomogram if task else None
+        _, told, seconds = pick_planned(
+            self._config, self._backend, plan.entry, plan.header, picking, segmentation, tomogram
+        )
+        self._outcome.add_particles(plan, picking, picked_result(plan, picking, told, seconds))
 
     def _report(self, plan: TomogramPlan, report: TomogramReport) -> None:
         """Write the pages of a tomogram, its earlier segmentations included."""

@@ -19,6 +19,7 @@ from picket_gpu.method.labels import share_of_ones
 from picket_gpu.method.padding import grey_limits, keep_all_but
 from picket_gpu.method.preprocess import SLIVER, prepare
 from picket_gpu.method.workflows import PreparedTomogram, Segmentation, Settings, run_workflows
+from picket_gpu.particles.write import remove_others
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.run.attributes import attributes
 from picket_gpu.run.fingerprints import fingerprints
@@ -54,7 +55,7 @@ class Task:
         """Features of its windows, clusters, and labels by all clustering methods."""
         config = self.config
         settings = Settings(
-            config.clustering_methods, config.precision, config.kmeans_engine, config.scores
+            config.clustering_methods, config.precision, config.kmeans_engine, config.wants_scores
         )
         return list(run_workflows(self.backend, self.tomogram, [mode], settings, self.reporter))
 
@@ -86,6 +87,7 @@ class Task:
         )
         others = plan.files.others(*workflow)
         remove_contradicting(others, provenance.fingerprint, plan.overwrite)
+        remove_others(plan.files.particles(*workflow), provenance.fingerprint)
         seconds = {"files": time.perf_counter() - started, "volume": self.seconds}
         timings = made.timings | seconds
         return result_of(self.config, plan, workflow, provenance, timings, made.passes)

@@ -37,8 +37,8 @@ from picket_gpu.method.whitening import Whitening
 
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
-# Iterations from one pass over all windows to the next, at first and at most: few at first, as those
-# change most and what goes wrong there grows.
+# Iterations from one pass over all windows to the next, at first and at most: few at first, as
+# those change most and what goes wrong there grows.
 FIRST_STEPS, MOST_STEPS = 2, 16
 MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err from one pass to the next
 TEMPERATURE = 32  # of scores

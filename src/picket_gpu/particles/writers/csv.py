@@ -27,3 +27,10 @@ def write_csv(path: Path, particles: ParticleSet) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(table.tolist())
+
+
+def read_csv(path: Path) -> np.ndarray:
+    """(n, 7) float64, a row a particle, columns as in `COLUMNS`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(COLUMNS))
