@@ -418,6 +418,19 @@ def test_contrast_does_not_depend_on_offset_and_scale_of_integers(backend):
     assert_same(first, second)
 
 
+def test_contrast_at_a_face_counts_by_what_of_the_shell_is_inside(backend):
+    """Two particles alike, one cut in half by the border; grey values outside do not matter."""
+    grey = spheres(SHAPE, [(13, 20, 9), (13, 20, 33)], 4)
+    inside = np.zeros(SHAPE, dtype=bool)
+    inside[1:, 1:, 9:] = True
+    grey[~inside] = -100
+    picks = pick_by_contrast(grey, 8, dark=False, inside=inside, threshold=0, backend=backend)
+    np.testing.assert_allclose(picks.coordinates[:2], [(13, 20, 33), (13, 20, 9)], atol=0.1)
+    weights = shell(4, 6.4, (1, 1, 1))
+    share = weights[:, :, weights.shape[2] // 2 :].sum()
+    assert picks.heights[1] == pytest.approx(share, abs=0.02)
+
+
 # Nothing to pick, and what cannot be meant.
 
 

@@ -155,8 +155,7 @@ def _parabola(before: np.ndarray, top: np.ndarray, after: np.ndarray) -> np.ndar
 
 def _touching(runs: Runs, shape: Shape) -> tuple[int, np.ndarray]:
     """Number of plateaus, and the plateau of each run."""
-    # Places in a volume with a column more, so that a row's end does not touch the next one.
-    rows, columns = shape[1], shape[2] + 1
+    rows, columns = shape[1:]
     begin = (runs.first[:, 0] * rows + runs.first[:, 1]) * columns + runs.first[:, 2]
     last = begin + runs.length - 1
     ones, others = [], []
