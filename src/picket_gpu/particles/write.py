@@ -32,7 +32,9 @@ class Picking(NamedTuple):
 _NAMES = tuple(f"particles_{field}" for field in Picking._fields)
 
 
-def write_particles(files: Mapping[str, Path], particles: ParticleSet, fingerprint: str, source: str) -> Picking:
+def write_particles(
+    files: Mapping[str, Path], particles: ParticleSet, fingerprint: str, source: str
+) -> Picking:
     """Write every kind of ``files`` in a directory that is there, each whole or not at all.
 
     The YAML file, which says how all were made, comes first, when no older ones are there any more:

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.run.machine import PACKAGES, commit, versions
 from picket_gpu.particles.settings import ParticleSettings
+from picket_gpu.run.machine import PACKAGES, commit, versions
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
 from picket_gpu.run.results import ParticleResult, SegmentationResult

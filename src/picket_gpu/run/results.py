@@ -12,8 +12,8 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.provenance import Provenance
 from picket_gpu.files.read_segmentation import read_labels, read_scores
 from picket_gpu.method.clustering import Method
-from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.particles.write import Picking
+from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
 

@@ -19,8 +19,8 @@ from picket_gpu.run.distributed import tasks_on
 from picket_gpu.run.outcome import Outcome
 from picket_gpu.run.picking import PickingPlan, pick_planned
 from picket_gpu.run.plan import RunPlan, TomogramPlan
-from picket_gpu.run.report_pages import RunReport
 from picket_gpu.run.record import PARTICLES
+from picket_gpu.run.report_pages import RunReport
 from picket_gpu.run.results import S1Run, SegmentationResult, picked_result
 from picket_gpu.run.task import Task, open_task
 
