@@ -17,6 +17,7 @@ import zarr
 
 from picket_gpu.config.s1 import Copick, S1Config, TomogramInput
 from picket_gpu.method.features import FFTs, Gabor, Intensities
+from picket_gpu.particles.settings import ParticleSettings
 from tests.support.command_line import GABOR, GOOD, SHAPE, write_config, write_volume
 
 Break: TypeAlias = Callable[[Path], object]
@@ -416,6 +417,32 @@ PARAMETER_FILES = {
 }
 
 VALUES = {
+    "particles without a diameter": Bad(
+        config(particles={"threshold": 0.5}), ("particles.diameter", "is missing")
+    ),
+    "particles of a misspelled key": Bad(
+        config(particles={"diameter": 60.0, "workflow": ["gabor-gmm"]}),
+        ("particles.workflow", "did you mean workflows"),
+    ),
+    "particles of a workflow that is not run": Bad(
+        config(
+            particles={"diameter": 60.0, "workflows": ["gabor-gmm"]}, clustering_methods=["kmeans"]
+        ),
+        ("particles.workflows", "gabor-gmm is not run", "gabor-kmeans"),
+    ),
+    "particles of one workflow twice": Bad(
+        config(particles={"diameter": 60.0, "workflows": ["gabor-gmm", "gabor-gmm"]}),
+        ("particles.workflows", "gabor-gmm appears twice"),
+    ),
+    "particles of less than two voxels": Bad(
+        config(particles={"diameter": 19.9}), ("particles.diameter", "20 to 160", "19.9")
+    ),
+    "particles larger than the volume": Bad(
+        config(particles={"diameter": 161.0}), ("particles.diameter", "20 to 160", "161")
+    ),
+    "particles of scores that nothing keeps": Bad(
+        config(particles={"diameter": 60.0}, save=["copick"]), ("particles", "save hdf5")
+    ),
     "dataset_name empty": Bad(config(dataset_name=""), ("dataset_name",)),
     "dataset_name with slash": Bad(config(dataset_name="a/b"), ("dataset_name", "a/b")),
     "dataset_name absolute": Bad(config(dataset_name="/a"), ("dataset_name", "/a")),
@@ -1012,6 +1039,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "save": ["mrc", 5, [5]],
         "copick": ["me", 5, ["me"]],
         "scores": ["yes", 1, [True]],
+        "particles": [140, "140", [140.0], True],
         "report": ["yes", 1, [True]],
     },
     TomogramInput: {
@@ -1036,6 +1064,17 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "session": [5, True, ["{mode}"]],
         "object": [5, True, ["ribosome"]],
     },
+    ParticleSettings: {
+        "diameter": ["140", True, [140.0], 0.0, -1.0, float("inf"), float("nan")],
+        "source": [5, True, ["score"], "labels"],
+        "workflows": ["gabor-gmm", 5, [5], []],
+        "label": ["1", 2, -1, [1]],
+        "contrast": [5, True, ["dark"], "light"],
+        "threshold": ["0.5", True, [0.5], 1.5, -0.1],
+        "spacing": ["100", True, [100.0], 0.0],
+        "margin": ["100", True, [100.0], -1.0],
+        "max_particles": [*NO_INTEGER, 0],
+    },
     FFTs: {"mode": [5, True, ["ffts"]], "n_fft_subsets": NO_INTEGER},
     Gabor: {
         "mode": [5],
@@ -1050,6 +1089,7 @@ PLACES: dict[type, Callable[..., Break]] = {
     S1Config: config,
     TomogramInput: entry,
     Copick: lambda **changes: config(copick=changes),
+    ParticleSettings: lambda **changes: config(particles={"diameter": 60.0} | changes),
     FFTs: lambda **changes: modes({"mode": "ffts"} | changes),
     Gabor: lambda **changes: modes(GABOR | changes),
     Intensities: lambda **changes: modes({"mode": "intensities"} | changes),

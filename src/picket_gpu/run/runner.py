@@ -79,7 +79,7 @@ class Runner:
                     self._outcome.fail(plan, mode, done, 1)
                 if mode is None:  # each of its tasks says so
                     unusable.add(plan.index)
-                if not left[plan.index]:
+                if not left[plan.index] and plan.index not in unusable:
                     self._conclude(plan, None, reports.pop(plan.index, None))
 
     def _run_here(self, plans: list[TomogramPlan]) -> None:

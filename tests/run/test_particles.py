@@ -1,0 +1,270 @@
+"""Particles as a part of a run: planned, picked, recorded, resumed."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+import starfile
+import yaml
+
+from picket_gpu import PicketError, run_s1
+from picket_gpu.__main__ import main
+from picket_gpu.device.select import select_backend
+from picket_gpu.files.read_segmentation import read_labels, read_scores
+from picket_gpu.errors import NothingDoneError
+from picket_gpu.particles.pick import pick
+from picket_gpu.run.task import Task
+from tests.support.command_line import the_error
+from tests.support.three_tomograms import break_nan, configure, record, stamps
+from tests.support.three_tomograms import place as place
+
+OUT = Path("out/set")
+ENDINGS = (".csv", ".star", ".cmm", ".yaml")
+VOXEL = 13.48
+PICK = {"diameter": 140.0}
+
+
+def run(**changes):
+    """A run of one workflow without a report, unless told otherwise."""
+    one = {
+        "feature_extraction_params": [{"mode": "gabor"}],
+        "clustering_methods": ["gmm"],
+        "report": False,
+        "particles": PICK,
+    }
+    configure(**(one | changes))
+    return run_s1("params.yaml", quiet=True)
+
+
+def particle_stamps() -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in OUT.glob("particles_*")}
+
+
+def picked() -> set[str]:
+    return {path.name for path in OUT.glob("particles_*")}
+
+
+def files(index=0, workflow="gabor_gmm") -> set[str]:
+    return {f"particles_{index}_{workflow}{ending}" for ending in ENDINGS}
+
+
+def test_a_run_ends_with_what_pick_finds_in_its_scores(place):
+    results = run()
+    assert picked() == files(0) | files(1) | files(2)
+    assert [r.path.name for r in results.particles] == [
+        f"particles_{i}_gabor_gmm.csv" for i in range(3)
+    ]
+    for segmentation, particles in zip(results, results.particles, strict=True):
+        labels = read_labels(segmentation.path, 5)
+        expected = pick(
+            read_scores(segmentation.path),
+            140.0,
+            voxel_size=(VOXEL,) * 3,
+            inside=labels != -1,
+            backend=select_backend("cpu"),
+        )
+        assert expected.count > 0
+        np.testing.assert_array_equal(particles.coordinates, expected.coordinates)
+        np.testing.assert_array_equal(particles.heights, expected.heights)
+        assert particles.threshold == expected.threshold
+        assert particles.count == expected.count
+        assert particles.candidates == len(expected.candidates)
+        with particles.path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        z, y, x = expected.coordinates[0]
+        assert [float(rows[0][name]) for name in "xyz"] == [x, y, z]
+        assert float(rows[0]["x_angstrom"]) == pytest.approx(x * VOXEL, rel=1e-6)
+        table = starfile.read(particles.path.with_suffix(".star"))
+        assert len(table) == expected.count
+        assert set(table["rlnTomoName"]) == {particles.tomogram.stem}
+
+
+def test_the_record_and_the_yaml_say_how(place):
+    results = run()
+    unit = next(u for u in record()["units"] if u["mode"] == "particles" and u["index"] == 1)
+    (told,) = unit["particles"]
+    assert unit["status"] == "done"
+    assert (told["mode"], told["method"]) == ("gabor", "gmm")
+    assert set(told["files"]) == files(1)
+    assert told["settings"] | PICK == told["settings"]
+    assert told["count"] == results.particles[1].count
+    assert told["threshold"] == results.particles[1].threshold
+    content = yaml.safe_load((OUT / "particles_1_gabor_gmm.yaml").read_text())
+    metadata = content["metadata"]
+    assert metadata["fex_mode"] == "gabor"
+    assert metadata["particle_cluster_id"] == 1
+    assert json.loads(metadata["particles_settings"])["diameter"] == 140.0
+    assert len(content["Predicted_Particle_Centroid_Coordinates"]) == told["count"]
+
+
+def test_a_rerun_leaves_all_as_it_is(place):
+    first = run()
+    before = particle_stamps(), stamps()
+    again = run()
+    assert (particle_stamps(), stamps()) == before
+    assert all(r.earlier for r in again.particles)
+    for one, other in zip(first.particles, again.particles, strict=True):
+        assert (one.count, one.threshold, one.candidates) == (
+            other.count,
+            other.threshold,
+            other.candidates,
+        )
+    assert {u["status"] for u in record()["units"]} == {"done earlier"}
+
+
+@pytest.mark.parametrize("report", [False, True])
+def test_other_settings_pick_again_and_segment_nothing(place, report):
+    run(report=report)
+    before = stamps()
+    first = particle_stamps()
+    results = run(report=report, particles={"diameter": 110.0})
+    assert stamps() == before
+    assert all(particle_stamps()[name] > first[name] for name in first)
+    assert not any(r.earlier for r in results.particles)
+
+
+def test_what_is_lost_is_picked_again(place):
+    run()
+    before = particle_stamps()
+    lost = OUT / "particles_1_gabor_gmm.star"
+    content = lost.read_text().splitlines()[1:]  # the first has the time
+    lost.unlink()
+    run()
+    after = particle_stamps()
+    assert {name for name in before if after[name] != before[name]} == files(1)
+    assert lost.read_text().splitlines()[1:] == content
+
+
+def test_particles_of_a_segmentation_that_is_replaced_go(place):
+    run()
+    run(particles=None, scores=True, blur_sigma=1.5)
+    assert picked() == set()
+
+
+def test_a_file_of_others_is_not_replaced(place, capsys):
+    run(particles=None)
+    mine = OUT / "particles_0_gabor_gmm.csv"
+    mine.write_text("x,y,z\n1,2,3\n")
+    with pytest.raises(PicketError, match="exists and does not say how it was made"):
+        run()
+    assert mine.read_text() == "x,y,z\n1,2,3\n"
+    assert main(["params.yaml", "--overwrite", "-q"]) == 0
+    assert mine.read_text().startswith("x_angstrom")
+
+
+@pytest.mark.filterwarnings("ignore:Data array contains NaN values:RuntimeWarning")
+def test_a_tomogram_that_fails_stops_no_other(place, capsys):
+    break_nan(place / "t1.mrc")
+    results = run()
+    assert picked() == files(0) | files(2)
+    assert [(f.index, f.mode) for f in results.failures] == [(1, None)]
+    configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, output_dir="other")
+    assert main(["params.yaml", "--workers", "1", "-q"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_mode_that_fails_leaves_nothing_to_pick_from(place, monkeypatch):
+    def fail(*_):
+        raise PicketError("no")
+
+    monkeypatch.setattr(Task, "segment", fail)
+    with pytest.raises(NothingDoneError) as caught:
+        run(inputs=[{"tomogram": "t0.mrc"}])
+    assert [(f.mode, f.message) for f in caught.value.failures] == [
+        ("gabor", "t0.mrc: no"),
+        ("particles", "t0.mrc: there is no segmentation by gabor gmm to pick from"),
+    ]
+    assert not OUT.exists()
+
+
+def test_each_workflow_that_is_asked_for_has_its_files(place):
+    results = run(
+        clustering_methods=["kmeans", "gmm"],
+        particles=PICK | {"workflows": ["gabor-kmeans", "gabor-gmm"], "max_particles": 2},
+    )
+    assert picked() >= files(0, "gabor_kmeans") | files(0, "gabor_gmm")
+    assert len(results.particles) == 6
+    assert all(r.count <= 2 for r in results.particles)
+
+
+def test_the_default_is_the_mixture_of_gabor_then_any_mixture_then_all(place):
+    both = [{"mode": "intensities"}, {"mode": "gabor"}]
+    assert {r.mode for r in run(feature_extraction_params=both).particles} == {"gabor"}
+    one = run(feature_extraction_params=[{"mode": "intensities"}])
+    assert {(r.mode, r.method) for r in one.particles} == {("intensities", "gmm")}
+    rest = run(feature_extraction_params=both, clustering_methods=["kmeans"])
+    assert {(r.mode, r.method) for r in rest.particles} == {
+        ("gabor", "kmeans"),
+        ("intensities", "kmeans"),
+    }
+
+
+def test_picking_in_the_tomogram_needs_no_scores(place):
+    results = run(particles=PICK | {"source": "tomogram"})
+    assert picked() == files(0, "tomogram_ball") | files(1, "tomogram_ball") | files(
+        2, "tomogram_ball"
+    )
+    assert read_scores(results[0].path) is None
+    assert all(r.count > 0 for r in results.particles)
+    before = particle_stamps()
+    run(particles=PICK | {"source": "tomogram"})
+    assert particle_stamps() == before
+
+
+def test_no_particle_lies_outside_the_mask(place):
+    mask = np.zeros((20, 24, 28), dtype=np.int8)
+    mask[:, 8:20, 6:22] = 1
+    mrcfile.write(place / "mask.mrc", mask)
+    results = run(inputs=[{"tomogram": "t0.mrc", "mask": "mask.mrc"}])
+    found = np.rint(results.particles[0].coordinates).astype(int)
+    assert len(found) > 0
+    assert mask[tuple(found.T)].all()
+
+
+@pytest.mark.parametrize("save", [["mrc"], ["hdf5"]])
+def test_the_kind_of_file_does_not_matter(place, save):
+    usual = run().particles[0].coordinates
+    again = run(save=save, output_dir="other").particles[0].coordinates
+    np.testing.assert_array_equal(again, usual)
+
+
+def test_workers_pick_the_same(place):
+    expected = [r.coordinates for r in run(output_dir="here").particles]
+    configure(
+        feature_extraction_params=[{"mode": "gabor"}],
+        clustering_methods=["gmm"],
+        report=True,
+        particles=PICK,
+    )
+    assert main(["params.yaml", "--workers", "2", "-q"]) == 0
+    found = [r.coordinates for r in run_s1("params.yaml", quiet=True).particles]
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_tomogram_without_a_voxel_size_is_refused_before_anything_is_done(place, capsys):
+    with mrcfile.open("t1.mrc", "r+") as mrc:
+        mrc.voxel_size = 0
+    configure(particles=PICK)
+    assert main(["params.yaml"]) == 2
+    assert "t1.mrc: particles need a voxel size" in the_error(capsys.readouterr().err)
+    assert not os.path.exists("out")
+    configure(
+        particles=PICK,
+        inputs=[{"tomogram": "t1.mrc", "voxel_size": VOXEL}],
+        feature_extraction_params=[{"mode": "gabor"}],
+    )
+    assert main(["params.yaml", "-q"]) == 0
+
+
+@pytest.mark.parametrize("diameter", [26.0, 400.0])
+def test_a_diameter_that_cannot_be_meant_is_refused(place, capsys, diameter):
+    configure(particles={"diameter": diameter})
+    assert main(["params.yaml"]) == 2
+    error = the_error(capsys.readouterr().err)
+    assert error.startswith("particles.diameter: must be 26.96 to 377.44 angstrom for t0.mrc")
+    assert not os.path.exists("out")
