@@ -58,7 +58,7 @@ def describe_picked(picked: PickedWorkflow) -> dict[str, Any]:
         "origin": particles.origin,
         "starName": star_name(particles.tomogram_name),
         "threshold": picks.threshold,
-        "count": picks.count,
+        "count": min(picks.count, len(table)),
         "total": len(picks.candidates),
         # z, y, x, height of each; about half as long as decimals, and the same to the last bit.
         "candidates": b64encode(table.astype("<f8").tobytes()).decode("ascii"),

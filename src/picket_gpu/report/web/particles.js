@@ -58,7 +58,7 @@ function cutsOf({ candidates, kept, diameter }, z) {
 
 function showPicks(number) {
   current = picked[number];
-  const { candidates, scale, total, diameter, files, starName } = current;
+  const { candidates, scale, total, diameter, stem, files, starName } = current;
   const slider = byId("threshold");
   [slider.min, slider.max, slider.step] = [scale.low, scale.high, scale.step];
   [byId("lowest").textContent, byId("highest").textContent] = [short(scale.low), short(scale.high)];
@@ -73,11 +73,15 @@ function showPicks(number) {
   named(`Histogram of the scores of ${candidates.length} candidates`, byId("heights"));
   byId("save-star").disabled = starName === null;
   byId("save-star").title = starName === null ? "this tomogram's name cannot stand in a star file" : "";
-  const told = [diameter ? `Circles: spheres ${short(diameter)} \u00c5 in diameter, where the slice cuts them.` : "Diameter not known."];
+  const told = [`From ${workflowName(current)}.`];
+  if (!candidates.length) told.push("No candidates.");
+  else if (diameter) told.push(`Circles: where the slice cuts spheres ${short(diameter)} \u00c5 in diameter.`);
+  else told.push("No circles: the diameter is not known.");
   if (total > candidates.length) {
     told.push(`This page holds the ${candidates.length.toLocaleString("en")} highest of ${total.toLocaleString("en")} candidates.`);
   }
-  told.push(`Saved with this page: ${files.join(", ")}.`);
+  const names = files.map((name, place) => (place && name.startsWith(stem) ? name.slice(stem.length) : name));
+  told.push(`Files: ${names.join(", ")}`);
   byId("picked-notes").textContent = told.join(" ");
   showThreshold();
 }
@@ -161,6 +165,7 @@ function startParticles() {
   byId("particles").hidden = !picked.length;
   if (!picked.length) return;
   const choice = byId("picked");
+  choice.hidden = picked.length === 1;
   choice.append(...picked.map((each, value) => element("option", { value, textContent: workflowName(each) })));
   choice.addEventListener("change", () => showPicks(choice.value));
   byId("threshold").addEventListener("input", () => choose(Number(byId("threshold").value)));
