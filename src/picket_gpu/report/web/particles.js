@@ -24,8 +24,8 @@ function scoreScale(candidates, threshold) {
   const round = (value) => Number((step * value).toFixed(digits));
   return {
     step: round(1),
-    low: round(Math.floor(low / step) - 2),
-    high: round(Math.ceil(high / step) + 2),
+    low: round(Math.floor(low / step - 1e-9)), // all stay
+    high: round(Math.floor(high / step + 1e-9) + 1), // none stays
     nearest: (value) => round(Math.round(value / step)),
   };
 }
