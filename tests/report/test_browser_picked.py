@@ -368,7 +368,9 @@ def test_no_candidates(browser, tmp_path):
     assert_no_complaint(browser)
 
 
-@pytest.mark.parametrize("heights", [[0.5], [0.0, 0.0], [3.25, 1.5, -0.75], [0.012, 0.0119], [0.7, 0.5, 0.29]])
+@pytest.mark.parametrize(
+    "heights", [[0.5], [0.0, 0.0], [3.25, 1.5, -0.75], [0.012, 0.0119], [0.7, 0.5, 0.29]]
+)
 def test_few_or_unusual_scores(browser, tmp_path, heights):
     points = np.tile([10.0, 30.0, 40.0], (len(heights), 1))
     picks = Picks(points, np.array(heights), heights[-1], len(heights))
