@@ -1,6 +1,5 @@
 """The report as its readers meet it: a real Chromium opens the pages, and clicks and types."""
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,46 +9,28 @@ import numpy as np
 import pytest
 import yaml
 from scipy import ndimage
-from selenium import webdriver
 from selenium.webdriver import ActionChains
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from picket_gpu import load_config, run_s1
+from tests.support.chromium import (
+    assert_no_complaint,
+    drawn,
+    ground,
+    luminance,
+    needs_chromium,
+    open_page,
+    set_range,
+    the,
+)
 from tests.support.data import DATA
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver"
-)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-)
+pytestmark = needs_chromium
 # As hostile as a name can be, with a directory so that even a closing tag is complete.
 HOSTILE = 'a</script><script>document.title=1</script>/"it\'s" <b>&amp; é漢😀 {{data}}.mrc'
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -73,26 +54,6 @@ def page(browser, demo):
     open_page(browser, demo.directory / "report.html")
     yield browser
     assert_no_complaint(browser)
-
-
-def open_page(browser, path: Path) -> None:
-    browser.get_log("browser")  # what was logged before is not this page's
-    browser.get(path.as_uri())
-
-
-def assert_no_complaint(browser) -> None:
-    assert [entry["message"] for entry in browser.get_log("browser")] == []
-
-
-def drawn(browser, z: int) -> None:
-    """Wait until slice ``z`` is drawn."""
-    WebDriverWait(browser, 10).until(
-        lambda b: b.execute_script("return document.body.dataset.drawn") == str(z)
-    )
-
-
-def the(browser, css: str):
-    return browser.find_element(By.CSS_SELECTOR, css)
 
 
 def pixels(browser, workflow: str, kind: str) -> np.ndarray:
@@ -273,14 +234,6 @@ def test_opacity_and_contrast(page, demo):
     assert below[round(high) - 1] < 0.9 <= below[round(high)]
 
 
-def set_range(browser, css: str, value: float) -> None:
-    browser.execute_script(
-        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
-        the(browser, css),
-        value,
-    )
-
-
 def test_enlarging_and_back_by_keyboard(page):
     drawn(page, 50)
     dialog = the(page, "#large")
@@ -349,27 +302,6 @@ def test_text_is_readable_in_light_and_dark(page, scheme):
             assert (light + 0.05) / (dark + 0.05) >= 4.5, css
     finally:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-def ground(browser, css: str) -> float:
-    """Luminance of what an element lies on."""
-    colour = browser.execute_script(
-        """
-        let place = arguments[0];
-        while (/, 0\\)$/.test(getComputedStyle(place).backgroundColor)) place = place.parentElement;
-        return getComputedStyle(place).backgroundColor;
-        """,
-        the(browser, css),
-    )
-    return luminance(colour)
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of rgb(...) or rgba(...)."""
-    parts = colour[colour.index("(") + 1 : -1].split(",")[:3]
-    levels = np.array([float(part) / 255 for part in parts])
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_nothing_comes_from_a_network(page):

@@ -10,6 +10,7 @@ import numpy as np
 from picket_gpu.device.operations import Shape
 from picket_gpu.files.location import Location
 from picket_gpu.report.components import BLOCK_VOXELS, Components, find_components
+from picket_gpu.report.picked import PickedWorkflow
 from picket_gpu.report.slices import (
     GreySlices,
     LabelSlices,
@@ -98,12 +99,18 @@ class Findings:
 
 @dataclass(frozen=True)
 class TomogramReport:
-    """A tomogram, and what has been found in it so far."""
+    """A tomogram, and what has been found in it so far: segmentations and, last, particles."""
 
     subject: Subject
     layout: Layout
     grey: GreySlices
     findings: list[Findings] = field(default_factory=list)
+    picked: list[PickedWorkflow] = field(default_factory=list)
+
+    def picked_from(self, workflow: Workflow) -> PickedWorkflow | None:
+        """The particles of one workflow, where they were picked."""
+        name = workflow.mode, workflow.method
+        return next((each for each in self.picked if (each.mode, each.method) == name), None)
 
     def add(self, workflow: Workflow, labels: np.ndarray) -> None:
         """Take in a segmentation.

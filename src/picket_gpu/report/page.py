@@ -13,10 +13,11 @@ import yaml
 
 from picket_gpu.report.collect import Findings, Subject, TomogramReport
 from picket_gpu.report.components import SMALLEST
+from picket_gpu.report.picked import describe_picked
 
 MOST_BYTES = 12_000_000
 SCRIPTS = {
-    "viewer": ("common.js", "pictures.js", "table.js", "viewer.js"),
+    "viewer": ("common.js", "pictures.js", "table.js", "particles.js", "viewer.js"),
     "index": ("common.js", "index.js"),
 }
 _SUMMARY = '<script type="application/json" id="summary">'
@@ -140,6 +141,7 @@ def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[
             }
             for findings in report.findings
         ],
+        "picked": [describe_picked(picked) for picked in report.picked],
     }
 
 

@@ -1,26 +1,36 @@
 """The contact sheet of one tomogram, for people on a terminal: three slices by all workflows."""
 
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from picket_gpu.report.collect import TomogramReport
+from picket_gpu.report.collect import Findings, TomogramReport
+from picket_gpu.report.picked import PickedWorkflow, circles
+from picket_gpu.report.slices import Layout
 
 TILE = 256  # pixels of a picture's longer side
 MARGIN, HEAD, FOOT = 8, 76, 26
 GROUND, INK, QUIET = "#ffffff", "#1c1e21", "#5b626b"
 COLOUR, OPACITY = (255, 120, 0), 0.5
+CIRCLE, FINER = "#2ee6ff", 4  # drawn that many times larger, for smooth edges
 CONTRAST = (1, 99.5)  # percentiles that become black and white
+
+
+class _Column(NamedTuple):
+    """Pictures of the same, with circles around particles where they are picked."""
+
+    title: str
+    told: str
+    masks: np.ndarray | None
+    picked: PickedWorkflow | None
 
 
 def preview(report: TomogramReport) -> Image.Image:
     """The sheet: a row for each slice; columns are the blurred slice and each workflow."""
-    columns: list[tuple[str, str, np.ndarray | None]] = [("blurred slice", "", None)]
-    for findings in report.findings:
-        workflow = findings.workflow
-        title = f"{workflow.mode} {workflow.method}"
-        columns.append((title, f"label 1: {workflow.share:.1%}", findings.slices.central))
+    columns = [_Column("blurred slice", "", None, report.picked[0] if report.picked else None)]
+    columns += [_column(findings, report) for findings in report.findings]
     greys = _stretched(report.grey.central)
     width, height = _tile_size(report)
     pitch = width + MARGIN
@@ -33,17 +43,28 @@ def preview(report: TomogramReport) -> Image.Image:
     font = ImageFont.load_default(15)
     draw.text((MARGIN, 6), _headline(report), INK, font)
     for (place, column), row in product(enumerate(columns), range(len(greys))):
-        title, share, masks = column
         left, top = MARGIN + place * pitch, HEAD + row * (height + FOOT)
         if row == 0:
-            draw.text((left, 34), title, INK, font)
-            draw.text((left, 52), share, QUIET, font)
-        tile = _tile(greys[row], None if masks is None else masks[row])
-        sheet.paste(tile.resize((width, height), Image.Resampling.BILINEAR), (left, top))
+            draw.text((left, 34), column.title, INK, font)
+            draw.text((left, 52), column.told, QUIET, font)
+        z = report.layout.places[report.layout.central[row]]
+        tile = _tile(greys[row], None if column.masks is None else column.masks[row])
+        tile = tile.resize((width, height), Image.Resampling.BILINEAR)
+        if column.picked is not None:
+            tile.paste(CIRCLE, mask=_circled(tile.size, column.picked, z, report.layout))
+        sheet.paste(tile, (left, top))
         if place == 0:
-            z = report.layout.places[report.layout.central[row]]
             draw.text((left, top + height + 2), f"z {z}", QUIET, font)
     return sheet
+
+
+def _column(findings: Findings, report: TomogramReport) -> _Column:
+    workflow = findings.workflow
+    picked = report.picked_from(workflow)
+    told = f"label 1: {workflow.share:.1%}"
+    if picked is not None:
+        told += f", {picked.particles.picks.count} particles"
+    return _Column(f"{workflow.mode} {workflow.method}", told, findings.slices.central, picked)
 
 
 def _stretched(grey: np.ndarray) -> np.ndarray:
@@ -74,3 +95,25 @@ def _tile(grey: np.ndarray, mask: np.ndarray | None) -> Image.Image:
         mixed = (1 - OPACITY) * colours[mask] + OPACITY * np.array(COLOUR)
         colours[mask] = mixed.astype(np.uint8)
     return Image.fromarray(colours)
+
+
+def _circled(size: tuple[int, int], picked: PickedWorkflow, z: int, layout: Layout) -> Image.Image:
+    """Where a picture of ``size``, width and height, has circles: grey values up to 255."""
+    width, height = size[0] * FINER, size[1] * FINER
+    rows, columns = layout.pixels
+    _, dy, dx = picked.particles.voxel_size
+    across, down = width / (columns * layout.binning * dx), height / (rows * layout.binning * dy)
+    large = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(large)
+    for x, y, radius in circles(picked.particles, z):
+        draw.ellipse(
+            (
+                (x - radius) * across,
+                (y - radius) * down,
+                (x + radius) * across,
+                (y + radius) * down,
+            ),
+            outline=255,
+            width=round(1.5 * FINER),
+        )
+    return large.resize(size, Image.Resampling.BOX)

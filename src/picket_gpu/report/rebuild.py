@@ -24,6 +24,8 @@ from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report, report_bytes
+from picket_gpu.report.picked import PickedWorkflow
+from picket_gpu.report.picked_files import read_picked
 from picket_gpu.report.write import ReportWriter
 
 _NAME = re.compile(r"segmentation_(\d+)_(.+)_(kmeans|gmm)\.h5")
@@ -64,8 +66,8 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
         raise PicketError(
             f"{directory}: holds no segmentation_*.h5; S1 writes them by save: [hdf5]"
         )
-    for segmentations in by_index.values():
-        _check(segmentations)  # all, before a page of an older report is replaced
+    # All of them, before a page of an older report is replaced.
+    picked = {index: _check(segmentations) for index, segmentations in by_index.items()}
     dataset = by_index[min(by_index)][0].subject.dataset
     wanted: dict[int, set[str]] = {index: set() for index in by_index}
     writer = ReportWriter(directory, dataset, len(by_index), wanted)
@@ -73,7 +75,9 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     with backend.exclusive():
         for place, index in enumerate(sorted(by_index)):
             reporter.line(f"[{place + 1}/{len(by_index)}] {by_index[index][0].subject.path}")
-            writer.write(_report(backend, by_index[index]))
+            report = _report(backend, by_index[index])
+            report.picked.extend(picked[index])
+            writer.write(report)
     writer.write_index()
     return directory / INDEX
 
@@ -137,8 +141,8 @@ def _read(path: Path, index: int) -> _Segmentation:
     )
 
 
-def _check(segmentations: list[_Segmentation]) -> None:
-    """Whether segmentations of one tomogram are of one tomogram, and that is there."""
+def _check(segmentations: list[_Segmentation]) -> list[PickedWorkflow]:
+    """Particles of one tomogram, which is there, and which all the segmentations are of."""
     first = segmentations[0]
     for other in segmentations:
         # Runs may have been given one path in two spellings.
@@ -150,11 +154,15 @@ def _check(segmentations: list[_Segmentation]) -> None:
     path = first.tomogram
     if isinstance(path, Path) and not path.is_absolute() and not path.exists():
         raise PicketError(f"{path}: no such file; go to the directory in which S1 was run")
-    shape = read_header(path, first.selector).shape
-    if shape != first.subject.shape:
+    subject, header = first.subject, read_header(path, first.selector)
+    if header.shape != subject.shape:
         raise PicketError(
-            f"{path}: has {shape} voxels (z, y, x), its segmentations have {first.subject.shape}"
+            f"{path}: has {header.shape} voxels (z, y, x), its segmentations have {subject.shape}"
         )
+    # The run's voxel size, which need not be the file's.
+    origin = replace(header, voxel_size=subject.voxel_size).place
+    found = (read_picked(subject, each.mode, each.method, origin) for each in segmentations)
+    return [picked for picked in found if picked is not None]
 
 
 def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramReport:

@@ -36,7 +36,7 @@ def write_star(path: Path, particles: ParticleSet) -> None:
     import starfile
 
     name = particles.tomogram_name
-    if not re.fullmatch(r"[^\s\"'#]+( [^\s\"'#]+)*", name):
+    if star_name(name) is None:
         raise PicketError(
             f"{path}: {name!r} cannot be the name of a tomogram in a star file; give it a name "
             f"without quotes, # and tabs"
@@ -50,3 +50,10 @@ def write_star(path: Path, particles: ParticleSet) -> None:
     )
     with atomic_file(path) as temporary:
         starfile.write({"particles": table}, temporary)
+
+
+def star_name(name: str) -> str | None:
+    """A tomogram's name as it stands in a table; None for one that cannot."""
+    if not re.fullmatch(r"[^\s\"'#]+( [^\s\"'#]+)*", name):
+        return None
+    return f'"{name}"' if " " in name else name

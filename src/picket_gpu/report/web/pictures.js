@@ -30,13 +30,15 @@ async function inflate(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// A view is a grey canvas with a coloured one above it, and a scale bar.
+// A view is a grey canvas with a coloured one above it, circles, and a scale bar.
 
 function makeView() {
   const canvas = (className) => element("canvas", { className, width: columns, height: rows });
   const view = { grey: canvas("grey"), mask: canvas("mask"), box: element("span", { className: "view" }) };
-  view.box.append(view.grey, view.mask);
   const [, dy, dx] = DATA.voxelSize;
+  const viewBox = `0 0 ${columns * DATA.binning * dx} ${rows * DATA.binning * dy}`; // angstrom
+  view.circles = svgElement("svg", { class: "circles", viewBox, preserveAspectRatio: "none" });
+  view.box.append(view.grey, view.mask, view.circles);
   view.box.style.aspectRatio = dx > 0 && dy > 0 ? `${columns * dx} / ${rows * dy}` : `${columns} / ${rows}`;
   if (dx > 0) view.box.append(scaleBar((columns * DATA.binning * dx) / 10));
   return view;

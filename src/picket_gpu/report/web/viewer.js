@@ -25,7 +25,7 @@ const panels = [-1, ...workflows.keys()].map((number) => {
   // A column for each feature mode, a row for each clustering method.
   figure.style.setProperty("--column", number < 0 ? 1 : modes.indexOf(workflows[number].mode) + 2);
   figure.style.setProperty("--row", number < 0 ? 1 : methods.indexOf(workflows[number].method) + 1);
-  byId("hints").before(figure);
+  byId("beside").before(figure);
   return { number, view, figure, share, title };
 });
 const large = { number: -1, view: makeView() };
@@ -33,16 +33,26 @@ byId("large-view").append(large.view.box);
 
 let drawings = 0;
 
-async function draw() {
-  const drawing = ++drawings;
+function wantedPanels() {
   const wanted = panels.filter(({ number }) => number < 0 || state.shown[number]);
   if (state.large !== null) wanted.push({ ...large, number: state.large });
+  return wanted;
+}
+
+function drawAllCircles() {
+  for (const { number, view } of wantedPanels()) drawCircles(view, number, places[state.slice]);
+}
+
+async function draw() {
+  const drawing = ++drawings;
+  const wanted = wantedPanels();
   const [image, ...bits] = await Promise.all([
     greyImage(state.slice),
     ...wanted.map(({ number }) => (number < 0 ? null : maskBits(number, state.slice))),
   ]);
   if (drawing !== drawings) return; // another slice is wanted by now
   wanted.forEach(({ number, view }, place) => paint(view, image, bits[place], state.particle[number]));
+  drawAllCircles();
   document.body.dataset.drawn = places[state.slice];
   for (const next of [state.slice - 1, state.slice + 1]) if (next in places) greyImage(next);
 }
@@ -215,6 +225,7 @@ const [first, last] = s2Limits(DATA.limits);
 [byId("lower").value, byId("upper").value] = [first ?? "", last ?? ""];
 fillHead();
 fillTable();
+startParticles();
 listen();
 setContrast();
 setOpacity();

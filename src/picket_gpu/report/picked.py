@@ -1,0 +1,67 @@
+"""What a report says of the particles picked from one segmentation."""
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.writers.star import star_name
+
+MOST_CANDIDATES = 10_000  # in a page; of more, the highest
+
+
+@dataclass(frozen=True)
+class PickedWorkflow:
+    """Particles picked from the segmentation of one workflow.
+
+    Attributes:
+        mode: feature mode.
+        method: clustering method.
+        particles: in the tomogram that the report is about; a diameter of 0.0 is not known.
+        files: names of those that hold them, the CSV file among them.
+    """
+
+    mode: str
+    method: str
+    particles: ParticleSet
+    files: tuple[str, ...]
+
+
+def circles(particles: ParticleSet, z: float) -> np.ndarray:
+    """Where spheres of the particles' size cut a plane: (n, 3) float64, x, y, radius in angstrom.
+
+    They are measured from the outer corner of the plane's first voxel.
+
+    Args:
+        z: of the plane, in voxels; 0 is the centre of the first.
+    """
+    dz, dy, dx = particles.voxel_size
+    centres = particles.picks.coordinates
+    squares = (particles.diameter / 2) ** 2 - ((centres[:, 0] - z) * dz) ** 2
+    cut = squares > 0
+    x, y = (centres[cut, 2] + 0.5) * dx, (centres[cut, 1] + 0.5) * dy
+    return np.column_stack([x, y, np.sqrt(squares[cut])])
+
+
+def describe_picked(picked: PickedWorkflow) -> dict[str, Any]:
+    """What a page needs to draw particles, and to write the files of another threshold."""
+    particles = picked.particles
+    picks = particles.picks
+    table = np.column_stack([picks.candidates, picks.candidate_heights])[:MOST_CANDIDATES]
+    return {
+        "mode": picked.mode,
+        "method": picked.method,
+        "diameter": particles.diameter,
+        "origin": particles.origin,
+        "starName": star_name(particles.tomogram_name),
+        "threshold": picks.threshold,
+        "count": min(picks.count, len(table)),
+        "total": len(picks.candidates),
+        # z, y, x, height of each; about half as long as decimals, and the same to the last bit.
+        "candidates": b64encode(table.astype("<f8").tobytes()).decode("ascii"),
+        "stem": next(re.sub(r"\.csv$", "", name) for name in picked.files if name.endswith(".csv")),
+        "files": picked.files,
+    }
