@@ -25,7 +25,6 @@ from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.from_files import check_size, pick_in_segmentation, pick_in_tomogram
 from picket_gpu.particles.particle_set import ParticleSet
-from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.particles.write import Picking, read_picking, write_particles
 
@@ -105,7 +104,7 @@ def pick_planned(
     plan: PickingPlan,
     segmentation: Path | None,
     tomogram: PreparedTomogram | None,
-) -> tuple[Picks, Picking, float]:
+) -> tuple[ParticleSet, Picking, float]:
     """Pick in one tomogram, and write the files that are not there yet.
 
     Args:
@@ -113,7 +112,7 @@ def pick_planned(
         tomogram: prepared; needed for that.
 
     Returns:
-        The picks, what the files say of them, and seconds.
+        The particles, what their files say of them, and seconds.
     """
     settings = config.particles
     assert settings is not None
@@ -144,7 +143,7 @@ def pick_planned(
     told = plan.earlier
     if told is None:
         told = write_particles(plan.files, particles, plan.fingerprint, plan.source)
-    return picks, told, time.perf_counter() - started
+    return particles, told, time.perf_counter() - started
 
 
 def _memory(config: S1Config, backend: Backend, header: TomogramHeader) -> int:

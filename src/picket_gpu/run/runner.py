@@ -15,6 +15,7 @@ from picket_gpu.files.tomogram import read_ahead
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport
+from picket_gpu.report.picked import PickedWorkflow
 from picket_gpu.run.distributed import tasks_on
 from picket_gpu.run.outcome import Outcome
 from picket_gpu.run.picking import PickingPlan, pick_planned
@@ -174,10 +175,13 @@ class Runner:
             task = open_task(self._config, self._backend, plan, self._reporter)
         self._reporter.status(f"{plan.entry.label}: particles")
         tomogram = task.tomogram if task else None
-        _, told, seconds = pick_planned(
+        particles, told, seconds = pick_planned(
             self._config, self._backend, plan.entry, plan.header, picking, segmentation, tomogram
         )
         self._outcome.add_particles(plan, picking, picked_result(plan, picking, told, seconds))
+        if report is not None:
+            names = tuple(path.name for path in picking.files.values())
+            report.picked.append(PickedWorkflow(*picking.workflow, particles, names))
 
     def _report(self, plan: TomogramPlan, report: TomogramReport) -> None:
         """Write the pages of a tomogram, its earlier segmentations included."""
