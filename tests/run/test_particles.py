@@ -101,6 +101,19 @@ def test_the_record_and_the_yaml_say_how(place):
     assert len(content["Predicted_Particle_Centroid_Coordinates"]) == told["count"]
 
 
+def test_a_dry_run_names_files_and_writes_none(place, capsys):
+    configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK)
+    assert main(["params.yaml", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("particles from gabor gmm\n") == 3
+    assert {Path(line.strip()).name for line in out.splitlines()} >= files(0) | files(1) | files(2)
+    assert not OUT.exists()
+    run(clustering_methods=["kmeans", "gmm"])
+    configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, report=False)
+    assert main(["params.yaml", "--dry-run"]) == 0
+    assert capsys.readouterr().out.count("particles from gabor gmm, done earlier") == 3
+
+
 def test_a_rerun_leaves_all_as_it_is(place):
     first = run()
     before = particle_stamps(), stamps()

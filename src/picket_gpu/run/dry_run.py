@@ -41,6 +41,9 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
             yield f"  streamed from host memory in slabs of {memory.slab_planes} planes"
         if plan.reused:
             yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.reused}))}"
+        for picking in plan.picking:
+            done = ", done earlier" if picking.earlier else ""
+            yield f"  particles from {picking.source_name}{done}"
         if plan.changed:
             yield f"  made otherwise, to be made again: {', '.join(plan.changed)}"
     yield "Files:"
@@ -48,6 +51,10 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
         for job in plan.pending:
             for method in config.clustering_methods:
                 for path in plan.files.of(job.mode, method).values():
+                    yield f"  {path}"
+        for picking in plan.picking:
+            if picking.earlier is None:
+                for path in picking.files.values():
                     yield f"  {path}"
     yield f"  {config.directory / record_name(run.chosen)}"
     if config.report:

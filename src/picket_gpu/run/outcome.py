@@ -9,7 +9,6 @@ from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.filenames import record_name
 from picket_gpu.files.provenance import Provenance
 from picket_gpu.method.clustering import Method
-from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import RunPlan, TomogramPlan
 from picket_gpu.run.record import (
@@ -116,10 +115,10 @@ class Outcome:
     ) -> None:
         """Take what was picked, or was picked earlier."""
         assert self._config.particles is not None
-        source = "the tomogram" if picking.workflow == TOMOGRAM else " ".join(picking.workflow)
+        earlier = ", picked earlier" if result.earlier else ""
         self._reporter.line(
-            f"  {result.count} particles from {source}, of {result.candidates} candidates those of "
-            f"height {result.threshold:.3f} or more{', picked earlier' if result.earlier else ''}"
+            f"  {result.count} particles from {picking.source_name}, height {result.threshold:.3f} "
+            f"or more of {result.candidates} candidates{earlier}"
         )
         self._particles[plan.index, *picking.workflow] = result
         self._note(particles_record(plan, picking, self._config.particles, result))

@@ -51,6 +51,11 @@ class PickingPlan:
     files: Mapping[str, Path]
     earlier: Picking | None
 
+    @property
+    def source_name(self) -> str:
+        """From what, for people."""
+        return "the tomogram" if self.workflow == TOMOGRAM else " ".join(self.workflow)
+
 
 def plan_picking(
     config: S1Config,
