@@ -1,6 +1,7 @@
 """The pages quote messages that the package has, and link to files that are there."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_messages_in_troubleshooting_are_those_of_the_package():
         if piece and piece not in source
     ]
     assert missing == []
+
+
+def test_the_tables_of_keys_are_current():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert tables.filled(text) == text, f"{page.name}: run python docs/tables.py"
+    parameters = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    assert all(f"<!-- keys {name} -->" in parameters for name in tables.MODELS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

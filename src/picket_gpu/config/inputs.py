@@ -62,65 +62,69 @@ class TomogramInput(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     tomogram: Place = Field(
-        description="MRC, EM, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, or URL of a Zarr; a "
-        "pattern such as data/*.mrc for all that match, sorted; or a tomograms.star of RELION 5. "
-        "Relative paths start at the working directory"
+        description="Tomogram: an MRC, EM, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, the URL of a "
+        "Zarr, a pattern such as data/*.mrc, or a tomograms.star of RELION 5"
     )
     lower_z_slice_limit: Slice | None = Field(
         None,
         alias="lower_z-slice_limit",
-        description="first z-slice used for fitting, in voxels from 0; default the first",
+        description="First z-slice used for fitting, counted from 0; default: the first",
     )
     upper_z_slice_limit: Slice | None = Field(
         None,
         alias="upper_z-slice_limit",
-        description="z-slice after the last used for fitting, in voxels from 0; default the end",
+        description="End of the z-slices used for fitting, exclusive; default: all slices",
     )
 
     # What picket_gpu adds.
     name: str | None = Field(
-        None, min_length=1, max_length=200, description="in reports; default that of the file"
+        None,
+        min_length=1,
+        max_length=200,
+        description="Name in reports, STAR files and copick; default: the file name",
     )
     voxel_size: VoxelSize | None = Field(
         None,
-        description="angstrom, one number or [z, y, x], instead of what the file says; of an "
-        "OME-Zarr without level it chooses the level",
+        description="Voxel size in angstrom, one number or [z, y, x], overriding the file. For an "
+        "OME-Zarr without level it selects the level",
     )
     level: Slice | None = Field(
-        None, description="of an OME-Zarr, from 0, the finest, which is the default"
+        None, description="Level of an OME-Zarr, counted from 0, the finest and the default"
     )
     dataset: str | None = Field(
-        None, min_length=1, description="path of the array in an HDF5 file or a Zarr group"
+        None,
+        min_length=1,
+        description="Path of the array in an HDF5 file or a Zarr group that holds several",
     )
     storage_options: dict[str, Any] = Field(
         {},
         exclude=True,  # may hold secrets, which stay out of run.json
-        description="for the URL's protocol, as fsspec takes them, such as {anon: true}",
+        description="Options of fsspec for URLs, such as {anon: true}; never written to a file",
     )
     mask: Place | None = Field(
-        None, description="volume of the same shape, above 0 where to fit and to label"
+        None, description="Mask, a volume of the same shape: voxels above 0 are fitted and labelled"
     )
     mask_for_fitting: Place | None = Field(
-        None, description="as mask, only for fitting: windows whose centre is in it"
+        None, description="Mask for fitting only: neighborhoods with their centre in it are used"
     )
     mask_for_output: Place | None = Field(
-        None, description="as mask, only for output: voxels outside it get no label"
+        None, description="Mask for output only: voxels outside get no label"
     )
     outside_is_padding: bool = Field(
         False,
         strict=True,
-        description="keep what lies outside the z-slice limits and the mask for fitting out of the "
-        "blur and of the labels too",
+        description="Treat what lies outside the z-slice limits and the mask for fitting as "
+        "padding: it stays out of the blur and gets no labels",
     )
     prediction_lower_z_slice_limit: Slice | None = Field(
         None,
         alias="prediction_lower_z-slice_limit",
-        description="first z-slice that gets labels, in voxels from 0; default the first",
+        description="First z-slice that is labelled, counted from 0; default: the first",
     )
     prediction_upper_z_slice_limit: Slice | None = Field(
         None,
         alias="prediction_upper_z-slice_limit",
-        description="z-slice after the last that gets labels, in voxels from 0; default the end",
+        description="End of the z-slices that are labelled, exclusive; default: all slices",
     )
 
     @field_validator("name")

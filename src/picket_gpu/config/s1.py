@@ -79,13 +79,14 @@ class Copick(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     directory: NamedPath | None = Field(
-        None, description="of the project; default copick/ in the directory of the outputs"
+        None, description="Directory of the project; default: copick/ in the output directory"
     )
-    user: CopickName = Field("picket-gpu", description="user_id of the segmentations")
+    user: CopickName = Field("picket-gpu", description="user_id of segmentations and picks")
     session: Annotated[str, Field(strict=True, max_length=60)] = Field(
-        "{mode}-{method}", description="session_id; {mode} and {method} stand for the workflow's"
+        "{mode}-{method}",
+        description="session_id; {mode} and {method} are replaced by those of the workflow",
     )
-    object: CopickName = Field("particle", description="name of the pickable object")
+    object: CopickName = Field("particle", description="Name of the pickable object")
 
     @field_validator("session")
     @classmethod
@@ -103,63 +104,89 @@ class S1Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset_name: DatasetName = Field(description="names the directory of the outputs")
-    inputs: list[TomogramInput] = Field(min_length=1, description="the tomograms")
+    dataset_name: DatasetName = Field(description="Name of the output directory below output_dir")
+    inputs: list[TomogramInput] = Field(min_length=1, description="Tomograms, a list")
     neighborhood_size: int = Field(
-        5, lt=2**63, strict=True, description="window side in voxels, odd, at least 3"
+        5, lt=2**63, strict=True, description="Side of a neighborhood in voxels, odd, at least 3"
     )
     max_num_neighborhoods_for_fitting: Count | None = Field(
-        None, description="windows used for fitting, at most; default all"
+        None,
+        description="Neighborhoods used to fit the clusters, at most, drawn evenly; default: "
+        "all. All "
+        "voxels are labelled in any case",
     )
     feature_extraction_params: list[FeatureParams] = Field(
-        [FFTs(), Gabor(), Intensities()], min_length=1, description="the feature modes"
+        [FFTs(), Gabor(), Intensities()], min_length=1, description="Feature modes"
     )
     clustering_methods: list[Method] = Field(
-        ["kmeans", "gmm"], min_length=1, description="the clustering methods"
+        ["kmeans", "gmm"], min_length=1, description="Clustering methods"
     )
-    output_dir: NamedPath = Field(description="outputs go to output_dir/dataset_name/")
+    output_dir: NamedPath = Field(
+        description="Directory of all outputs, created if missing; files go to "
+        "output_dir/dataset_name/"
+    )
 
     # What picket_gpu adds.
-    seed: int = Field(0, ge=0, lt=2**63, strict=True, description="of sampling and of k-means++")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        strict=True,
+        description="Random seed for neighborhood sampling and k-means++ initialisation",
+    )
     device: str = Field(
         "auto",
         strict=True,
-        description="cpu, gpu, gpu:N for the N-th from 0, or auto: a GPU where there is one",
+        description="Where to compute: cpu, gpu, gpu:N for the N-th GPU from 0, or auto (a GPU "
+        "if there is one)",
     )
     kmeans_engine: KMeansEngine = Field(
-        "auto", description="cuml, native, or auto: cuML on a GPU where it is installed and fits"
+        "auto",
+        description="Implementation of k-means on a GPU: cuml, native (ours), or auto (cuML if "
+        "it is installed "
+        "and the feature matrix fits memory_budget)",
     )
     precision: Precision = Field(
-        "float32", description="of the mixture's products on a GPU: float32 or tf32"
+        "float32",
+        description="Precision of the mixture's matrix products on a GPU: float32 or tf32",
     )
     memory_budget: ByteSize | None = Field(
-        None, description="memory for arrays, in bytes or as text such as 12 GiB"
+        None, description="Memory for arrays on the device, in bytes or as text such as 12 GiB"
     )
     blur_sigma: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] = Field(
-        2.0, description="Gaussian blur before everything else, standard deviation in voxels"
+        2.0,
+        description="Standard deviation of the initial Gaussian blur, in voxels; its kernel "
+        "reaches 4 times as far",
     )
     padding: Literal["mask", "keep"] = Field(
         "mask",
-        description="mask keeps regions of one grey value out of blur, fit and labels; keep takes "
-        "them as data, as PickET does",
+        description="Regions of one grey value, such as rotated corners: mask leaves them out of "
+        "blur, "
+        "fit and labels, keep treats them as data, as PickET does",
     )
     clip: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] | None = Field(
         None,
-        description="cut grey values off at this many robust standard deviations from the median, "
-        "before the blur; default not",
+        description="Limit grey values to this many robust standard deviations from the median, "
+        "before "
+        "the blur; 5 removes gold beads; default: no limit",
     )
     save: list[FileKind] = Field(
-        ["hdf5", "mrc"], min_length=1, description="files written for each segmentation"
+        ["hdf5", "mrc"],
+        min_length=1,
+        description="Kinds of segmentation files: hdf5, mrc, zarr, copick",
     )
-    copick: Copick = Field(Copick(), description="names for save: [copick]")
+    copick: Copick = Field(Copick(), description="Names in a copick project, for save: [copick]")
     scores: bool = Field(
-        False, strict=True, description="also save how sure each voxel's label is, 0 to 1"
+        False,
+        strict=True,
+        description="Save a score for each voxel too, 0 to 1: how sure it belongs to label 1",
     )
     particles: ParticleSettings | None = Field(
-        None, description="pick particles; their scores are saved too; default not"
+        None,
+        description="Settings for picking particles; scores are saved then; default: no picking",
     )
     report: bool = Field(
-        True, strict=True, description="write report.html and a preview of each tomogram"
+        True, strict=True, description="Write report.html and a preview of each tomogram"
     )
 
     @field_validator("memory_budget", mode="before")

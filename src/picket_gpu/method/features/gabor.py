@@ -13,20 +13,24 @@ class Gabor(FeatureMode):
 
     mode: Literal["gabor"] = "gabor"
     num_sinusoids: int = Field(
-        10, ge=1, le=100, strict=True, description="the bank has this number cubed of filters"
+        10,
+        ge=1,
+        le=100,
+        strict=True,
+        description="Frequencies along each axis; the bank has this number cubed of filters",
     )
     num_neighborhoods_subsets: int = Field(
         5,
         ge=1,
         lt=2**63,
         strict=True,
-        description="windows are processed in this many subsets or more",
+        description="Neighborhoods are processed in at least this many batches",
     )
     num_parallel_filters: int = Field(
-        8, ge=1, lt=2**63, strict=True, description="filters made and examined at a time"
+        8, ge=1, lt=2**63, strict=True, description="Filters examined at a time"
     )
     num_output_features: int = Field(
-        64, ge=1, strict=True, description="filters kept, those of highest standard deviation"
+        64, ge=1, strict=True, description="Features: the filters whose responses vary most"
     )
 
     @model_validator(mode="after")
