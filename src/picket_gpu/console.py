@@ -99,7 +99,7 @@ class ConsoleReporter(Reporter):
             yield
             return
         columns = (
-            TextColumn("Units"),
+            TextColumn("Tasks"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

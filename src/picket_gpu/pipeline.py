@@ -112,7 +112,6 @@ def _conclude(config: S1Config, run: S1Run, reporter: Reporter, whole: bool) -> 
     Args:
         whole: whether the run was for all tomograms.
     """
-    reporter.line(f"{len(run)} segmentations in {config.directory}")
     if config.report:
         reporter.line(f"Report: {config.directory / INDEX}")
         if whole and set(config.directory.glob("segmentation_*.h5")) - {
@@ -120,6 +119,21 @@ def _conclude(config: S1Config, run: S1Run, reporter: Reporter, whole: bool) -> 
         }:
             reporter.line(f"  of this run; of all: python -m picket_gpu.report {config.directory}")
     reporter.table(_summary(run))
+    reporter.line(_last_line(config, run))
+
+
+def _last_line(config: S1Config, run: S1Run) -> str:
+    """How much was done, and how much failed."""
+    made = [_counted(len(run), "segmentation")]
+    if config.particles:
+        made.append(_counted(sum(result.count for result in run.particles), "particle"))
+    tomograms = len({result.tomogram for result in run})
+    text = f"Finished {_counted(tomograms, 'tomogram')}: {', '.join(made)} in {config.directory}"
+    return f"{text}. {_counted(len(run.failures), 'failure')}, see below" if run.failures else text
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _summary(results: list[SegmentationResult]) -> list[list[str]]:

@@ -265,7 +265,7 @@ def test_scale_bar_and_limits_are_where_they_should_be(page):
     run = slider["width"] - 18
     end = band["x"] + band["width"] - slider["x"] - 9
     assert end / run == pytest.approx((79 - 2) / 96, abs=0.01)
-    assert "fitted on z-slices 0 to 79" in the(page, "#facts").text
+    assert "fitted on z-slices 0-79" in the(page, "#facts").text
 
 
 def test_the_table_tells_each_workflow(page, demo):

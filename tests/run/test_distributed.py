@@ -73,7 +73,7 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
     assert sum("Features array of shape: (7680, 64)" in line for line in lines) == 3
     for number in range(3):  # each unit by a worker, which says so when it begins and ends
         for mode in ("gabor", "intensities"):
-            unit = rf"worker [01]: \[{number + 1}/3\] t{number}.mrc"
+            unit = rf"worker [01]: \[tomogram {number}, {number + 1} of 3\] t{number}.mrc"
             assert sum(bool(re.fullmatch(f"{unit}: {mode}", line)) for line in lines) == 1
             assert (
                 sum(bool(re.match(f"{unit} {mode} kmeans: .* iter", line)) for line in lines) == 1

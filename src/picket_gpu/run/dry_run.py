@@ -21,16 +21,16 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
             yield f"  warning: {warning}"
         at_most = "at most " if entry.fitting_mask is not None else ""
         yield (
-            f"  fitted on z-slices {windows.lower} to {windows.upper}, {at_most}{windows.count} "
-            f"windows"
+            f"  fitting: {_slices(windows.lower, windows.upper)}, {at_most}{windows.count:,} "
+            f"neighborhoods"
         )
-        for use, mask in (("fitted", entry.fitting_mask), ("labelled", entry.output_mask)):
+        for use, mask in (("fitting", entry.fitting_mask), ("labelling", entry.output_mask)):
             if mask is not None:
-                yield f"  {use} where {mask} is above 0"
+                yield f"  {use}: where {mask} is above 0"
         if entry.limits_prediction:
             first = entry.prediction_lower_z_slice_limit or 0
             last = entry.prediction_upper_z_slice_limit
-            yield f"  labelled on z-slices {first} to {z if last is None else last}"
+            yield f"  labelling: {_slices(first, z if last is None else last)}"
         for mode in config.feature_extraction_params:
             features = mode.num_features(windows.side)
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
@@ -60,3 +60,8 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
     if config.report:
         for name in report_names([plan.index for plan in run.tomograms], run.total == 1):
             yield f"  {config.directory / name}"
+
+
+def _slices(first: int, end: int) -> str:
+    """z-slices from ``first`` up to, not including, ``end``."""
+    return f"z-slices {first}-{end - 1} ({end - first} slices)"

@@ -65,7 +65,7 @@ class TomogramPlan:
     @property
     def place(self) -> str:
         """Its number among all tomograms, for people."""
-        return f"[{self.index + 1}/{self.total}]"
+        return f"[tomogram {self.index}, {self.index + 1} of {self.total}]"
 
 
 @dataclass(frozen=True)

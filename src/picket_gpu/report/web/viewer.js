@@ -145,7 +145,7 @@ function markLimits() {
   band.hidden = false;
   band.style.left = `calc(var(--thumb) / 2 + (100% - var(--thumb)) * ${begin})`;
   band.style.width = `calc((100% - var(--thumb)) * ${end - begin})`;
-  const text = `fitted on z-slices ${lower ?? 0} to ${(upper ?? DATA.shape[0]) - 1}`;
+  const text = `fitted on z-slices ${lower ?? 0}-${(upper ?? DATA.shape[0]) - 1}`;
   band.title = text;
   return text;
 }
