@@ -190,8 +190,8 @@ def test_a_dry_run_tells_everything_and_writes_nothing(place):
     assert out.startswith("Device: CPU")
     assert "tomo.mrc" in out
     assert "12 x 14 x 16 voxels" in out
-    assert "z-slices 2 to 10" in out
-    assert f"{WINDOWS} windows" in out
+    assert "z-slices 2-9 (8 slices)" in out
+    assert f"{WINDOWS:,} neighborhoods" in out
     for mode, features in FEATURES.items():
         assert f"{mode}: Features array of shape: ({WINDOWS}, {features})" in out
     assert re.search(r"memory: at most \d+ MiB", out)
@@ -371,3 +371,11 @@ def test_a_dry_run_and_a_run_warn_of_an_unknown_voxel_size(place, capsys):
     write_config(place, **ONE, inputs=[{"tomogram": "tomo.mrc", "voxel_size": 10}])
     assert main(["params.yaml", "--dry-run"]) == 0
     assert "warning" not in capsys.readouterr().out
+
+
+def test_the_package_imports_without_what_windows_lacks():
+    code = (
+        "import sys; sys.modules['resource'] = sys.modules['fcntl'] = None\n"
+        "import picket_gpu.pipeline, picket_gpu.view, picket_gpu.report.__main__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

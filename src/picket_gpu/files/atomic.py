@@ -83,5 +83,5 @@ def _temporary(path: Path, kind: str = "") -> Path:
 
 
 def _sync(path: Path) -> None:
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows syncs what is open for writing
         os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -30,6 +31,8 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
     Raises:
         PicketError: Dask is not installed, or there are fewer GPUs or cores than workers.
     """
+    if sys.platform == "win32":
+        raise PicketError("workers: need Linux or macOS; run without, or use a scheduler")
     distributed = _import()
     import dask
 

@@ -1,7 +1,6 @@
 """What the record says of the software and the machine of a run."""
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -40,8 +39,12 @@ def commit() -> str | None:
     return process.stdout.strip() or None
 
 
-def peak_host_bytes() -> int:
-    """The most memory that this process has held so far."""
+def peak_host_bytes() -> int | None:
+    """The most memory that this process has held so far; None on Windows, which does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
     with suppress(OSError):  # Linux, whose ru_maxrss begins with that of the parent
         for line in Path("/proc/self/status").read_bytes().splitlines():
             if line.startswith(b"VmHWM:"):
