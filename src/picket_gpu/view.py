@@ -1,4 +1,4 @@
-"""A segmentation over its tomogram, in napari: python -m picket_gpu.view SEGMENTATION."""
+"""A segmentation and its particles over the tomogram: python -m picket_gpu.view SEGMENTATION."""
 
 import argparse
 import sys
@@ -11,13 +11,16 @@ import numpy as np
 
 from picket_gpu.command import exit_code
 from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Location, as_location
 from picket_gpu.files.read_segmentation import read_attributes, read_foreground, read_scores
 from picket_gpu.files.tomogram import read_header, read_voxels
+from picket_gpu.particles.read import Spheres, read_spheres
 
 CONTRAST = (0.5, 99.5)  # percentiles of grey values that become black and white
 COLOUR = (1.0, 0.47, 0.0, 1.0)
+RING = "cyan"
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Layer:
     """What napari is to show.
 
     Attributes:
-        kind: "image" or "labels".
-        data: (z, y, x).
-        settings: arguments of napari's ``add_image`` or ``add_labels``; scale and translation are
-            in angstrom, (z, y, x).
+        kind: "image", "labels" or "points".
+        data: (z, y, x), or of n points (n, 3), each (z, y, x).
+        settings: arguments of napari's ``add_image``, ``add_labels`` or ``add_points``; scale and
+            translation are in angstrom, (z, y, x).
     """
 
     kind: str
@@ -44,9 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m picket_gpu.view",
-        description="Show a segmentation over its tomogram, in napari.",
+        description="Show a segmentation and its particles over the tomogram, in napari.",
     )
-    parser.add_argument("segmentation", type=Path, help="segmentation_*.h5, .mrc or .zarr")
+    parser.add_argument(
+        "segmentation",
+        type=Path,
+        help="segmentation_*.h5, .mrc or .zarr, or particles_*.csv, .star, .cmm or .yaml beside it",
+    )
     parser.add_argument(
         "--tomogram", type=as_location, help="instead of the one that the segmentation names"
     )
@@ -66,26 +73,39 @@ def _show(path: Path, tomogram: Location | None) -> int:
 
 
 def add_layers(viewer: Any, path: Path, tomogram: Location | None = None) -> None:
-    """Add tomogram, scores if there are any, and label 1 to a viewer.
+    """Add tomogram, scores if there are any, label 1, and particles if there are any, to a viewer.
+
+    napari shows a sphere on the slices that cut it where they are as thick as the sphere.
 
     Args:
         viewer: napari's ``Viewer`` or ``ViewerModel``.
-        path: of the segmentation.
+        path: of the segmentation, or of particles in its directory.
         tomogram: instead of the one that the segmentation names.
 
     Raises:
-        PicketError: the segmentation or the tomogram is unusable, or is of another shape.
+        PicketError: a file is missing or unusable, or the tomogram is of another shape.
     """
+    add = {"image": viewer.add_image, "labels": viewer.add_labels, "points": viewer.add_points}
+    thickness = 0.0
     for layer in layers(path, tomogram):
-        add = viewer.add_labels if layer.kind == "labels" else viewer.add_image
-        add(layer.data, **layer.settings)
+        add[layer.kind](layer.data, **layer.settings)
+        if layer.kind == "points":
+            thickness = max(thickness, layer.settings["size"] * layer.settings["scale"][0])
+    if thickness:
+        viewer.dims.thickness = (thickness,) * viewer.dims.ndim
     viewer.scale_bar.visible = True
 
 
 def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
-    """Tomogram, scores if there are any, and label 1; as `add_layers` shows them."""
+    """Tomogram, scores if any, label 1, and particles if any; as `add_layers` shows them."""
     if not path.exists():
-        raise PicketError(f"{path}: no such file; name a segmentation")
+        raise PicketError(f"{path}: no such file; name a segmentation or particles")
+    pickings = particles_beside(path)
+    if is_particles(path):
+        pickings = [path.with_suffix(".csv")]
+        path = _segmentation_of(path)
+    spheres = {picking.stem: read_spheres(picking) for picking in pickings}
+    spheres = {name: found for name, found in spheres.items() if len(found.scores)}
     try:
         told = read_attributes(path)
         labels = read_foreground(path).view(np.uint8)
@@ -110,14 +130,51 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         "translate": replace(header, voxel_size=sizes).place[::-1],
         "units": "angstrom" if known else "pixel",
     }
+    if spheres and not known:
+        raise PicketError(
+            f"{where}: has no voxel size, and particles have a diameter in angstrom; give the run "
+            f"a voxel_size"
+        )
+    # Slices as thick as a particle are for the particles only.
+    image = place | ({"projection_mode": "none"} if spheres else {})
     grey = read_voxels(where, selector)
     look = {"contrast_limits": np.percentile(grey, CONTRAST), "colormap": "gray"}
-    yield Layer("image", grey, {"name": told.get("tomogram_name", where.name)} | look | place)
+    yield Layer("image", grey, {"name": told.get("tomogram_name", where.name)} | look | image)
     if (scores := read_scores(path)) is not None:
         look = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
-        yield Layer("image", scores.astype(np.float32), {"name": "score"} | look | place)
+        yield Layer("image", scores.astype(np.float32), {"name": "score"} | look | image)
     look = {"colormap": {None: "transparent", 1: COLOUR}, "opacity": 0.5}
     yield Layer("labels", labels, {"name": path.stem} | look | place)
+    for name, found in spheres.items():
+        yield _rings(name, found, sizes, place)
+
+
+def _segmentation_of(particles: Path) -> Path:
+    found = segmentation_beside(particles)
+    if found is None:
+        raise PicketError(
+            f"{particles}: has no segmentation of its tomogram beside it; move it there"
+        )
+    return found
+
+
+def _rings(name: str, spheres: Spheres, sizes: tuple[float, ...], place: dict[str, Any]) -> Layer:
+    """Spheres, drawn as the circle in which the slice cuts each.
+
+    napari has one radius for the circle and for the distance from the slice, in steps of the last
+    axis: all axes have the step of the longest here, so that voxels may have unequal edges and
+    the slider still stops at every slice.
+    """
+    step = max(sizes)
+    look = {
+        "size": spheres.diameter / step,
+        "face_color": "transparent",
+        "border_color": RING,
+        "features": {"score": spheres.scores},
+        "projection_mode": "rescale_spherical",
+        "scale": (step,) * len(sizes),
+    }
+    return Layer("points", spheres.coordinates * sizes / step, place | {"name": name} | look)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Names of the files that a run writes, in one directory but for those of a copick project."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ ENDINGS = {
     "zarr score": "_score.zarr",
 }
 PARTICLES = {"csv": ".csv", "star": ".star", "cmm": ".cmm", "yaml": ".yaml"}
+_WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
+_SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
+_PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_[^\W_]+)?")
 SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
@@ -122,6 +126,40 @@ def _check_parts(*parts: str | None) -> None:
     for part in parts:
         if part is not None and not part.isalnum():
             raise ValueError(f"{part!r} must be letters and digits only")
+
+
+def particles_beside(segmentation: Path) -> list[Path]:
+    """CSV files of the particles picked from a segmentation, however they are picked."""
+    named = _SEGMENTATION.fullmatch(segmentation.stem)
+    if named is None:
+        return []
+    stem = f"particles_{named['index']}_{named['workflow']}"
+    found = segmentation.parent.glob(f"{stem}*{PARTICLES['csv']}")
+    return sorted(path for path in found if path.stem == stem or path.stem.startswith(f"{stem}_"))
+
+
+def is_particles(path: Path) -> bool:
+    """Whether a file has the name of one that `TomogramFiles.particles` has, copick's left out."""
+    named = _PARTICLES.fullmatch(path.stem)
+    return named is not None and path.suffix in PARTICLES.values()
+
+
+def segmentation_beside(particles: Path) -> Path | None:
+    """Segmentation that particles are picked from, else another one of their tomogram, else None.
+
+    Of its files the first of HDF5, Zarr and MRC, which does not name the tomogram.
+    """
+    named = _PARTICLES.fullmatch(particles.stem)
+    if named is None:
+        return None
+    for workflow in (named["workflow"], "*"):
+        for kind in ("hdf5", "zarr", "mrc"):
+            pattern = f"segmentation_{named['index']}_{workflow}{ENDINGS[kind]}"
+            found = sorted(particles.parent.glob(pattern))
+            found = [path for path in found if _SEGMENTATION.fullmatch(path.stem)]
+            if found:
+                return found[0]
+    return None
 
 
 def record_name(tomograms: list[int] | None) -> str:

@@ -30,3 +30,12 @@ def write_cmm(path: Path, particles: ParticleSet) -> None:
     ElementTree.indent(markers, "")
     with atomic_file(path) as temporary:
         ElementTree.ElementTree(markers).write(temporary)
+
+
+def read_diameter(path: Path) -> float:
+    """Diameter of the first marker, angstrom.
+
+    Raises:
+        ElementTree.ParseError, LookupError, ValueError: there is none.
+    """
+    return 2 * float(ElementTree.parse(path).getroot()[0].attrib["radius"])
