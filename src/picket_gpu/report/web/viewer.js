@@ -107,7 +107,7 @@ function update() {
     .map((number) => ({ file: workflows[number].file, particle: state.particle[number], lower, upper }));
   if (!workflows.some(({ file }) => file)) showYaml("# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
   else if (!valid) showYaml(`# first and last z-slice must be whole numbers from 0 to ${DATA.shape[0] - 1}, in this order\n`);
-  else showYaml(entries.length ? s2Parameters(DATA, entries) : "# choose segmentations in the column: use in S2\n");
+  else showYaml(entries.length ? s2Parameters(DATA, entries) : "# tick \"use in S2\" for at least one workflow\n");
 }
 
 // Grey values: from percentiles to a linear map of the 256 levels.
@@ -162,10 +162,13 @@ function fillHead() {
   }
   const unit = workflows[0]?.components.unit;
   byId("notes").textContent =
-    `Components are of label 1, joined through faces, of ${DATA.smallest} voxels or more; ` +
-    `their diameters are those of spheres as large, the line is the median, 80% lie between the figures in brackets${unit === "voxels" ? ", in voxels, since the file does not tell their size" : ""}. ` +
-    "Largest is the share of label 1 that the largest component holds. " +
-    "Separation is the distance between the mean grey values of the two labels over their pooled standard deviation.";
+    "Workflows: features of each neighborhood (ffts: magnitudes of its Fourier transform; gabor: responses of Gabor filters; " +
+    "intensities: its voxels), separated into two clusters (kmeans: k-means; gmm: a Gaussian mixture). " +
+    "Label 1 is the smaller cluster. " +
+    `Components: voxels of label 1 joined through faces; those under ${DATA.smallest} voxels are counted as smaller. ` +
+    `Diameter: sphere of the same volume${unit === "voxels" ? ", in voxels, since the file does not tell their size" : ""}. Line: median. Brackets: 10th to 90th percentile. ` +
+    "Contrast: difference of the two labels' mean grey values over their pooled standard deviation. " +
+    "None of these numbers predicts which workflow is best for picking.";
 }
 
 // Events.
