@@ -18,24 +18,6 @@ if TYPE_CHECKING:
     from picket_gpu.particles.settings import ParticleSettings
     from picket_gpu.run.results import ParticleResult
 
-# Options by the keys of `ParticleSettings`, with those of their names that differ.
-_NUMBERS = {
-    "diameter": "of a particle in angstrom, the outer one of a hollow particle",
-    "threshold": "height from which candidates are particles, 0 to 1, or auto (default)",
-    "spacing": "least distance between particles in angstrom; default 0.675 diameters",
-    "margin": "least distance from the limits of what has labels, in angstrom",
-    "max_particles": "particles of a tomogram at most, the highest; default all",
-    "label": "the cluster that has the particles, 0 or 1, the rarer one (default)",
-    "min_distance": "between markers of --method watershed, in angstrom; default half a diameter",
-    "least_size": "diameter in angstrom of the sphere whose volume a component, or a part of a "
-    "watershed, has at least",
-}
-_WORDS = {
-    "source": "score (default), or tomogram: pick without the segmentation",
-    "contrast": "of particles in the tomogram: dark, bright or auto (default)",
-    "method": "ball (default); components or watershed of the labels, as PickET's step 2 has them",
-}
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Pick as told on the command line.
@@ -43,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
+    from picket_gpu.particles.settings import ParticleSettings
+
     parser = argparse.ArgumentParser(
         prog="python -m picket_gpu.pick",
         description="Pick particles from segmentations that are there, with other settings.",
@@ -56,17 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="output directory of S1, segmentation_*.h5, .zarr or .mrc, or alone the parameter "
         "file (.yaml) of PickET's step 2",
     )
-    for key, text in _NUMBERS.items():
-        parser.add_argument(_option(key), type=_number, help=text)
-    for key, text in _WORDS.items():
-        parser.add_argument(_option(key), help=text)
-    parser.add_argument(
-        "--workflow",
-        dest="workflows",
-        nargs="+",
-        help="from which of a directory to pick, such as gabor-gmm; default that where it is "
-        "there, else the first of a mixture, else all",
-    )
+    for key, field in ParticleSettings.model_fields.items():
+        number = "+" if key == "workflows" else None
+        text = field.description
+        parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
     parser.add_argument("--voxel-size", type=_number, help="angstrom, instead of what files say")
     parser.add_argument("--output-dir", type=Path, help="default beside the segmentations")
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu, or gpu:N")
@@ -108,7 +85,7 @@ def pick_files(
     """
     from picket_gpu.console import SILENT
     from picket_gpu.device.select import select_backend
-    from picket_gpu.run.repick import plan_repicking
+    from picket_gpu.run.repick import describe, plan_repicking
 
     reporter = reporter or SILENT
     size = None if voxel_size is None else (voxel_size, voxel_size, voxel_size)
@@ -124,75 +101,23 @@ def pick_files(
             failures.append(Failure(one.found.index, one.found.path, one.plan.workflow[0], error))
             continue
         results.append(result)
-        reporter.line(
-            _line(result.count, result.threshold, result.candidates, one.plan.files, result.earlier)
-        )
+        told = one.plan.files, result.count, result.threshold, result.candidates
+        reporter.line(describe(*told, result.earlier))
     if failures and not results:
         raise NothingDoneError(failures)
     return results, failures
 
 
-def pick_by_s2(
-    config: Path,
-    *,
-    voxel_size: float | None = None,
-    overwrite: bool = False,
-    reporter: "Reporter | None" = None,
-) -> list[Path]:
-    """Pick what PickET's S2 parameter file says: every input by every mode.
-
-    Files are those of PickET, in ``output_dir/dataset_name/predicted_particles/``; see
-    `picket_gpu.run.s2` for names that PickET would give to several. Coordinates in YAML are the
-    nearest voxels, where PickET cuts fractions off.
-
-    Returns:
-        The YAML files.
-
-    Raises:
-        PicketError: the file or a segmentation is unusable.
-    """
-    from picket_gpu.config.s2 import load_s2_config
-    from picket_gpu.console import SILENT
-    from picket_gpu.run.outputs import check_directory
-    from picket_gpu.run.s2 import plan_s2
-
-    reporter = reporter or SILENT
-    size = None if voxel_size is None else (voxel_size, voxel_size, voxel_size)
-    loaded = load_s2_config(config)
-    check_directory(loaded.directory, f"{config}: output_dir")
-    paths = []
-    for plan in plan_s2(loaded, f"{config}: ", size, overwrite):
-        result = plan.pick()
-        for warning in (*plan.found.warnings, *result.warnings):
-            reporter.line(f"warning: {warning}")
-        told = result.picking
-        reporter.line(
-            _line(told.picked, told.threshold, told.candidates, plan.files, result.earlier)
-        )
-        paths.append(plan.files["yaml"])
-    return paths
-
-
-def _line(
-    count: int, threshold: float, candidates: int, files: dict[str, Path] | Any, earlier: bool
-) -> str:
-    first, *others = files.values()
-    kinds = ", ".join(path.suffix for path in others)
-    where = f"{first} ({kinds})" if kinds else f"{first}"
-    return (
-        f"{where}: {count} particles, of {candidates} candidates those of height {threshold:.3f} "
-        f"or more{', picked earlier' if earlier else ''}"
-    )
-
-
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.console import reporter_for
+    from picket_gpu.particles.settings import ParticleSettings
+    from picket_gpu.run.s2_run import pick_by_s2
 
     reporter = reporter_for("text", options.quiet)
     size = _voxel_size(options.voxel_size)
     told = {
         key: value
-        for key in (*_NUMBERS, *_WORDS, "workflows")
+        for key in ParticleSettings.model_fields
         if (value := getattr(options, key)) is not None
     }
     if any(path.suffix in (".yaml", ".yml") for path in options.paths):

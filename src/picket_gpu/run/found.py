@@ -1,29 +1,31 @@
 """Segmentations that are there, and what their files and the records beside them tell of them."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
-from picket_gpu.files.location import Location, as_location
 from picket_gpu.files.provenance import read_provenance
 from picket_gpu.files.read_segmentation import read_attributes
 from picket_gpu.files.readers import open_volume
 from picket_gpu.files.readers.hdf5 import OURS
+from picket_gpu.files.signature import file_signature
 from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.particles.settings import Workflow
-from picket_gpu.run.sources import read_records
+from picket_gpu.run.found_config import (
+    config_of_attributes,
+    config_of_record,
+    size_of,
+    three,
+)
 
-UNKNOWN = "unknown"  # fingerprint of a segmentation of another program
 _ENDINGS = (".h5", ".zarr", ".mrc")  # the first that is there has the most to tell
 _OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
 # PickET's step 2 asks only for the number.
@@ -38,7 +40,7 @@ class FoundSegmentation:
         path: of its file.
         index: of its tomogram in the inputs of its run, from 0.
         workflow: feature mode and clustering method.
-        fingerprint: of all that it depends on, or `UNKNOWN`.
+        fingerprint: of all that it depends on; of the file where that is not told.
         config: of its run; where no record tells, what its attributes do, and defaults.
         entry: of its tomogram, likewise; the tomogram is the file itself where nothing names it.
         header: of its tomogram; voxel sizes are 0.0 where they are not known.
@@ -109,88 +111,19 @@ def read_segmentation(
         told = read_attributes(path)
         volume = open_volume(path, VolumeSelector(dataset=OURS if path.suffix == ".h5" else None))
         provenance = read_provenance(path)
-        fingerprint = UNKNOWN if provenance is None else provenance.fingerprint
+        fingerprint = _digest(path) if provenance is None else provenance.fingerprint
         index = int(named[1])
         mode, method = told.get("fex_mode", named[2]), told.get("clustering_method", named[3])
         if not (str(mode).isalnum() and str(method).isalnum()) or None in (mode, method):
             raise ValueError("it does not name its workflow")
-        config, entry = _from_record(path, index, fingerprint) or _from_attributes(path, told)
+        config, entry = config_of_record(path, index, fingerprint) or config_of_attributes(
+            path, told
+        )
         header, warnings = _geometry(path, told, volume, entry, voxel_size)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise PicketError(f"{path}: is not a segmentation of S1 ({one_line(error)})") from None
     workflow = (str(mode), str(method))
     return FoundSegmentation(path, index, workflow, fingerprint, config, entry, header, warnings)
-
-
-def _from_record(path: Path, index: int, fingerprint: str) -> tuple[S1Config, TomogramInput] | None:
-    """The configuration that a segmentation was made with, if a record beside it has it."""
-    for record in read_records(path.parent):
-        with suppress(KeyError, TypeError, ValueError, IndexError):  # of another version
-            made = {
-                segmentation["fingerprint"]
-                for unit in record["units"]
-                for segmentation in unit["segmentations"]
-                if unit["index"] == index
-            }
-            if fingerprint in made:
-                config = S1Config.model_validate(record["config"])
-                place = Path(record.get("working_directory") or "")
-                return config, _located(config.inputs[index], place)
-    return None
-
-
-def _located(entry: TomogramInput, place: Path) -> TomogramInput:
-    """An entry whose files are there: of relative paths, where the run started."""
-    names = ("tomogram", "mask", "mask_for_fitting", "mask_for_output")
-    wheres = {name: getattr(entry, name) for name in names}
-    return entry.model_copy(
-        update={
-            name: place / where
-            for name, where in wheres.items()
-            if isinstance(where, Path) and not where.exists() and (place / where).exists()
-        }
-    )
-
-
-def _from_attributes(path: Path, told: Mapping[str, Any]) -> tuple[S1Config, TomogramInput]:
-    """As much of a configuration as a file tells.
-
-    Raises:
-        ValueError: what it tells cannot be.
-    """
-    tomogram = _tomogram(path, told)
-    name = told.get("tomogram_name")
-    keys = {
-        "dataset": "tomogram_dataset",
-        "mask_for_fitting": "mask_for_fitting",
-        "mask_for_output": "mask_for_output",
-        "prediction_lower_z_slice_limit": "z_lb_for_prediction",
-        "prediction_upper_z_slice_limit": "z_ub_for_prediction",
-    }
-    entry = {key: told[attribute] for key, attribute in keys.items() if attribute in told}
-    entry |= {"tomogram": tomogram, "name": None if name == tomogram.name else name}
-    entry["voxel_size"] = _size(told.get("voxel_size"))  # chooses the level of an OME-Zarr
-    names = ("neighborhood_size", "blur_sigma", "padding", "clip")
-    settings = {key: told[key] for key in names if key in told}
-    if "fingerprint" not in told:  # PickET takes padding as data
-        settings.setdefault("padding", "keep")
-    dataset = str(told.get("dataset_name", path.absolute().parent.name)) or "unknown"
-    try:
-        config = S1Config.model_validate(
-            {"dataset_name": dataset, "inputs": [entry], "output_dir": path.parent, **settings}
-        )
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise ValueError(f"{fault['loc'][-1]}: {fault['msg']}") from None
-    return config, config.inputs[0]
-
-
-def _tomogram(path: Path, told: Mapping[str, Any]) -> Location:
-    """Where the tomogram is; ``path`` where nothing tells."""
-    where = as_location(str(told.get("tomogram_path", path)))
-    if isinstance(where, Path) and not where.exists():
-        where = as_location(str(told.get("tomogram_as_given", where)))
-    return where
 
 
 def _geometry(
@@ -202,16 +135,16 @@ def _geometry(
 ) -> tuple[TomogramHeader, tuple[str, ...]]:
     """Of the tomogram, with what is odd: as attributes tell, or an MRC file, or the tomogram."""
     z, y, x = volume.shape
-    size, place = voxel_size or _size(told.get("voxel_size")), _numbers(told.get("origin"))
+    size, place = voxel_size or size_of(told), _numbers(told.get("origin"))
     if path.suffix != ".h5":
         itself = TomogramHeader(path, (z, y, x), volume.voxel_size, volume.origin, volume.nstart)
-        size = size or _size(itself.voxel_size)
+        size = size or size_of({"voxel_size": itself.voxel_size})
         place = place or itself.place
     warnings: tuple[str, ...] = ()
     if size is None or place is None:
         try:
             header = read_header(entry.tomogram, entry.selector)
-            size = size or _size(header.voxel_size)
+            size = size or size_of({"voxel_size": header.voxel_size})
             place = place or header.place
         except (PicketError, OSError) as error:
             warnings = (
@@ -221,14 +154,11 @@ def _geometry(
     return TomogramHeader(entry.tomogram, (z, y, x), size, place, (0, 0, 0)), warnings
 
 
-def _size(told: Any) -> tuple[float, float, float] | None:
-    """A voxel size; None where it is not told, or not possible."""
-    size = _numbers(told)
-    return size if size and all(0 < length < inf for length in size) else None
-
-
 def _numbers(told: Any) -> tuple[float, float, float] | None:
-    if told is None:
-        return None
-    first, second, third = (float(number) for number in told)
-    return (first, second, third)
+    return None if told is None else three(told)
+
+
+def _digest(path: Path) -> str:
+    """Of a file of another program: where it is, its size and its time of change."""
+    told = {"path": str(path.absolute()), **file_signature(path, {})}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,6 +1,6 @@
 """Picking from segmentations that are there, with other settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,3 +165,15 @@ def _prepared(found: FoundSegmentation, backend: Backend) -> PreparedTomogram:
         name=str(path),
     )
     return prepare_tomogram(config, backend, entry, path, voxels, windows)[0]
+
+
+def describe(
+    files: Mapping[str, Path], count: int, threshold: float, candidates: int, earlier: bool
+) -> str:
+    """A line on what was picked."""
+    first, *others = files.values()
+    kinds = f" ({', '.join(path.suffix for path in others)})" if others else ""
+    return (
+        f"{first}{kinds}: {count} particle{'s' * (count != 1)}, of {candidates} candidates those "
+        f"of height {threshold:.3f} or more{', picked earlier' if earlier else ''}"
+    )
