@@ -98,10 +98,10 @@ def read_segmentation(
 ) -> FoundSegmentation:
     """The segmentation in a file, PickET's own HDF5 included; see `find_segmentations`."""
     named = _NUMBERED.fullmatch(path.stem)
-    if path.suffix not in _ENDINGS:
-        raise PicketError(f"{path}: is no segmentation of S1; name its .h5, .zarr or .mrc file")
     if not path.exists():
         raise PicketError(f"{path}: no such file; name a segmentation of S1, or its directory")
+    if path.suffix not in _ENDINGS:
+        raise PicketError(f"{path}: is no segmentation of S1; name its .h5, .zarr or .mrc file")
     if named is None:
         raise PicketError(
             f"{path}: does not tell the number of its tomogram; name it as S1 does, such as "
