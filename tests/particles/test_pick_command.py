@@ -120,7 +120,6 @@ def test_another_diameter_replaces_them(run):
 
 
 def test_a_file_of_every_kind_gives_the_same(finished, bare, tmp_path):
-    """But an MRC has no scores of the same name beside it that it would not have in the run."""
     for suffix in (".h5", ".mrc"):
         out = tmp_path / suffix
         segmentation = bare / f"segmentation_0_intensities_gmm{suffix}"
