@@ -407,11 +407,12 @@ def test_step_2_tells_of_limits_beyond_the_volume_and_of_labels_that_are_nowhere
     tmp_path, labels, capsys
 ):
     entry = {"segmentation": str(picket_file(tmp_path / NAME, labels)), "particle_cluster_id": 1}
-    parameters = s2_file(tmp_path, [entry | {"lower_z-slice_limit": 40}], [COMPONENTS])
+    parameters = s2_file(tmp_path, [entry, entry | {"lower_z-slice_limit": 40}], [COMPONENTS])
     assert main([str(parameters)]) == 2
     message = the_error(capsys.readouterr().err)
-    assert message.startswith(f"{parameters}: inputs[0].lower_z-slice_limit")
+    assert message.startswith(f"{parameters}: inputs[1].lower_z-slice_limit")
     assert "hold none of the volume's 32" in message
+    assert not (tmp_path / "out").exists()
     parameters = s2_file(tmp_path, [entry | {"particle_cluster_id": 3}], [COMPONENTS])
     for _ in range(2):
         assert main([str(parameters)]) == 0

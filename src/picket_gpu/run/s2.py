@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.config.s2 import S2Input
-from picket_gpu.errors import PicketError
 from picket_gpu.files.read_segmentation import read_attributes, read_hdf5_labels
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picket_s2 import ExtractionMode
@@ -58,23 +57,13 @@ class S2Plan:
     earlier: Picking | None
 
     def pick(self) -> S2Result:
-        """Pick, and write the files; nothing where they are there already.
-
-        Raises:
-            PicketError: the limits hold no z-slice of the segmentation.
-        """
+        """Pick, and write the files; nothing where they are there already."""
         if self.earlier is not None and self.earlier.candidates:  # none is told of again
             return S2Result(self.files, self.earlier, earlier=True)
         self.files["yaml"].parent.mkdir(parents=True, exist_ok=True)
         label, started = self.told.particle_cluster_id, time.perf_counter()
         labels = read_hdf5_labels(self.told.segmentation)
-        try:
-            picks = self.mode.pick(labels, label, *self.told.z_slices)
-        except ValueError as error:
-            raise PicketError(
-                f"{self.key}.lower_z-slice_limit, upper_z-slice_limit: {error} "
-                f"({self.told.segmentation})"
-            ) from None
+        picks = self.mode.pick(labels, label, *self.told.z_slices)
         warnings: tuple[str, ...] = ()
         if not np.any(labels == label):
             warnings = (f"{self.told.segmentation}: no voxel has the label {label} of {self.key}",)

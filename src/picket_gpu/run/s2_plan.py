@@ -17,6 +17,7 @@ from picket_gpu.config.s2 import S2Config, S2Input
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import PARTICLES
 from picket_gpu.files.location import absolute
+from picket_gpu.particles.instances import z_slices
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.write import read_picking
 from picket_gpu.run.found import FoundSegmentation, read_segmentation
@@ -39,8 +40,8 @@ def plan_s2(
         overwrite: pick again what is there, and replace what was made otherwise.
 
     Raises:
-        PicketError: a segmentation is unusable, or a file would be replaced that was made
-            otherwise.
+        PicketError: a segmentation is unusable, limits hold none of its z-slices, or a file would
+            be replaced that was made otherwise.
     """
     plans = []
     results = list(_results(config, where, voxel_size))
@@ -79,6 +80,12 @@ def _results(
         if told.segmentation.suffix != ".h5":
             raise PicketError(f"{key}.segmentation: {told.segmentation} is no HDF5 file (.h5)")
         found = read_segmentation(told.segmentation, voxel_size)
+        try:
+            z_slices(found.header.shape[0], *told.z_slices)
+        except ValueError as error:
+            raise PicketError(
+                f"{key}.lower_z-slice_limit, upper_z-slice_limit: {error} ({told.segmentation})"
+            ) from None
         name = "_".join(("predicted_centroids", str(found.index), *found.workflow))
         for mode in config.particle_extraction_params:
             yield key, found, told, mode, f"{name}_{mode.mode}"
@@ -112,7 +119,7 @@ def _fingerprint(found: FoundSegmentation, told: S2Input, mode: ExtractionMode) 
         "version": version("picket-gpu"),
         "segmentation": found.fingerprint,
         "label": told.particle_cluster_id,
-        "z_slices": told.z_slices,
+        "z_slices": (told.lower_z_slice_limit or 0, told.upper_z_slice_limit),
         "mode": mode.model_dump(mode="json"),
         "geometry": (found.header.voxel_size, found.header.place),
     }
