@@ -1105,3 +1105,24 @@ TYPES = {
 }
 
 BAD = PARAMETER_FILES | VALUES | PATHS | TOMOGRAMS | TYPES
+
+
+# Of components and watershed, keys of `ParticleSettings`.
+def picking(**changes: Any) -> Break:
+    return config(particles={"diameter": 60.0} | changes)
+
+
+BY_LABELS = {
+    f"particles {key} {value!r}": Bad(picking(method="watershed", **{key: value}), (key,))
+    for key in ("min_distance", "least_size")
+    for value in ("50", True, [50.0], -1.0, float("nan"))
+} | {
+    "particles method unknown": Bad(picking(method="meanshift"), ("particles.method", "meanshift")),
+    "particles method a number": Bad(picking(method=5), ("particles.method", "5")),
+    "particles distance of a ball": Bad(picking(min_distance=50.0), ("min_distance", "method")),
+    "particles size of a ball": Bad(picking(least_size=50.0), ("least_size", "method")),
+    "particles labels of the tomogram": Bad(
+        picking(source="tomogram", method="components"), ("method", "needs labels")
+    ),
+}
+BAD |= BY_LABELS

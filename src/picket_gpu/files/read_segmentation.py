@@ -17,21 +17,20 @@ def read_labels(path: Path, side: int) -> np.ndarray:
     """Labels from a file of any kind, int8, (z, y, x), -1 where there is no label.
 
     Args:
-        side: window side; only HDF5 tells which voxels have no label. In the others, voxels outside
-            a mask for the output are 0 like the background.
+        side: window side: nearer to a face than half of it there is no label. PickET itself may
+            leave 1 there. Only HDF5 tells where else there is none: in the others, voxels outside a
+            mask for the output are 0 like the background.
     """
-    if path.suffix == ".h5":
-        return _hdf5_labels(path)
-    mask = read_foreground(path)
-    labels = np.full(mask.shape, UNLABELLED, dtype=np.int8)
-    core(labels, side)[...] = core(mask, side)
+    told = read_hdf5_labels(path) if path.suffix == ".h5" else read_foreground(path)
+    labels = np.full(told.shape, UNLABELLED, dtype=np.int8)
+    core(labels, side)[...] = core(told, side)
     return labels
 
 
 def read_foreground(path: Path) -> np.ndarray:
     """Where label 1 is, from a file of any kind, bool, (z, y, x)."""
     if path.suffix == ".h5":
-        volume = _hdf5_labels(path)
+        volume = read_hdf5_labels(path)
     else:
         volume = _finest(path) if path.suffix == ".zarr" else mrcfile.read(path)
     return np.asarray(volume == FOREGROUND)
@@ -64,7 +63,8 @@ def read_attributes(path: Path) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value not in (None, "None")}
 
 
-def _hdf5_labels(path: Path) -> np.ndarray:
+def read_hdf5_labels(path: Path) -> np.ndarray:
+    """Labels as they are in an HDF5 file, integers, (z, y, x)."""
     with h5py.File(path) as file:
         return np.asarray(file[GROUP][DATASET])
 

@@ -12,6 +12,7 @@ from picket_gpu.errors import PicketError
 from picket_gpu.files.read_segmentation import read_labels, read_scores
 from picket_gpu.method.labels import UNLABELLED
 from picket_gpu.particles.ball import VoxelSize
+from picket_gpu.particles.by_labels import pick_by_labels
 from picket_gpu.particles.contrast import pick_by_contrast
 from picket_gpu.particles.pick import pick
 from picket_gpu.particles.picks import Picks
@@ -27,7 +28,7 @@ def pick_in_segmentation(
     memory_budget: int | None = None,
 ) -> Picks:
     """Pick from the scores of a segmentation; from its labels, as scores of 0 and 1, where a file
-    has no scores.
+    has no scores, or as `pick_by_labels` does.
 
     Args:
         path: of its HDF5, MRC or Zarr.
@@ -36,6 +37,8 @@ def pick_in_segmentation(
         memory_budget: for arrays on the device beside the scores.
     """
     labels = read_labels(path, side)
+    if settings.method != "ball":
+        return pick_by_labels(labels, settings, voxel_size)
     inside = labels != UNLABELLED
     scores = read_scores(path)
     if scores is None:
@@ -85,7 +88,11 @@ def pick_in_tomogram(
 
 
 def check_size(
-    name: str, settings: ParticleSettings, shape: tuple[int, ...], voxel_size: VoxelSize
+    name: str,
+    settings: ParticleSettings,
+    shape: tuple[int, ...],
+    voxel_size: VoxelSize,
+    key: str = "particles.diameter",
 ) -> None:
     """Whether the diameter can be meant for a tomogram.
 
@@ -93,6 +100,7 @@ def check_size(
         name: what to call it in an error.
         shape: voxels, (z, y, x).
         voxel_size: angstrom, (z, y, x); 0.0 where it is not known.
+        key: what the user calls the diameter.
 
     Raises:
         PicketError: it cannot, or the voxel size is not known.
@@ -105,7 +113,7 @@ def check_size(
     most = max(n * size for n, size in zip(shape, voxel_size, strict=True))
     if not least <= settings.diameter <= most:
         raise PicketError(
-            f"particles.diameter: must be {least:.6g} to {most:.6g} angstrom for {name}, from two "
+            f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, from two "
             f"voxels to its longest side (got {settings.diameter:g})"
         )
 

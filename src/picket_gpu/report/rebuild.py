@@ -18,7 +18,7 @@ from picket_gpu.files.location import Location, as_location, is_same
 from picket_gpu.files.read_segmentation import read_attributes, read_labels
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP
-from picket_gpu.method.labels import UNLABELLED, core, share_of_ones
+from picket_gpu.method.labels import share_of_ones
 from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import find_padding, grey_limits, keep_all_but
@@ -180,10 +180,7 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
     volume = prepare(backend, voxels, sigma, plan, str(subject.path), keep, limits).volume
     report = begin_report(subject, lambda z: volume.picture(z, backend.download))
     for segmentation in segmentations:
-        # PickET itself may leave its border labelled 1; a border has no label.
-        labels = np.full(subject.shape, UNLABELLED, dtype=np.int8)
-        inside = core(labels, subject.side)
-        inside[...] = core(read_labels(segmentation.path, subject.side), subject.side)
+        labels = read_labels(segmentation.path, subject.side)
         workflow = Workflow(
             mode=segmentation.mode,
             method=segmentation.method,

@@ -56,7 +56,7 @@ def check_outputs(config: S1Config) -> None:
     Raises:
         PicketError: they cannot, or it is not.
     """
-    _check_directory(config.directory)
+    check_directory(config.directory)
     _check_packages(config)
 
 
@@ -68,21 +68,23 @@ def _check_packages(config: S1Config) -> None:
             raise PicketError(f"save: {kind} needs Zarr 3; install picket-gpu[zarr]")
 
 
-def _check_directory(directory: Path) -> None:
-    """Whether files can be written to ``directory``, which need not exist yet."""
+def check_directory(directory: Path, key: str = "output_dir") -> None:
+    """Whether files can be written to ``directory``, which need not exist yet.
+
+    Raises:
+        PicketError: they cannot; it begins with ``key``.
+    """
     try:
         there = next(path for path in (directory, *directory.parents) if _is_there(path))
     except OSError as error:
         raise PicketError(
-            f"output_dir: {directory} cannot be made ({error.strerror}); choose another"
+            f"{key}: {directory} cannot be made ({error.strerror}); choose another"
         ) from None
     if not there.is_dir():
         what = "a dangling link" if there.is_symlink() and not there.exists() else "a file"
-        raise PicketError(
-            f"output_dir: {directory} cannot be made, {there} is {what}; choose another"
-        )
+        raise PicketError(f"{key}: {directory} cannot be made, {there} is {what}; choose another")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise PicketError(f"output_dir: {directory}: no permission to write in {there.absolute()}")
+        raise PicketError(f"{key}: {directory}: no permission to write in {there.absolute()}")
 
 
 def _is_there(path: Path) -> bool:

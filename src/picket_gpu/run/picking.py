@@ -23,13 +23,19 @@ from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
+from picket_gpu.particles.by_labels import min_distance
 from picket_gpu.particles.from_files import check_size, pick_in_segmentation, pick_in_tomogram
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.particles.write import Picking, read_picking, write_particles
 
 LEAST_BUDGET = 256 * MIB  # where the user sets none: to pick in small tomograms
-METHOD = "score_maxima"  # as ``pex_mode`` in PickET's files
+# As ``pex_mode`` in PickET's files; the names of two are PickET's.
+PEX_MODES = {
+    "ball": "score_maxima",
+    "components": "connected_component_labeling",
+    "watershed": "watershed_segmentation",
+}
 
 
 @dataclass(frozen=True)
@@ -78,27 +84,52 @@ def plan_picking(
     if settings is None:
         return []
     check_size(str(entry.tomogram), settings, header.shape, header.voxel_size)
-    plans = []
-    for workflow in settings.chosen(config.workflows):
-        told = settings.model_dump(mode="json", exclude={"workflows"})
-        told |= {"version": version("picket-gpu"), "workflow": workflow, "name": entry.run_name}
-        source = "tomogram"
-        if workflow == TOMOGRAM:  # what its voxels depend on, and a little more
-            told["segmentations"] = sorted(fingerprints.values())
-        else:
-            told["segmentation"] = source = fingerprints[workflow]  # type: ignore[index]
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
-        paths = files.particles(*workflow)
-        there = [path for path in paths.values() if path.exists()]
-        found = read_picking(paths["yaml"])
-        if there and found is None and not overwrite:
-            raise PicketError(
-                f"{there[0]}: exists and does not say how it was made; use --overwrite, or another "
-                f"dataset_name"
-            )
-        same = found and found.fingerprint == digest and len(there) == len(paths) and not overwrite
-        plans.append(PickingPlan(workflow, digest, source, paths, found if same else None))
-    return plans
+    return [
+        plan_workflow(settings, workflow, entry.run_name, files, fingerprints, overwrite)
+        for workflow in settings.chosen(config.workflows)
+    ]
+
+
+def plan_workflow(
+    settings: ParticleSettings,
+    workflow: Workflow,
+    name: str,
+    files: TomogramFiles,
+    fingerprints: Mapping[tuple[str, Method], str],
+    overwrite: bool,
+    voxel_size: tuple[float, float, float] | None = None,
+) -> PickingPlan:
+    """What is to be picked in one tomogram from one workflow.
+
+    Args:
+        name: of the tomogram.
+        fingerprints: of its segmentations, by feature mode and method.
+        overwrite: whether to pick again, and replace files that were not made by picking.
+        voxel_size: angstrom, (z, y, x), where it is told otherwise than for the segmentation.
+
+    Raises:
+        PicketError: a file that was not made by picking would be replaced.
+    """
+    told = settings.model_dump(mode="json", exclude={"workflows"})
+    told |= {"version": version("picket-gpu"), "workflow": workflow, "name": name}
+    if voxel_size is not None:
+        told["voxel_size"] = voxel_size
+    source = "tomogram"
+    if workflow == TOMOGRAM:  # what its voxels depend on, and a little more
+        told["segmentations"] = sorted(fingerprints.values())
+    else:
+        told["segmentation"] = source = fingerprints[workflow]  # type: ignore[index]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    paths = files.particles(*workflow, settings.picking)
+    there = [path for path in paths.values() if path.exists()]
+    found = read_picking(paths["yaml"])
+    if there and found is None and not overwrite:
+        raise PicketError(
+            f"{there[0]}: exists and does not say how it was made; use --overwrite, or another "
+            f"dataset_name"
+        )
+    same = found and found.fingerprint == digest and len(there) == len(paths) and not overwrite
+    return PickingPlan(workflow, digest, source, paths, found if same else None)
 
 
 def pick_planned(
@@ -143,7 +174,7 @@ def pick_planned(
         voxel_size=size,
         origin=header.place,
         diameter=settings.diameter,
-        attributes=_attributes(config, entry, settings, plan, segmentation, seconds),
+        attributes=_attributes(config, entry, header, plan, segmentation, seconds),
     )
     told = plan.earlier
     if told is None:
@@ -163,21 +194,26 @@ def _memory(config: S1Config, backend: Backend, header: TomogramHeader) -> int:
 def _attributes(
     config: S1Config,
     entry: TomogramInput,
-    settings: ParticleSettings,
+    header: TomogramHeader,
     plan: PickingPlan,
     segmentation: Path | None,
     seconds: float,
 ) -> dict[str, Any]:
     """What PickET's YAML says of a picking, beside what the segmentation says of itself."""
+    settings = config.particles
+    assert settings is not None
     mode, method = plan.workflow
+    splits = settings.method == "watershed"
     return {
         "dataset_name": config.dataset_name,
         "tomogram_path": str(absolute(entry.tomogram)),
         "fex_mode": mode,
         "clustering_method": method,
         **({} if segmentation is None else read_attributes(segmentation)),
+        "voxel_size": header.voxel_size,
         "particle_cluster_id": settings.label if segmentation else None,
-        "pex_mode": METHOD,
+        "pex_mode": PEX_MODES[settings.method],
+        "pex_min_distance": min_distance(settings, header.voxel_size) if splits else None,
         "time_taken_for_s2": seconds,
         "timestamp_s2": datetime.now(UTC).isoformat(timespec="seconds"),
         "particles_settings": settings.model_dump_json(exclude_none=True),

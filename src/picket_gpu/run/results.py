@@ -14,6 +14,7 @@ from picket_gpu.files.read_segmentation import read_labels, read_scores
 from picket_gpu.method.clustering import Method
 from picket_gpu.particles.write import Picking
 from picket_gpu.particles.writers.csv import read_csv
+from picket_gpu.run.found import FoundSegmentation
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
 
@@ -142,7 +143,7 @@ class ParticleResult:
 
 
 def picked_result(
-    plan: TomogramPlan, picking: PickingPlan, told: Picking, seconds: float
+    plan: TomogramPlan | FoundSegmentation, picking: PickingPlan, told: Picking, seconds: float
 ) -> ParticleResult:
     """The result of picking from a workflow, whose files are there."""
     mode, method = picking.workflow

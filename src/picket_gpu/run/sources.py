@@ -53,7 +53,7 @@ def read_earlier(directory: Path) -> Earlier:
             files.setdefault(int(match[1]), []).append(path)
     made_of: dict[str, Source] = {}
     last: dict[int, Source] = {}
-    for record in sorted(_records(directory), key=lambda record: str(record["started"])):
+    for record in sorted(read_records(directory), key=lambda record: str(record["started"])):
         with suppress(KeyError, TypeError, ValueError):
             place = Path(record.get("working_directory") or "")
             for unit in record["units"]:
@@ -63,7 +63,8 @@ def read_earlier(directory: Path) -> Earlier:
     return Earlier(files, made_of, last)
 
 
-def _records(directory: Path) -> Iterable[dict[str, Any]]:
+def read_records(directory: Path) -> Iterable[dict[str, Any]]:
+    """Records of runs in a directory, in any order, as JSON has them."""
     for path in directory.glob("run*.json"):
         with suppress(OSError, ValueError):  # what is no record tells nothing
             record = json.loads(path.read_bytes())

@@ -7,18 +7,24 @@ and labelled by `Task.segment`, and written and reported on by `Task.save`.
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
+from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
+from picket_gpu.files.location import Location
 from picket_gpu.files.provenance import Provenance
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.files.write_segmentation import write_segmentation
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import share_of_ones
+from picket_gpu.method.neighborhoods import WindowSet
 from picket_gpu.method.padding import grey_limits, keep_all_but
 from picket_gpu.method.preprocess import SLIVER, prepare
 from picket_gpu.method.workflows import PreparedTomogram, Segmentation, Settings, run_workflows
+from picket_gpu.particles.settings import PICKINGS
 from picket_gpu.particles.write import remove_others
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.run.attributes import attributes
@@ -87,7 +93,8 @@ class Task:
         )
         others = plan.files.others(*workflow)
         remove_contradicting(others, provenance.fingerprint, plan.overwrite)
-        remove_others(plan.files.particles(*workflow), provenance.fingerprint)
+        for picking in PICKINGS:
+            remove_others(plan.files.particles(*workflow, picking), provenance.fingerprint)
         seconds = {"files": time.perf_counter() - started, "volume": self.seconds}
         timings = made.timings | seconds
         return result_of(self.config, plan, workflow, provenance, timings, made.passes)
@@ -115,28 +122,51 @@ def open_task(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: 
     Raises:
         PicketError: it is unusable, or no longer the file that was planned on.
     """
-    entry, path, shape = plan.entry, plan.header.path, plan.header.shape
+    entry, path = plan.entry, plan.header.path
     reporter.status(f"{entry.label}: reading, blurring")
     started = time.perf_counter()
     voxels = read_voxels(path, entry.selector)
-    if fingerprints(config, entry) != plan.fingerprints or voxels.shape != shape:
+    if fingerprints(config, entry) != plan.fingerprints or voxels.shape != plan.header.shape:
         raise PicketError(f"{path}: was changed while the run was under way; run again")
+    tomogram, warnings = prepare_tomogram(config, backend, entry, path, voxels, plan.windows)
+    del voxels
+    backend.synchronize()
+    seconds = time.perf_counter() - started
+    told = (*plan.warnings, *warnings)
+    report = begin_page(config, backend, plan, tomogram.volume, told) if config.report else None
+    return Task(config, backend, plan, tomogram, told, report, seconds, reporter)
+
+
+def prepare_tomogram(
+    config: S1Config,
+    backend: Backend,
+    entry: TomogramInput,
+    path: Location,
+    voxels: np.ndarray,
+    windows: WindowSet,
+) -> tuple[PreparedTomogram, list[str]]:
+    """Blur and scale a tomogram, and choose its windows; with warnings.
+
+    To be called inside ``backend.exclusive()``.
+
+    Args:
+        path: what to call it in an error.
+        voxels: its grey values, (z, y, x) float32.
+        windows: those used for fitting, where no mask says otherwise.
+
+    Raises:
+        PicketError: it is unusable.
+    """
     excluded, warnings = excluded_voxels(config, entry, voxels)
-    to_label = labelled_voxels(entry, shape, config.neighborhood_size, excluded)
-    windows = windows_to_fit(entry, plan.windows, excluded)
+    to_label = labelled_voxels(entry, voxels.shape, config.neighborhood_size, excluded)
+    windows = windows_to_fit(entry, windows, excluded)
     memory = memory_for(config, backend, entry, windows, excluded is not None)
     keep = None if excluded is None else keep_all_but(excluded, voxels)
     limits = None if config.clip is None else grey_limits(voxels, config.clip, excluded)
     volume = prepare(backend, voxels, config.blur_sigma, memory, str(path), keep, limits)
-    del voxels, excluded, keep
     if volume.central < SLIVER:
         warnings.append(
             f"{path}: 99% of its voxels share {volume.central:.1%} of the grey range, so label 1 "
             f"may be one outlier, such as a gold bead; set clip: 5 to cut outliers off"
         )
-    backend.synchronize()
-    seconds = time.perf_counter() - started
-    tomogram = PreparedTomogram(volume, windows, memory, to_label, str(path))
-    told = (*plan.warnings, *warnings)
-    report = begin_page(config, backend, plan, volume, told) if config.report else None
-    return Task(config, backend, plan, tomogram, told, report, seconds, reporter)
+    return PreparedTomogram(volume, windows, memory, to_label, str(path)), warnings

@@ -1,0 +1,183 @@
+"""Particles from segmentations that are there: python -m picket_gpu.pick DIR_OR_FILE --diameter A.
+
+Also PickET's step 2 (S2) from its parameter file: python -m picket_gpu.pick S2_PARAMS.yaml.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from picket_gpu.command import exit_code, report_failures
+from picket_gpu.errors import Failure, NothingDoneError, PicketError
+
+if TYPE_CHECKING:
+    from picket_gpu.console import Reporter
+    from picket_gpu.particles.settings import ParticleSettings
+    from picket_gpu.run.results import ParticleResult
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Pick as told on the command line.
+
+    Returns:
+        Exit code, as `picket_gpu.__main__.main`.
+    """
+    from picket_gpu.particles.settings import ParticleSettings
+
+    parser = argparse.ArgumentParser(
+        prog="python -m picket_gpu.pick",
+        description="Pick particles from segmentations that are there, with other settings.",
+        epilog="Example: python -m picket_gpu.pick out/my_dataset --diameter 260",
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="DIR_OR_FILE",
+        help="output directory of S1, segmentation_*.h5, .zarr or .mrc, or alone the parameter "
+        "file (.yaml) of PickET's step 2",
+    )
+    for key, field in ParticleSettings.model_fields.items():
+        number = "+" if key == "workflows" else None
+        text = field.description
+        parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
+    parser.add_argument("--voxel-size", type=_number, help="angstrom, instead of what files say")
+    parser.add_argument("--output-dir", type=Path, help="default beside the segmentations")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu, or gpu:N")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    options = parser.parse_args(arguments)
+    return exit_code(lambda: _run(options))
+
+
+def pick_files(
+    paths: Iterable[str | Path],
+    settings: "ParticleSettings",
+    *,
+    voxel_size: float | None = None,
+    output_dir: Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    reporter: "Reporter | None" = None,
+) -> tuple[list["ParticleResult"], list[Failure]]:
+    """Pick from segmentations that are there, and write the files that a run would.
+
+    What is there, picked with the same settings from the same segmentations, is left as it is, by a
+    run too that follows.
+
+    Args:
+        paths: output directories of S1, and files of segmentations.
+        settings: as ``particles`` in the parameter file.
+        voxel_size: angstrom, of all axes, instead of what files say.
+        output_dir: for all results; default beside the segmentations.
+        overwrite: pick again, and replace files that were not made by picking.
+        device: "auto", "cpu", "gpu" or "gpu:N".
+
+    Returns:
+        What was picked, and what failed.
+
+    Raises:
+        PicketError: an argument or a segmentation is unusable, which is found before anything is
+            written, or nothing could be done.
+    """
+    from picket_gpu.console import SILENT
+    from picket_gpu.device.select import select_backend
+    from picket_gpu.run.repick import describe, plan_repicking
+
+    reporter = reporter or SILENT
+    size = None if voxel_size is None else (voxel_size, voxel_size, voxel_size)
+    planned = plan_repicking(map(Path, paths), settings, size, output_dir, overwrite)
+    backend = select_backend(device)
+    results, failures = [], []
+    for one in planned:
+        for warning in one.found.warnings:
+            reporter.line(f"warning: {warning}")
+        try:
+            result = one.pick(backend)
+        except (PicketError, OSError, MemoryError) as error:
+            failures.append(Failure(one.found.index, one.found.path, one.plan.workflow[0], error))
+            continue
+        results.append(result)
+        told = one.plan.files, result.count, result.threshold, result.candidates
+        reporter.line(describe(*told, result.earlier))
+    if failures and not results:
+        raise NothingDoneError(failures)
+    return results, failures
+
+
+def _run(options: argparse.Namespace) -> int:
+    from picket_gpu.console import reporter_for
+    from picket_gpu.particles.settings import ParticleSettings
+    from picket_gpu.run.s2_run import pick_by_s2
+
+    reporter = reporter_for("text", options.quiet)
+    size = _voxel_size(options.voxel_size)
+    told = {
+        key: value
+        for key in ParticleSettings.model_fields
+        if (value := getattr(options, key)) is not None
+    }
+    if any(path.suffix in (".yaml", ".yml") for path in options.paths):
+        if len(options.paths) > 1:
+            raise PicketError(f"{options.paths[1]}: the parameter file of S2 goes alone")
+        unused = ["output_dir"] if options.output_dir else list(told)
+        if unused:
+            raise PicketError(
+                f"{_option(unused[0])}: is not for {options.paths[0]}, the parameter file of S2; "
+                f"leave it out"
+            )
+        pick_by_s2(
+            options.paths[0], voxel_size=size, overwrite=options.overwrite, reporter=reporter
+        )
+        return 0
+    _, failures = pick_files(
+        options.paths,
+        _settings(told),
+        voxel_size=size,
+        output_dir=options.output_dir,
+        overwrite=options.overwrite,
+        device=options.device,
+        reporter=reporter,
+    )
+    return report_failures(failures)
+
+
+def _settings(told: dict[str, Any]) -> "ParticleSettings":
+    from pydantic import ValidationError
+
+    from picket_gpu.config.faults import first_fault
+    from picket_gpu.particles.settings import ParticleSettings
+
+    try:
+        return ParticleSettings.model_validate(told)
+    except ValidationError as error:
+        fault = first_fault(error, {"": ParticleSettings})
+        raise PicketError(re.sub(r"^(\w+)[^:]*", lambda key: _option(key[1]), fault)) from None
+
+
+def _option(key: str) -> str:
+    """The option for a key of `ParticleSettings`."""
+    return "--" + ("workflow" if key == "workflows" else key.replace("_", "-"))
+
+
+def _number(text: str) -> float | str:
+    """A number where it is one; `ParticleSettings` tells what else may be."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _voxel_size(told: float | str | None) -> float | None:
+    if told is None or (not isinstance(told, str) and 1e-6 <= told <= 1e6):
+        return told
+    raise PicketError(f"--voxel-size: must be a number of angstrom above 0 (got {told!r})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
