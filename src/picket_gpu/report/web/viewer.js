@@ -165,7 +165,7 @@ function fillHead() {
     "Workflows: features of each neighborhood (ffts: magnitudes of its Fourier transform; gabor: responses of Gabor filters; " +
     "intensities: its voxels), separated into two clusters (kmeans: k-means; gmm: a Gaussian mixture). " +
     "Label 1 is the smaller cluster. " +
-    `Components: voxels of label 1 joined through faces; those under ${DATA.smallest} voxels are counted as smaller. ` +
+    `Components: voxels of label 1 joined through faces; those under ${DATA.smallest} voxels are counted as smaller. Largest: fraction of label 1 that the largest one holds. ` +
     `Diameter: sphere of the same volume${unit === "voxels" ? ", in voxels, since the file does not tell their size" : ""}. Line: median. Brackets: 10th to 90th percentile. ` +
     "Contrast: difference of the two labels' mean grey values over their pooled standard deviation. " +
     "None of these numbers predicts which workflow is best for picking.";
