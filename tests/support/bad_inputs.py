@@ -1074,6 +1074,9 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "spacing": ["100", True, [100.0], 0.0],
         "margin": ["100", True, [100.0], -1.0],
         "max_particles": [*NO_INTEGER, 0],
+        "method": [5, True, ["ball"], "mean_shift"],
+        "min_distance": ["60", True, [60.0], 0.0],
+        "least_size": ["60", True, [60.0], -1.0],
     },
     FFTs: {"mode": [5, True, ["ffts"]], "n_fft_subsets": NO_INTEGER},
     Gabor: {
