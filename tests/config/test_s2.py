@@ -144,8 +144,8 @@ def test_the_file_as_picket_prints_it(tmp_path):
     assert config.particle_extraction_params == [ConnectedComponents(), Watershed(min_distance=15)]
 
 
-def test_the_file_of_the_tutorial():
-    tutorial = Path(__file__).parents[2] / "docs" / "tutorial.md"
+def test_the_file_of_the_docs():
+    tutorial = Path(__file__).parents[2] / "docs" / "report.md"
     blocks = tutorial.read_text().split("```yaml\n")[1:]
     (text,) = [block.split("```")[0] for block in blocks if "particle_cluster_id" in block]
     config = load_s2_config(yaml.safe_load(text))
