@@ -67,11 +67,11 @@ def through_api(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
     warm = {"inputs": [{"tomogram": str(small)}], "dataset_name": "warm"}
     run_s1({**config, **warm, "memory_budget": None}, quiet=True)
     runs = []
-    with device_memory(case.device) as memory:
-        for _ in range(case.repeats):
-            started = time.perf_counter()
-            results = run_s1(config, overwrite=True, quiet=True)
-            runs.append((time.perf_counter() - started, results))
+    for _ in range(case.repeats):
+        started = time.perf_counter()
+        results = run_s1(config, overwrite=True, quiet=True)
+        runs.append((time.perf_counter() - started, results))
+    memory = device_memory(case.device, lambda: run_s1(config, overwrite=True, quiet=True))
     runs.sort(key=lambda run: run[0])
     seconds, results = runs[len(runs) // 2]
     stages: dict[str, float] = {"volume": results[0].timings["volume"]}
@@ -98,11 +98,11 @@ def through_cli(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
     parameters.write_text(yaml.safe_dump(configuration(case, tomogram, directory)))
     command = [sys.executable, "-m", "picket_gpu", str(parameters), "--overwrite", "--quiet"]
     seconds = []
-    with device_memory(case.device) as memory:
-        for _ in range(case.repeats):
-            started = time.perf_counter()
-            subprocess.run(command, check=True)
-            seconds.append(time.perf_counter() - started)
+    for _ in range(case.repeats):
+        started = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds.append(time.perf_counter() - started)
+    memory = device_memory(case.device, lambda: subprocess.run(command, check=True))
     # Of the largest child, or of this small process where it started it.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {

@@ -5,10 +5,14 @@ modules); that the names are CuPy's own is checked elsewhere, what they do only 
 """
 
 import ctypes
-from contextlib import nullcontext
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+import cupy
 import numpy as np
 import scipy.fft
 import scipy.ndimage
@@ -19,23 +23,109 @@ from tests.support.device_double import DeviceNumpy, Namespace
 LOG: list[str] = []  # what was asked of streams and pools, in order
 
 
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+class Memory:
+    """A block of the device: `cupy.cuda.Memory`."""
+
+    capacity = 2**30
+    live = 0
+    _addresses = count(512, 512)
+
+    def __init__(self, size: int) -> None:
+        if Memory.live + size > Memory.capacity:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        Memory.live += size
+        self.size = size
+        self.ptr = next(self._addresses)
+        weakref.finalize(self, Memory._forget, size)
+
+    @staticmethod
+    def _forget(size: int) -> None:
+        Memory.live -= size
+
+
+class MemoryPointer:
+    """A block, or one that goes back to its pool as soon as nobody has this."""
+
+    def __init__(self, mem: Memory, offset: int) -> None:
+        self.mem = mem
+        self.ptr = mem.ptr + offset
+
+
 class Pool:
-    def malloc(self, size: int) -> None:
-        raise AssertionError("arrays of the double come from NumPy")
+    """A model of `cupy.cuda.MemoryPool` as of CuPy 14.2, but for blocks that are split.
+
+    Sizes are rounded up to 512 bytes, the smallest free block that is large enough is used again,
+    and free blocks go back to the device when they are told to, or where the limit or the device
+    leaves no room for a new one. A new block is in the total before the allocator is asked for it.
+    """
+
+    def __init__(self, allocator: Callable[[int], MemoryPointer] | None = None) -> None:
+        self._allocator = allocator or (lambda size: MemoryPointer(Memory(size), 0))
+        self._free: list[Memory] = []
+        self._total = self._limit = 0
+
+    def malloc(self, size: int) -> MemoryPointer:
+        size = -(-size // 512) * 512
+        fitting = [block for block in self._free if block.size >= size]
+        if fitting:
+            block = min(fitting, key=lambda block: block.size)
+            self._free.remove(block)
+        else:
+            block = self._new(size)
+        pointer = MemoryPointer(block, 0)
+        weakref.finalize(pointer, self._free.append, block)
+        return pointer
+
+    def _new(self, size: int) -> Memory:
+        if self._limit and self._total + size > self._limit:
+            self._give_back()
+        if self._limit and self._total + size > self._limit:
+            raise MemoryError("the pool's limit")
+        self._total += size
+        try:
+            try:
+                return self._allocator(size).mem
+            except CUDARuntimeError:
+                self._give_back()
+                return self._allocator(size).mem
+        except CUDARuntimeError as error:
+            self._total -= size
+            raise MemoryError("the device is full") from error
+
+    def _give_back(self) -> None:
+        self._total -= sum(block.size for block in self._free)
+        self._free.clear()
 
     def set_limit(self, size: int) -> None:
         LOG.append(f"limit {size}")
+        self._limit = size
 
     def free_all_blocks(self) -> None:
         LOG.append("free")
+        self._give_back()
 
     def total_bytes(self) -> int:
-        return 0
+        return self._total
 
 
 class Stream:
+    """Streams by name; the null stream is "kernels"."""
+
+    null: "Stream"
+
     def __init__(self, non_blocking: bool = False) -> None:
         self.name = "copies" if non_blocking else "kernels"
+
+    def __enter__(self) -> "Stream":
+        STREAMS.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        STREAMS.pop()
 
     def record(self) -> str:
         LOG.append(f"record {self.name}")
@@ -48,10 +138,18 @@ class Stream:
         LOG.append(f"synchronize {self.name}")
 
 
+Stream.null = Stream()
+STREAMS = [Stream.null]  # the current one is the last
+ALLOCATORS: list[Any] = [Pool().malloc]
+
+
 class Device:
     def __init__(self, number: int) -> None:
         self.number = number
-        self.mem_info = (2**30, 2**31)
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        return Memory.capacity - Memory.live, Memory.capacity
 
     def __enter__(self) -> "Device":
         return self
@@ -70,11 +168,12 @@ class Module:
         self.get_function = self._module.get_function
 
     def get_global(self, name: str) -> Any:
-        def copy_from_host(address: int, size: int) -> None:
+        def copy_from_host_async(address: int, size: int) -> None:
+            LOG.append(f"filter on {STREAMS[-1].name}")
             values = (ctypes.c_float * (size // 4)).from_address(address)
             self._module.set_global(name, np.array(values, dtype=np.float32))
 
-        return SimpleNamespace(copy_from_host=copy_from_host)
+        return SimpleNamespace(copy_from_host_async=copy_from_host_async)
 
 
 class StandIn(DeviceNumpy):
@@ -84,7 +183,6 @@ class StandIn(DeviceNumpy):
 
     def __init__(self) -> None:
         super().__init__()
-        kernels = Stream()
         pinned = SimpleNamespace(free_all_blocks=lambda: None)
         plans = SimpleNamespace(clear=lambda: None)
         self.fft = SimpleNamespace(config=SimpleNamespace(get_plan_cache=lambda: plans))
@@ -98,22 +196,33 @@ class StandIn(DeviceNumpy):
         )
         self.cuda = SimpleNamespace(
             Device=Device,
+            Memory=Memory,
+            MemoryPointer=MemoryPointer,
             MemoryPool=Pool,
+            alloc=lambda size: ALLOCATORS[-1](size),
             PinnedMemory=bytearray,
             PinnedMemoryPointer=lambda memory, offset: memory,
             Stream=Stream,
-            get_current_stream=lambda: kernels,
+            get_current_stream=lambda: STREAMS[-1],
+            # For the whole process, and CuPy's own: cuML imports the real module.
+            get_allocator=cupy.cuda.get_allocator,
+            set_allocator=cupy.cuda.set_allocator,
             using_allocator=_using_allocator,
             runtime=SimpleNamespace(
-                CUDARuntimeError=ZeroDivisionError,
+                CUDARuntimeError=CUDARuntimeError,
                 getDeviceProperties=lambda number: {"name": b"double"},
             ),
         )
 
 
-def _using_allocator(allocator: Any) -> Any:
+@contextmanager
+def _using_allocator(allocator: Any) -> Iterator[None]:
     LOG.append("allocator")
-    return nullcontext()
+    ALLOCATORS.append(allocator)
+    try:
+        yield
+    finally:
+        ALLOCATORS.pop()
 
 
 def cupyx() -> Any:

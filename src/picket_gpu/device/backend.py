@@ -103,6 +103,11 @@ class Backend:
         with threadpool_limits(1):
             yield
 
+    @contextmanager
+    def memory_errors(self) -> Iterator[None]:
+        """Inside, every error that says that the device's memory is full is a MemoryError."""
+        yield
+
     def peak_bytes(self) -> int | None:
         """The most memory of the device that arrays have held, where that is not the host's."""
         return None

@@ -1,5 +1,10 @@
 """cuML's k-means, which needs the whole feature matrix on the device; imported here only."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from picket_gpu.device.backend import Lloyd
 from picket_gpu.device.operations import Array
 
@@ -29,3 +34,20 @@ def lloyd_by_cuml() -> Lloyd:
         return model.fit(x).labels_
 
     return lloyd
+
+
+@contextmanager
+def without_effects(cupy: Any) -> Iterator[None]:
+    """Inside, RAPIDS may be imported, and nothing else of the process changes.
+
+    cuML gives CuPy's allocator, for the whole process, to RMM: that is undone. Warnings of its many
+    packages are not shown, and a filter that makes errors of warnings does not stop the import.
+    """
+    before = cupy.cuda.get_allocator()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if cupy.cuda.get_allocator() is not before:
+            cupy.cuda.set_allocator(before)

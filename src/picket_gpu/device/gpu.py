@@ -1,8 +1,9 @@
 """An NVIDIA GPU by CuPy, which is imported here and nowhere else."""
 
+import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from math import prod
 from typing import Any
@@ -11,11 +12,14 @@ import numpy as np
 
 from picket_gpu.device.backend import MIB, Backend, KMeansEngine, Precision
 from picket_gpu.device.cuda import OPTIONS, SOURCE, CudaOperations
-from picket_gpu.device.cuml import lloyd_by_cuml
+from picket_gpu.device.cuml import lloyd_by_cuml, without_effects
 from picket_gpu.device.operations import Array
+from picket_gpu.device.pool import DevicePool
 from picket_gpu.errors import PicketError, one_line
 
 _SHARE = 0.8  # of the free memory, unless the user says
+# What errors of the CUDA libraries say that are no MemoryError.
+_OUT_OF_MEMORY = re.compile("ALLOC_FAILED|out of memory")
 
 
 def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBackend | str":
@@ -69,11 +73,8 @@ class GPUBackend(Backend):
         name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
         super().__init__("", cupy, cupyx.scipy.ndimage, fft=cupyx.scipy.fft)
         self._device = cupy.cuda.Device(number)
-        # Not CuPy's default pool, whose limit would also be that of other arrays of the process.
-        self._pool: Any = cupy.cuda.MemoryPool()
-        self._allocate: Any = self._pool.malloc
+        self._pool = DevicePool(cupy)
         self._rmm: Any = None
-        self._peak = 0
         engine = "k-means by picket_gpu"
         if kmeans_engine != "native":
             try:
@@ -90,15 +91,12 @@ class GPUBackend(Backend):
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
 
     def _use_cuml(self) -> None:
-        import rmm
-        from rmm.allocators.cupy import rmm_cupy_allocator
+        with without_effects(self.xp):
+            import rmm
 
-        lloyd = lloyd_by_cuml()
-        with self._device:
-            # The driver's pool, which serves both libraries and keeps what is freed.
-            self._rmm_pool = rmm.mr.StatisticsResourceAdaptor(rmm.mr.CudaAsyncMemoryResource())
+            lloyd = lloyd_by_cuml()
+        self._resource = self._pool.resource(rmm)
         self._rmm = rmm.mr
-        self._allocate = rmm_cupy_allocator
         self.lloyd = lloyd
 
     def _module(self, side: int) -> "_Module":
@@ -114,34 +112,39 @@ class GPUBackend(Backend):
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        with self._device, self.xp.cuda.using_allocator(self._allocate):
-            before = self._rmm and self._rmm.get_current_device_resource()
-            try:
-                yield
-            finally:
-                self.release()
-                if self._rmm:
-                    self._rmm.set_current_device_resource(before)
+        cuda = self.xp.cuda
+        null = cuda.Stream.null  # the one that cuML's work and ours wait for each other on
+        with self._device, ExitStack() as stack:
+            null.wait_event(cuda.get_current_stream().record())  # the caller's, who made arrays
+            stack.enter_context(null)
+            stack.enter_context(cuda.using_allocator(self._pool.malloc))
+            if self._rmm:
+                stack.callback(
+                    self._rmm.set_current_device_resource, self._rmm.get_current_device_resource()
+                )
+                self._rmm.set_current_device_resource(self._resource)
+            stack.callback(self.release)
+            yield
+
+    @contextmanager
+    def memory_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not _OUT_OF_MEMORY.search(str(error)):
+                raise
+            raise MemoryError(one_line(error)) from error
 
     def limit(self, budget: int) -> None:
-        if self._rmm:
-            limited = self._rmm.LimitingResourceAdaptor(self._rmm_pool, budget)
-            self._rmm.set_current_device_resource(limited)
-        else:
-            self._pool.set_limit(size=budget)
+        self._pool.limit(budget)
 
     def peak_bytes(self) -> int | None:
-        if self._rmm:
-            return int(self._rmm_pool.allocation_counts.peak_bytes)
-        # The pool has grown since it was emptied, and only then.
-        self._peak = max(self._peak, self._pool.total_bytes())
-        return self._peak
+        return self._pool.peak_bytes
 
     def release(self) -> None:
         super().release()
-        self.peak_bytes()
         self.xp.fft.config.get_plan_cache().clear()  # a plan keeps what it works in
-        self._pool.free_all_blocks()
+        self._pool.release()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def synchronize(self) -> None:
@@ -190,8 +193,9 @@ class _Module:
         self.get_function = cache(module.get_function)
 
     def set_global(self, name: str, values: np.ndarray) -> None:
-        # A copy from host memory: constant memory cannot be written to by a kernel.
-        self._module.get_global(name).copy_from_host(values.ctypes.data, values.nbytes)
+        # A copy from host memory: constant memory cannot be written to by a kernel. In order with
+        # kernels that still read the last values; ``values`` are staged before it returns.
+        self._module.get_global(name).copy_from_host_async(values.ctypes.data, values.nbytes)
 
 
 class _Prefetch:
@@ -199,8 +203,8 @@ class _Prefetch:
 
     def __init__(self, cupy: Any, shape: tuple[int, ...]) -> None:
         self._cupy = cupy
+        self._stream = cupy.cuda.Stream(non_blocking=True)  # first: __del__ needs it
         self._buffers = [cupy.empty(shape, dtype="float32") for _ in range(2)]
-        self._stream = cupy.cuda.Stream(non_blocking=True)
         self._turn = 0
 
     def begin(self, array: np.ndarray) -> None:

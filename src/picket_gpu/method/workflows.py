@@ -130,7 +130,8 @@ def _until_it_fits(
     """What ``stage`` makes of the job, and the job with tiles of the size that went."""
     for _ in range(MOST_HALVINGS):
         try:
-            return job, stage(job, *arguments)
+            with job.backend.memory_errors():
+                return job, stage(job, *arguments)
         except MemoryError:
             if job.tile_windows == 1:
                 raise
@@ -140,7 +141,8 @@ def _until_it_fits(
         job.reporter.line(
             f"  out of memory: tiles of {job.memory.tile_windows} windows from here on"
         )
-    return job, stage(job, *arguments)
+    with job.backend.memory_errors():
+        return job, stage(job, *arguments)
 
 
 @dataclass(frozen=True)
