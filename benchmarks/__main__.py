@@ -88,6 +88,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "table":
         measurements = [json.loads(file.read_text()) for file in options.files]
+        if any(measurement["suite"] not in SUITES for measurement in measurements):
+            raise SystemExit("error: the figures of a rehearsal are not for tables")
         print(tables(measurements, [m["suite"] for m in measurements]), end="")
         return
     if options.what == "readme":

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks.visit.plan import STEPS, Step
+from benchmarks.visit.plan import STAND_IN, STEPS, Step
 from benchmarks.visit.runner import Visit
 from picket_gpu.run.machine import commit
 
@@ -33,9 +34,9 @@ def run(options: argparse.Namespace) -> None:
         "git_commit": commit(),
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "python": platform.python_version(),
+        "device": STAND_IN if options.rehearse else _gpus(),
     }
     if options.rehearse:
-        heading["device"] = "CPU stand-in"
         paths = [str(Path(__file__).with_name("rehearsal")), str(ROOT)]
         if earlier := os.environ.get("PYTHONPATH"):
             paths.append(earlier)
@@ -99,6 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.set_defaults(function=step)
     options = parser.parse_args(arguments)
     options.function(options)
+
+
+def _gpus() -> str:
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        found = ""
+    return found.strip() or "no GPU found"
 
 
 def _counts(steps: dict[str, dict[str, Any]]) -> str:

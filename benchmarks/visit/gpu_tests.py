@@ -45,7 +45,8 @@ class Recorder:
 
     def _tell(self) -> None:
         told = {"tests": summary(self.outcomes), "test_outcomes": self.outcomes}
-        print(json.dumps(told), file=self._out, flush=True)
+        # On a line of its own: pytest's dots go to the same place.
+        print("\n" + json.dumps(told), file=self._out, flush=True)
 
 
 def summary(outcomes: dict[str, dict[str, Any]]) -> str:
@@ -72,7 +73,7 @@ def run_each_alone(outcomes: dict[str, dict[str, Any]]) -> Iterator[dict[str, st
     for name, outcome in outcomes.items():
         if outcome["outcome"] in ("passed", "skipped"):
             continue
-        command = [sys.executable, "-m", "pytest", *OPTIONS, name]
+        command = [sys.executable, "-m", "pytest", *OPTIONS, "--tb=short", name]
         process = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )

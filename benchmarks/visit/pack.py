@@ -16,7 +16,12 @@ WITH_NEEDS = ("pydantic",)
 TARGET = ["--only-binary=:all:", "--implementation", "cp", "--platform", "manylinux2014_x86_64"]
 FILES = (
     "pyproject.toml",
-    "benchmarks",
+    "benchmarks/__init__.py",
+    "benchmarks/markdown.py",
+    "benchmarks/sklearn_recipe.py",
+    "benchmarks/speed",
+    "benchmarks/visit",
+    "benchmarks/volumes.py",
     "tests/__init__.py",
     "tests/conftest.py",
     "tests/data/hiv_vlp_40A.mrc",
@@ -31,7 +36,7 @@ FILES = (
     "tests/support/cupy_stand_in.py",
     "tests/support/device_double.py",
 )
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "results", "quality")
+LEFT_OUT = shutil.ignore_patterns("__pycache__")
 START = "visit.py"
 
 

@@ -41,6 +41,8 @@ class Sizes:
 REHEARSAL = Sizes(2**24, 256, SMALL, 20, 20, 1000, "says_which or mixture_kernels or near_places")
 
 CASE, AGREEMENT = "case: ", "agreement: "
+REHEARSED = "rehearsal of "
+STAND_IN = "CPU stand-in"  # the device of a rehearsal
 _LIMITS = {"100^3, scikit-learn recipe": 300.0}
 _CASES = [Step(CASE + case.name, _LIMITS.get(case.name, 240.0)) for case in SUITES["gpu"]]
 _HEAD = 3  # cases before the stages: the demo on both devices, and the large volume
@@ -64,4 +66,5 @@ def case_of(step: str, rehearse: bool) -> Case:
     (case,) = (case for case in SUITES["gpu"] if CASE + case.name == step)
     if not rehearse:
         return case
-    return replace(case, shape=SMALL, cap=case.cap and 1000, repeats=1)
+    names = {"name": REHEARSED + case.name, "judge": case.judge and REHEARSED + case.judge}
+    return replace(case, shape=SMALL, cap=case.cap and 1000, repeats=1, **names)

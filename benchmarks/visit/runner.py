@@ -34,13 +34,13 @@ class Visit:
     def __init__(self, file: Path, heading: dict[str, Any]) -> None:
         """
         Raises:
-            SystemExit: ``file`` holds a visit of another commit, or of another kind.
+            SystemExit: ``file`` holds a visit of another commit or device.
         """
         self._file = file
         self.result: dict[str, Any] = {**heading, "steps": {}}
         if file.exists():
             earlier = json.loads(file.read_text())
-            for key in ("suite", "git_commit"):
+            for key in ("suite", "git_commit", "device"):
                 if earlier.get(key) != heading[key]:
                     raise SystemExit(
                         f"error: {file}: {key} is {earlier.get(key)}, this visit's is "
@@ -73,12 +73,12 @@ class Visit:
                 states[step.name] = {"status": "not started", "error": "the time was up"}
                 self.save()
                 continue
-            print(f"[{number + 1}/{len(steps)}] {step.name}", flush=True)
-            state = states[step.name] = {"status": "running"}
-            self.save()
             log = logs / f"{number + 1:02}"
             started = time.monotonic()
+            state = states[step.name] = {"status": "running"}
             try:
+                self.save()
+                print(f"[{number + 1}/{len(steps)}] {step.name}", flush=True)
                 self._attempt(command(step), log, min(step.limit, left), state)
                 if state["status"] == "timed out" and left < step.limit:
                     state["status"] = "cut off"

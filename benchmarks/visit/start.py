@@ -26,7 +26,6 @@ def main() -> None:
             paths.append(earlier)
         sys.path[:0] = paths
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         os.environ["PICKET_GPU_COMMIT"] = about["git_commit"]
         from benchmarks.visit.__main__ import main as visit
 

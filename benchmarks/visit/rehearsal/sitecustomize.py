@@ -8,11 +8,13 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import cupy
 import cupyx.scipy.fft
 import cupyx.scipy.ndimage  # noqa: F401
+import numpy as np
 
 from tests.support import cupy_stand_in
-from tests.support.device_double import DeviceArray
+from tests.support.device_double import DeviceArray, Namespace
 
 
 class Device(cupy_stand_in.Device):
@@ -28,6 +30,7 @@ class StandIn(cupy_stand_in.StandIn):
 
     def __init__(self) -> None:
         super().__init__()
+        self.fft.rfftn = Namespace(np.fft, cupy.fft).rfftn
         self.cuda.Device = Device
         self.cuda.compiler = SimpleNamespace(CompileException=ZeroDivisionError)
         runtime: Any = self.cuda.runtime
