@@ -3,6 +3,8 @@
 python -m benchmarks quick|cpu|gpu [--output FILE.json] [--only TEXT]
 python -m benchmarks table FILE.json ...      prints the tables
 python -m benchmarks readme                   puts them into README.md, from results/
+
+On a GPU, `python -m benchmarks.visit` does the gpu suite in steps that may be cut short.
 """
 
 import argparse
