@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -66,6 +67,7 @@ def step(options: argparse.Namespace) -> None:
     """One step, as the runner starts it."""
     from benchmarks.visit.step import run_step
 
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     result = json.loads(options.result.read_text())
     for update in run_step(options.name, result, options.work, options.rehearse):
         print(json.dumps(update), flush=True)
@@ -115,6 +117,13 @@ def _counts(steps: dict[str, dict[str, Any]]) -> str:
     """Such as "20 done, 1 failed"."""
     states = [state["status"] for state in steps.values()]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+def _end_with(parent: int) -> None:
+    """End this process group when its parent is killed: it would disturb what is measured next."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _interrupt(*_: object) -> NoReturn:

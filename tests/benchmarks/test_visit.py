@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -182,6 +183,32 @@ def test_a_signal_leaves_what_was_done(tmp_path):
     assert result["device"] == result["machine"]["device"] == STAND_IN
     assert result["machine"]["bytes_per_second"] > 1e6
     assert list(tmp_path.iterdir()) == [file]  # temporary files are gone
+
+
+def test_a_step_ends_when_its_runner_is_killed(tmp_path):
+    (tmp_path / "visit.json").write_text("{}")
+    # A step that waits in the main thread for what never comes, and its runner.
+    step = (
+        "import benchmarks.visit.step as step\n"
+        "step.run_step = lambda *_: iter(lambda: print('on', flush=True) or time.sleep(60), 1)\n"
+        "from benchmarks.visit.__main__ import main\n"
+        f"main(['step', 'x', {str(tmp_path / 'visit.json')!r}, '.'])"
+    )
+    runner = (
+        f"p = subprocess.Popen({python(step)!r}, start_new_session=True)\n"
+        "print(p.pid, flush=True)\np.wait()"
+    )
+    environment = {**untraced(), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    options = {"stdout": subprocess.PIPE, "env": environment, "text": True}
+    with subprocess.Popen(python(runner), **options) as process:
+        child = int(process.stdout.readline())
+        assert process.stdout.readline() == "on\n"
+        assert running(child)
+        process.kill()
+    deadline = time.monotonic() + 20
+    while running(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not running(child)
 
 
 def test_gpu_tests_tell_their_outcomes_as_they_come():
