@@ -3,6 +3,8 @@
 python -m benchmarks quick|cpu|gpu [--output FILE.json] [--only TEXT]
 python -m benchmarks table FILE.json ...      prints the tables
 python -m benchmarks readme                   puts them into README.md, from results/
+
+On a GPU, `python -m benchmarks.visit` does the gpu suite in steps that may be cut short.
 """
 
 import argparse
@@ -12,19 +14,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import mrcfile
-
-from benchmarks.speed.cases import DEMO_SHAPE, SUITES, Case, Shape
+from benchmarks.speed.cases import SUITES
 from benchmarks.speed.machine import describe
-from benchmarks.speed.measure import agreement, run_case
 from benchmarks.speed.rivals import measure_rivals
 from benchmarks.speed.stages import measure_stages
+from benchmarks.speed.suite import labels_of, measure_case
 from benchmarks.speed.table import tables
-from benchmarks.volumes import DEMO, VOXEL_SIZE, demo_volume
+from benchmarks.visit.gpu_tests import FILE, OPTIONS
 from picket_gpu.device.select import select_backend
 
 HERE = Path(__file__).parent
@@ -39,18 +38,17 @@ def measure(suite: str, only: str, save: Callable[[dict[str, Any]], None]) -> di
     cases = [case for case in SUITES[suite] if only in case.name]
     with tempfile.TemporaryDirectory() as directory:
         for number, case in enumerate(cases):
-            result["cases"][case.name] = _measure_case(case, Path(directory), result["cases"])
+            result["cases"][case.name] = measure_case(case, Path(directory), result["cases"])
             print(f"  {case.name}: {result['cases'][case.name]}", file=sys.stderr)
             save(result)
-            wanted = {_place(directory, later.judge) for later in cases[number + 1 :]}
-            if (place := _place(directory, case.name)) not in wanted:
-                shutil.rmtree(place, ignore_errors=True)
+            if case.name not in {later.judge for later in cases[number + 1 :]}:
+                shutil.rmtree(labels_of(case.name, Path(directory)), ignore_errors=True)
     if only:
         return result
     size, windows = {"quick": (20, 1000), "cpu": (100, 10**6), "gpu": (400, 10**7)}[suite]
     sections: dict[str, Callable[[], Any]] = {
-        "stages": lambda: measure_stages(backend, size, result["machine"]),
-        "rivals": lambda: measure_rivals(backend.name, windows),
+        "stages": lambda: list(measure_stages(backend, size, result["machine"])),
+        "rivals": lambda: list(measure_rivals(backend.name, windows)),
     }
     if suite == "gpu":
         sections["tests"] = gpu_tests
@@ -60,36 +58,9 @@ def measure(suite: str, only: str, save: Callable[[dict[str, Any]], None]) -> di
     return result
 
 
-def _measure_case(case: Case, directory: Path, done: dict[str, Any]) -> dict[str, Any]:
-    if case.kmeans_engine == "cuml" and find_spec("cuml") is None:
-        return {"missing": "cuML is not installed"}
-    place = _place(directory, case.name)
-    place.mkdir()
-    figures = run_case(case, _tomogram(case.shape, directory), place)
-    if case.judge and "error" not in figures and "seconds" in done.get(case.judge, {}):
-        figures["agreement"] = agreement(case, place, _place(directory, case.judge))
-    return figures
-
-
-def _place(directory: Path | str, name: str | None) -> Path:
-    """Where the labels of a case go."""
-    return Path(directory, str(name).replace("/", "_"))
-
-
-def _tomogram(shape: Shape, directory: Path) -> Path:
-    """The file of a volume of ``shape``, written when first asked for."""
-    if shape == DEMO_SHAPE:
-        return DEMO
-    file = directory / f"{'x'.join(map(str, shape))}.mrc"
-    if not file.exists():
-        mrcfile.write(file, demo_volume(shape), voxel_size=VOXEL_SIZE)
-    return file
-
-
 def gpu_tests() -> str:
     """The last line of the tests that need a GPU."""
-    # One process for one GPU, without the plugins that other tests need.
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-o", "addopts=-q"]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "-m", "gpu", FILE]
     process = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
     lines = (process.stdout.strip() or process.stderr.strip() or "no output").splitlines()
     return f"exit code {process.returncode}, {lines[-1]}"
@@ -119,6 +90,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "table":
         measurements = [json.loads(file.read_text()) for file in options.files]
+        if any(measurement["suite"] not in SUITES for measurement in measurements):
+            raise SystemExit("error: the figures of a rehearsal are not for tables")
         print(tables(measurements, [m["suite"] for m in measurements]), end="")
         return
     if options.what == "readme":

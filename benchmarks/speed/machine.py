@@ -24,9 +24,11 @@ PACKAGES += ("cupy", "cupy-cuda12x", "cupy-cuda13x", "cuml", "cuml-cu12", "cuml-
 
 def describe(backend: Backend) -> dict[str, Any]:
     """Device, driver, versions, git commit, and measured rates."""
-    # On a CPU outside of ``exclusive``, which leaves BLAS one thread.
-    with backend.exclusive() if backend.name == "gpu" else nullcontext():
-        measured = rates(backend)
+    return {**facts(backend), **rates(backend)}
+
+
+def facts(backend: Backend) -> dict[str, Any]:
+    """Device, driver, versions and git commit."""
     return {
         "device": backend.reason.partition(" (")[0],
         "processor": _processor(),
@@ -36,19 +38,23 @@ def describe(backend: Backend) -> dict[str, Any]:
         "packages": versions(PACKAGES),
         "git_commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
-        **measured,
     }
 
 
-def rates(backend: Backend) -> dict[str, float]:
+def rates(
+    backend: Backend, copy_bytes: int | None = None, matrix_side: int | None = None
+) -> dict[str, float]:
     """Bytes read and written a second by a large copy, and operations a second by large matrix
     products in float32 and float64, all on all cores."""
-    copy_seconds, copied = _copy(backend)
-    side = 8192 if backend.name == "gpu" else 2048
-    a = backend.upload(np.random.default_rng(0).random((side, side), dtype=np.float32))
-    single = timed(backend, lambda: a @ a)
-    a = a[: side // 2, : side // 2].astype("float64")
-    double = timed(backend, lambda: a @ a)
+    gpu = backend.name == "gpu"
+    # On a CPU outside of ``exclusive``, which leaves BLAS one thread.
+    with backend.exclusive() if gpu else nullcontext():
+        copy_seconds, copied = _copy(backend, copy_bytes or (2**30 if gpu else 2**27))
+        side = matrix_side or (8192 if gpu else 2048)
+        a = backend.upload(np.random.default_rng(0).random((side, side), dtype=np.float32))
+        single = timed(backend, lambda: a @ a)
+        a = a[: side // 2, : side // 2].astype("float64")
+        double = timed(backend, lambda: a @ a)
     return {
         "bytes_per_second": copied / copy_seconds,
         "flops_per_second": 2 * side**3 / single,
@@ -56,8 +62,7 @@ def rates(backend: Backend) -> dict[str, float]:
     }
 
 
-def _copy(backend: Backend) -> tuple[float, int]:
-    size = 2**30 if backend.name == "gpu" else 2**27
+def _copy(backend: Backend, size: int) -> tuple[float, int]:
     source, target = (backend.xp.zeros(size // 4, dtype="float32") for _ in "ab")
     source += 1
     if backend.name == "gpu":

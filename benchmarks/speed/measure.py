@@ -33,7 +33,7 @@ def run_case(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
     child = subprocess.run(command, capture_output=True, text=True, cwd=root)
     if child.returncode:
         lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
-        return {"error": lines[-1]}
+        return {"error": lines[-1], "stderr": child.stderr.strip()[-4000:]}
     figures: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
     return figures
 

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,8 @@ from picket_gpu.method.whitening import whiten
 Rival = Callable[[Backend, Callable[[int], RawFeatures], int], int]
 
 
-def measure_rivals(device: str, windows: int) -> list[dict[str, Any]]:
+def measure_rivals(device: str, windows: int) -> Iterator[dict[str, Any]]:
     """Seconds, iterations and peak device memory of each; where it fails, why."""
-    rows = []
     for name in RIVALS:
         command = [sys.executable, "-m", "benchmarks.speed.rivals", name, device, str(windows)]
         # scikit-learn's array API wants SciPy's, which is decided when SciPy is imported.
@@ -46,10 +45,9 @@ def measure_rivals(device: str, windows: int) -> list[dict[str, Any]]:
         root = Path(__file__).parents[2]
         child = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
         if child.returncode:
-            rows.append({"name": name, "error": (child.stderr.strip() or "?").splitlines()[-1]})
+            yield {"name": name, "error": (child.stderr.strip() or "?").splitlines()[-1]}
         else:
-            rows.append(json.loads(child.stdout.splitlines()[-1]))
-    return rows
+            yield json.loads(child.stdout.splitlines()[-1])
 
 
 def our_kmeans(backend: Backend, stream: Callable[[int], RawFeatures], windows: int) -> int:

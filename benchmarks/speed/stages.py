@@ -1,5 +1,6 @@
 """Stages of S1 against the least that they must do: operations and bytes over measured rates."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 from picket_gpu.method.whitening import scale_features
 
 VOXEL = 4  # bytes
+# Seconds of a function that is called a number of times.
+Clock = Callable[[Backend, Callable[[], Any], int], float]
 MODES = [FFTs(n_fft_subsets=1), Gabor(num_neighborhoods_subsets=1), Intensities()]
 
 
@@ -59,25 +62,32 @@ class Stage:
         }
 
 
-def measure_stages(backend: Backend, size: int, rates: dict[str, float]) -> list[dict[str, Any]]:
+def measure_stages(
+    backend: Backend, size: int, rates: dict[str, float]
+) -> Iterator[dict[str, Any]]:
     """Rows for a volume of ``size`` voxels a side and windows of 5 voxels a side."""
+    for stage in stages(backend, size):
+        yield stage.row(rates)
+
+
+def stages(backend: Backend, size: int, clock: Clock = timed) -> Iterator[Stage]:
+    """The stages, each as soon as ``clock`` has taken its seconds."""
     with backend.exclusive():
-        stages = [*_over_a_volume(backend, size), *_of_a_tile(backend)]
-    return [stage.row(rates) for stage in stages]
+        yield from _over_a_volume(backend, size, clock)
+        yield from _of_a_tile(backend, clock)
 
 
-def _over_a_volume(backend: Backend, size: int) -> list[Stage]:
+def _over_a_volume(backend: Backend, size: int, clock: Clock) -> Iterator[Stage]:
     """One pass each, over all windows."""
     volume = demo_volume((size,) * 3)
     windows = all_windows(volume.shape, 5)
     plan = plan_memory(backend, windows, 2, 4 * volume.nbytes + 2**31)
-    seconds = timed(backend, lambda: prepare(backend, volume, 2.0, plan), repeats=3)
-    prepared = prepare(backend, volume, 2.0, plan)
+    seconds = clock(backend, lambda: prepare(backend, volume, 2.0, plan), 3)
     # Three blurs of 17 taps.
-    stages = [Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 2 * VOXEL)]
+    yield Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 2 * VOXEL)
+    prepared = prepare(backend, volume, 2.0, plan)
     for mode in MODES:
-        stages += _of_a_mode(backend, prepared, windows, plan, mode)
-    return stages
+        yield from _of_a_mode(backend, prepared, windows, plan, mode, clock)
 
 
 def _of_a_mode(
@@ -86,9 +96,9 @@ def _of_a_mode(
     windows: WindowSet,
     plan: MemoryPlan,
     mode: FeatureMode,
-) -> list[Stage]:
+    clock: Clock,
+) -> Iterator[Stage]:
     """One pass each of one feature mode."""
-    stages = []
     extract = mode.extractor(backend.operations, 5, prepared.offset)
     features = RawFeatures(backend, prepared.volume, windows, extract, plan.tile_windows)
     few = replace(windows, cap=plan.subset_windows)
@@ -97,16 +107,16 @@ def _of_a_mode(
     raw = len(total)
     extraction = 6250 + 2400 if mode.mode == "ffts" else 0
 
-    def add(name: str, function: Any, flops: float, size: float = VOXEL, **kind: str) -> None:
-        seconds = timed(backend, function, repeats=3)
-        stages.append(Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size, **kind))
+    def stage(name: str, function: Any, flops: float, size: float = VOXEL, **kind: str) -> Stage:
+        seconds = clock(backend, function, 3)
+        return Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size, **kind)
 
     if mode.mode != "gabor":  # its raw features are those of intensities
         squares = 2 * raw**2
-        add("moments, float64", features.moments, squares, rate="float64_flops_per_second")
+        yield stage("moments, float64", features.moments, squares, rate="float64_flops_per_second")
     reported, whitening = scale_features(mode, total, 5, "volume")
     kmeans = fit_kmeans(features, subset, reported, total[-1], 0)
-    add(
+    yield stage(
         "k-means, one pass",
         lambda: _pass(features, kmeans, 0.01, plan.subset_windows),
         extraction + 4 * raw,
@@ -116,29 +126,27 @@ def _of_a_mode(
     sums = start_from_clusters(coordinates, whitening.plane(kmeans.centres))
     components = maximise(sums.moments, whitening.total, whitening.ridge)
     em = extraction + 2 * raw * k + 2 * k**2 + k**2
-    add(f"EM, one iteration, {k} coordinates", lambda: expect(coordinates, components), em)
+    name = f"EM, one iteration, {k} coordinates"
+    yield stage(name, lambda: expect(coordinates, components), em)
     decision = kmeans.decision(backend)
-    add(
+    yield stage(
         "labels by k-means",
         lambda: label_volume(features, [decision], mode.raw_kind == "voxels"),
         extraction + 2 * raw,
         VOXEL + 1,
     )
-    return stages
 
 
-def _of_a_tile(backend: Backend) -> list[Stage]:
+def _of_a_tile(backend: Backend, clock: Clock) -> Iterator[Stage]:
     """Gathering, and magnitudes by matrix product and by FFT, for several window sides."""
-    stages = []
     volume = backend.upload(demo_volume((40, 200, 200)))
     for side in (3, 5, 7, 9):
-        stages += _of_a_side(backend, volume, side)
-    return stages
+        yield from _of_a_side(backend, volume, side, clock)
 
 
-def _of_a_side(backend: Backend, volume: Array, side: int) -> list[Stage]:
+def _of_a_side(backend: Backend, volume: Array, side: int, clock: Clock) -> Iterator[Stage]:
     """Gathering and magnitudes of one tile."""
-    stages, xp = [], backend.xp
+    xp = backend.xp
     voxels = side**3
     tile_windows = max(64, backend.tile_bytes // (VOXEL * voxels))
     scratch = Scratch(xp)
@@ -147,26 +155,25 @@ def _of_a_side(backend: Backend, volume: Array, side: int) -> list[Stage]:
     box = (*box, slice(0, 190))
     count = int(np.prod([s.stop - s.start for s in box]))
 
-    def add(name: str, function: Any, flops: float, size: float) -> None:
-        seconds = timed(backend, function)
+    def stage(name: str, function: Any, flops: float, size: float) -> Stage:
+        seconds = clock(backend, function, 5)
         share = 1 / backend.workers
-        stages.append(Stage(f"side {side}: {name}", count, seconds, flops, size, share))
+        return Stage(f"side {side}: {name}", count, seconds, flops, size, share)
 
     def gather() -> Any:
         return backend.operations.box_windows(volume, box, side, scratch)
 
-    add("gather a tile", gather, 0, VOXEL * (voxels + 2))
+    yield stage("gather a tile", gather, 0, VOXEL * (voxels + 2))
     tile = gather().copy()
     extract = MODES[0].extractor(backend.operations, side, 0.5)
     moved = VOXEL * (voxels + 1) * 1.5
     product = 2 * side**5 + 4 * side**2 * (side**2 - 1)
-    add("magnitudes by matrix product", lambda: extract(tile, scratch), product, moved)
+    yield stage("magnitudes by matrix product", lambda: extract(tile, scratch), product, moved)
     # Half of the 5 n log2 n that a complex FFT of n points is counted with.
     fft = 2.5 * voxels * np.log2(voxels)
-    add(
+    yield stage(
         "magnitudes by FFT",
         lambda: magnitudes_by_fft(xp, tile, side, 0.5),
         fft,
         moved,
     )
-    return stages

@@ -25,10 +25,12 @@ def _title(measurement: dict[str, Any]) -> str:
     machine = measurement.get("machine")
     if machine is None:
         return f"### {suite}\n\nNot measured: no machine of this kind was at hand yet."
-    rates = (
-        f"copies {machine['bytes_per_second'] / 1e9:.3g} GB/s (read and written), float32 matrix "
-        f"products {machine['flops_per_second'] / 1e12:.3g} TFLOP/s"
-    )
+    rates = f"rates {NOT}"
+    if "bytes_per_second" in machine:
+        rates = (
+            f"copies {machine['bytes_per_second'] / 1e9:.3g} GB/s (read and written), float32 "
+            f"matrix products {machine['flops_per_second'] / 1e12:.3g} TFLOP/s"
+        )
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     driver = f", driver {machine['driver']}" if machine["driver"] else ""
     return (
