@@ -244,6 +244,48 @@ def test_out_of_memory_in_the_blur_halves_its_blocks(small):
     np.testing.assert_allclose(ours, theirs, atol=2e-7)
 
 
+def test_out_of_memory_for_slabs_halves_them_and_blurs_once(small):
+    class Poor(DeviceDouble):
+        asked, blurs = (), 0
+
+        def transfers(self, shape):
+            self.asked += (shape[0],)
+            if shape[0] > 8:  # a slab of 4 planes and its margin
+                raise MemoryError
+            return super().transfers(shape)
+
+    backend = Poor()
+    blur = backend.ndimage.gaussian_filter
+
+    def counted(*arguments, **options):
+        backend.blurs += 1
+        return blur(*arguments, **options)
+
+    backend.ndimage = SimpleNamespace(gaussian_filter=counted)
+    plan = plan_memory(backend, fit_windows(small.shape, 5), 2)
+    plan = replace(plan, slab_planes=18, blur_planes=12)
+    prepared = prepare(backend, small, 2.0, plan)
+    assert prepared.volume.step == 4
+    assert backend.asked == (22, 13, 8)
+    assert backend.blurs == 2
+    expected = prepare(select_backend("cpu"), small, 2.0, replace(plan, slab_planes=None))
+    for plane in range(0, 20, 4):
+        data, first = prepared.volume.slab(plane)
+        part = expected.volume.data[first : first + len(data)]
+        np.testing.assert_allclose(data._host, part, atol=2e-7)
+
+
+def test_slabs_of_one_plane_that_do_not_fit_are_an_error(small):
+    class Full(DeviceDouble):
+        def transfers(self, shape):
+            raise MemoryError
+
+    backend = Full()
+    plan = plan_memory(backend, fit_windows(small.shape, 5), 2)
+    with pytest.raises(MemoryError):
+        prepare(backend, small, 2.0, replace(plan, slab_planes=18))
+
+
 @pytest.mark.parametrize("budget", [12, 18, 60])
 def test_arrays_stay_within_the_budget(phantom, budget):
     volume = np.tile(phantom, (1, 2, 2))

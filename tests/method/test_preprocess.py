@@ -1,9 +1,17 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
-from picket_gpu.method.memory import MemoryPlan
+from picket_gpu.method.features import FFTs, Intensities
+from picket_gpu.method.labels import core
+from picket_gpu.method.memory import MemoryPlan, plan_memory
+from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
+from tests.support import float32_blur
 
 WHOLE = MemoryPlan(2**30, 5, 100, 100, 0, 0, blur_planes=10**6)
 
@@ -57,3 +65,40 @@ def test_values_that_cannot_be_scaled_are_refused(backend, noise, value, message
 def test_a_constant_volume_is_refused(backend):
     with pytest.raises(PicketError, match="vol: is constant"):
         prepare(backend, np.full((9, 9, 9), 7, dtype=np.int16), 2.0, WHOLE, "vol")
+
+
+SCIPY = select_backend("cpu").ndimage
+FILTERS = {"sums in double": SCIPY.gaussian_filter, "sums in float32": float32_blur.gaussian_filter}
+
+
+@pytest.mark.parametrize("blur", FILTERS.values(), ids=FILTERS)
+def test_a_large_offset_of_grey_values_changes_no_label(backend, phantom, blur):
+    grey = phantom[4:24, 20:54, 20:54]
+    grey = np.round(255 * (grey - grey.min()) / np.ptp(grey)).astype(np.float32)
+    raised = grey + np.float32(255 * 6e4)
+    assert (raised - raised.min() == grey).all()  # float32 holds both exactly
+    windows = fit_windows(grey.shape, 5)
+    plan = plan_memory(backend, windows, 2)
+
+    def labels(volume):
+        tomogram = PreparedTomogram(prepare(backend, volume, 2.0, plan), windows, plan)
+        modes = [FFTs(n_fft_subsets=8), Intensities()]
+        results = run_workflows(backend, tomogram, modes, Settings(["kmeans", "gmm"]))
+        return {(r.mode.mode, r.method): core(r.labels, 5) for r in results}
+
+    with backend.exclusive():
+        expected = labels(grey)
+        backend.ndimage = SimpleNamespace(gaussian_filter=blur)
+        for workflow, found in labels(raised).items():
+            assert (found == expected[workflow]).mean() >= 0.9999, workflow
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (6, 7, 7)], ids=["first", "middle"])
+def test_a_bright_voxel_leaves_the_others_their_digits(backend, noise, place):
+    noise[place] = 1e4
+    result = prepare(backend, noise, 1.0, WHOLE)
+    expected = blur_by_sum(noise, 1.0)
+    span, far = np.ptp(expected), np.s_[11:]  # beyond the bright voxel's blur
+    expected = (expected - expected.min()) / span - result.offset
+    # A subtracted 1e4 would leave the others an error of 1e-3 before scaling, in place of 1e-7.
+    np.testing.assert_allclose(result.volume.data[far] * span, expected[far] * span, atol=3e-5)

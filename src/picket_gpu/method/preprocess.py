@@ -1,7 +1,7 @@
 """Blur and normalisation of the whole volume."""
 
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from picket_gpu.method.sample import sample_step
 from picket_gpu.method.volume import ResidentVolume, Scaling, StreamedVolume, Volume
 
 MOST = float(np.finfo(np.float32).max)
+Made = TypeVar("Made")
 SLIVER = 0.2  # of the grey range: less for 99% of the voxels means outliers
 
 
@@ -43,7 +44,8 @@ def prepare(
 ) -> PreparedVolume:
     """Blur with a Gaussian of ``sigma`` voxels, scale to [0, 1], centre.
 
-    To be called inside ``backend.exclusive()``. Where memory runs out, blocks are halved.
+    To be called inside ``backend.exclusive()``. Where memory runs out, blocks or slabs are
+    halved.
 
     Args:
         voxels: grey values, (z, y, x), any real type.
@@ -59,32 +61,62 @@ def prepare(
         PicketError: the blurred volume is constant or not finite.
     """
     backend.limit(plan.budget)
+    planes = plan.blur_planes
     if keep is not None:  # takes more arrays than a block otherwise does
-        plan = replace(plan, blur_planes=max(1, min(plan.blur_planes, len(voxels) // 8)))
+        planes = max(1, min(planes, len(voxels) // 8))
+    streamed = plan.slab_planes is not None
+    scaling, central, data = _until_it_fits(
+        backend, planes, lambda n: _blur(backend, voxels, sigma, n, streamed, name, keep, limits)
+    )
+    if plan.slab_planes is None:
+        scaling.apply(data)
+        return PreparedVolume(ResidentVolume(data), scaling.offset, central)
+    volume = _until_it_fits(
+        backend,
+        plan.slab_planes,
+        lambda n: StreamedVolume(backend.transfers, data, scaling, n, plan.side),
+    )
+    return PreparedVolume(volume, scaling.offset, central)
+
+
+def _until_it_fits(backend: Backend, planes: int, make: Callable[[int], Made]) -> Made:
+    """What ``make`` makes with ``planes`` at a time, or with as many as memory allows."""
     while True:
         backend.release()
         try:
-            return _prepare(backend, voxels, sigma, plan, name, keep, limits)
+            return make(planes)
         except MemoryError:
-            if plan.blur_planes == 1:
+            if planes == 1:
                 raise
-        plan = replace(plan, blur_planes=plan.blur_planes // 2)
+        planes //= 2  # outside the handler, whose traceback would keep arrays
 
 
-def _prepare(
+class _Blurred(NamedTuple):
+    """Blurred grey values, (z, y, x) float32, and what is to be done to them."""
+
+    scaling: Scaling
+    central: float
+    data: Array
+
+
+def _blur(
     backend: Backend,
     voxels: Array,
     sigma: float,
-    plan: MemoryPlan,
+    planes: int,
+    streamed: bool,
     name: str,
     keep: Keep | None,
     limits: tuple[float, float] | None,
-) -> PreparedVolume:
-    """`prepare` in blocks of the size that the plan says."""
+) -> _Blurred:
+    """Blur ``planes`` at a time, to the device, or to host memory where the volume is ``streamed``.
+
+    The other arguments are those of `prepare`.
+    """
     depth = voxels.shape[0]
     low, high, total, samples = np.inf, -np.inf, 0.0, []
     data: Array = None
-    for first, last, block in blurred(backend, voxels, sigma, plan.blur_planes, keep, limits):
+    for first, last, block in blurred(backend, voxels, sigma, planes, keep, limits):
         counted = block
         if keep is not None:
             counted = block[backend.upload(keep.mask[first:last])]
@@ -100,10 +132,10 @@ def _prepare(
                 backend.download(counted.reshape(-1)[:: sample_step(voxels.size)].copy())
             )
         del counted
-        if last - first == depth and plan.slab_planes is None:
+        if last - first == depth and not streamed:
             data = block
             break
-        if plan.slab_planes is None:
+        if not streamed:
             if data is None:
                 data = backend.xp.empty(voxels.shape, dtype="float32")
             data[first:last] = block
@@ -118,9 +150,4 @@ def _prepare(
     offset = (total / count - low) / (high - low)
     bounds = np.quantile(np.concatenate(samples), (0.005, 0.995))
     central = float(bounds[1] - bounds[0]) / (high - low)
-    scaling = Scaling(low, high - low, offset)
-    if plan.slab_planes is not None:
-        volume = StreamedVolume(backend.transfers, data, scaling, plan.slab_planes, plan.side)
-        return PreparedVolume(volume, offset, central)
-    scaling.apply(data)
-    return PreparedVolume(ResidentVolume(data), offset, central)
+    return _Blurred(Scaling(low, high - low, offset), central, data)

@@ -16,6 +16,12 @@ def sample_of(voxels: np.ndarray) -> np.ndarray:
     return voxels.reshape(-1)[:: sample_step(voxels.size)]
 
 
+def middle_of(values: np.ndarray) -> np.ndarray:
+    """The value in the middle, or NaN where half of them are: a scalar of their type."""
+    middle = values.size // 2
+    return np.partition(values, middle)[middle]  # type: ignore[no-any-return]
+
+
 def median_and_noise(values: np.ndarray) -> tuple[float, float]:
     """Median, and the standard deviation by the median absolute deviation about it."""
     median = float(np.median(values))
