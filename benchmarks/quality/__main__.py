@@ -94,7 +94,7 @@ def measure_picks(
         name: step_2(labels) | from_scores(scores, labels, targets.diameter, backend)
         for name, (labels, scores) in segmentations.items()
     }
-    picks[TOMOGRAM] = from_tomogram(data.grey, targets.diameter, backend)
+    picks[TOMOGRAM] = from_tomogram(normalised(data.grey), targets.diameter, backend)
     return {name: pick_figures(targets, p, data.grey.shape, SIDE) for name, p in picks.items()}
 
 

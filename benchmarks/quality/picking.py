@@ -40,9 +40,9 @@ def from_scores(
     }
 
 
-def from_tomogram(grey: np.ndarray, diameter: float, backend: Backend) -> dict[str, Picks]:
-    """Picks without a segmentation, likewise."""
-    return {f"pick {t:g} D": pick_by_contrast(grey, t * diameter, backend=backend) for t in TOLD}
+def from_tomogram(blurred: np.ndarray, diameter: float, backend: Backend) -> dict[str, Picks]:
+    """Picks without a segmentation, likewise, from the tomogram blurred as for one."""
+    return {f"pick {t:g} D": pick_by_contrast(blurred, t * diameter, backend=backend) for t in TOLD}
 
 
 def pick_figures(
