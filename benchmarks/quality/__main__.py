@@ -10,26 +10,41 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mrcfile
 import numpy as np
 
 from benchmarks.quality.data import DataSet, data_sets
 from benchmarks.quality.figures import without_truth
-from benchmarks.quality.picking import pick_figures, pick_table, step_2
+from benchmarks.quality.picking import (
+    TOMOGRAM,
+    from_scores,
+    from_tomogram,
+    pick_figures,
+    pick_table,
+    step_2,
+)
 from benchmarks.quality.table import data_set_tables, summary
 from benchmarks.quality.truth import against_truth
 from benchmarks.sklearn_recipe import METHODS, MODES, normalised
+from picket_gpu.device.select import select_backend
 from picket_gpu.pipeline import run_s1
 
 SIDE = 5
 
 
+class Segmentation(NamedTuple):
+    """Labels, int8, and scores, float16, both (z, y, x)."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+
+
 def segment(
     data: DataSet, modes: Sequence[str], methods: Sequence[str], device: str
-) -> dict[str, np.ndarray]:
-    """Labels of each workflow, int8, (z, y, x), through ``run_s1``."""
+) -> dict[str, Segmentation]:
+    """The segmentation of each workflow through ``run_s1``."""
     with tempfile.TemporaryDirectory() as directory:
         tomogram = Path(directory) / "tomogram.mrc"
         mrcfile.write(tomogram, data.grey)
@@ -44,33 +59,43 @@ def segment(
                 "seed": 0,
                 "device": device,
                 "save": ["hdf5"],
+                "scores": True,
                 "report": False,
             },
             quiet=True,
         )
-        return {f"{result.mode}-{result.method}": result.labels for result in results}
+        return {
+            f"{result.mode}-{result.method}": Segmentation(result.labels, result.scores)
+            for result in results
+        }
 
 
-def measure(data: DataSet, segmentations: dict[str, np.ndarray]) -> dict[str, Any]:
+def measure(data: DataSet, segmentations: dict[str, Segmentation], device: str) -> dict[str, Any]:
     """All figures of one data set, as JSON holds them."""
+    labels = {name: segmentation.labels for name, segmentation in segmentations.items()}
     return {
         "given": data.given,
         "distance": data.distance,
         "points": len(data.points),
         "marked": {name: float(mask.mean()) for name, mask in data.masks.items()},
-        "truth": {
-            name: against_truth(data, labels, SIDE) for name, labels in segmentations.items()
-        },
-        "figures": without_truth(segmentations, normalised(data.grey), SIDE),
-        "picks": _picks(data, segmentations),
+        "truth": {name: against_truth(data, found, SIDE) for name, found in labels.items()},
+        "figures": without_truth(labels, normalised(data.grey), SIDE),
+        "picks": measure_picks(data, segmentations, device),
     }
 
 
-def _picks(data: DataSet, segmentations: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What PickET's step 2 finds, by workflow; nothing where points are no centres."""
-    if data.distance is None:
-        return {}
-    return {n: pick_figures(data, step_2(labels), SIDE) for n, labels in segmentations.items()}
+def measure_picks(
+    data: DataSet, segmentations: dict[str, Segmentation], device: str
+) -> dict[str, Any]:
+    """What is picked from each workflow and from the tomogram: figures by what picked."""
+    backend = select_backend(device)
+    targets = data.targets
+    picks = {
+        name: step_2(labels) | from_scores(scores, labels, targets.diameter, backend)
+        for name, (labels, scores) in segmentations.items()
+    }
+    picks[TOMOGRAM] = from_tomogram(normalised(data.grey), targets.diameter, backend)
+    return {name: pick_figures(targets, p, data.grey.shape, SIDE) for name, p in picks.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -87,10 +112,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     measured: dict[str, Any] = {}
     for data in data_sets(options.data, options.only):
         segmentations = segment(data, options.modes, options.methods, options.device)
-        measured[data.name] = measure(data, segmentations)
+        measured[data.name] = measure(data, segmentations, options.device)
         print(data_set_tables(data.name, measured[data.name]), flush=True)
-        if picks := measured[data.name]["picks"]:
-            print("F1 (picks) of PickET's step 2\n\n" + pick_table(picks) + "\n", flush=True)
+        shells = data.distance is None
+        shown = f"Shells found of {len(data.targets.centres)}" if shells else "F1"
+        print(
+            f"{shown} (picks)\n\n{pick_table(measured[data.name]['picks'], shells)}\n", flush=True
+        )
         if options.json:
             options.json.write_text(json.dumps(measured, indent=1) + "\n")
     print(summary(measured))

@@ -1,54 +1,107 @@
-"""How well picks find known particles: PickET's step 2 on the labels of each workflow."""
+"""How well picks find known particles: from scores, the tomogram, and as PickET's step 2 does."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from benchmarks.markdown import markdown
-from benchmarks.quality.data import DataSet
-from benchmarks.quality.truth import detection
+from benchmarks.quality.data import Targets
+from benchmarks.quality.truth import best_f1, detection, matches
+from picket_gpu.device.backend import Backend
+from picket_gpu.method.labels import UNLABELLED
 from picket_gpu.particles.components import components
+from picket_gpu.particles.contrast import pick_by_contrast
+from picket_gpu.particles.pick import pick
+from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.watershed import watershed
 
 DOCUMENTED = 15  # voxels: min_distance of PickET's example
 DISTANCES = (3, 5, 8, 10, 12, DOCUMENTED)  # the best of them by the truth is reported
+TOLD = (1.0, 0.8, 1.25)  # diameters told to pick, of the right one
+FIRST = 15  # picks among which the demo's shells are sought
+TOMOGRAM = "tomogram"
 
 
-def step_2(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Coordinates, (n, 3) z y x in voxels, by PickET's modes, label 1 as particle."""
-    picks = {"components": components(labels).coordinates}
+def step_2(labels: np.ndarray) -> dict[str, Picks]:
+    """Picks by PickET's modes, label 1 as particle."""
+    picks = {"components": components(labels)}
     for m in DISTANCES:
-        picks[f"watershed {m}"] = watershed(labels, min_distance=m, border=m).coordinates
+        picks[f"watershed {m}"] = watershed(labels, min_distance=m, border=m)
     return picks
 
 
+def from_scores(
+    scores: np.ndarray, labels: np.ndarray, diameter: float, backend: Backend
+) -> dict[str, Picks]:
+    """Picks by default settings, the diameter told as in `TOLD`."""
+    inside = labels != UNLABELLED
+    return {
+        f"pick {t:g} D": pick(scores, t * diameter, inside=inside, backend=backend) for t in TOLD
+    }
+
+
+def from_tomogram(blurred: np.ndarray, diameter: float, backend: Backend) -> dict[str, Picks]:
+    """Picks without a segmentation, likewise, from the tomogram blurred as for one."""
+    return {f"pick {t:g} D": pick_by_contrast(blurred, t * diameter, backend=backend) for t in TOLD}
+
+
 def pick_figures(
-    data: DataSet, picks: Mapping[str, np.ndarray], side: int
+    targets: Targets, picks: Mapping[str, Picks], shape: tuple[int, ...], side: int
 ) -> dict[str, dict[str, float]]:
-    """Number, precision, recall and F1 of picks by name.
+    """Figures of picks by name.
 
     Args:
-        data: with centres of particles.
+        shape: of the tomogram.
         side: of the windows; centres without a whole window do not count.
+
+    Returns:
+        Number, precision, recall and F1; ``best``, F1 at the threshold that is best by the truth;
+        ``first``, centres that one of the first `FIRST` picks finds.
     """
-    assert data.distance is not None
     half = side // 2
-    last = np.subtract(data.grey.shape, 1 + half)
-    nearest = np.rint(data.points)
-    centres = data.points[((nearest >= half) & (nearest <= last)).all(1)]
+    nearest = np.rint(targets.centres)
+    whole = ((nearest >= half) & (nearest <= np.subtract(shape, 1 + half))).all(1)
+    centres, distances = targets.centres[whole], targets.distances[whole]
     return {
-        name: {"picks": float(len(found))} | detection(found, centres, data.distance)
+        name: {
+            "picks": float(found.count),
+            **detection(found.coordinates, centres, distances),
+            "best": best_f1(found.candidates, centres, distances),
+            "first": float(matches(found.coordinates[:FIRST], centres, distances)),
+        }
         for name, found in picks.items()
     }
 
 
-def pick_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """F1 of PickET's modes for each workflow, and of its watershed at the best distance."""
-    rows = []
-    for workflow, picked in figures.items():
-        best = max(DISTANCES, key=lambda m: picked[f"watershed {m}"]["F1"])
-        shown = [picked[f"watershed {m}"] for m in (DOCUMENTED, best)]
-        cells = [f"{p['F1']:.2f} ({p['picks']:.0f})" for p in (picked["components"], *shown)]
-        rows.append([workflow, *cells, str(best)])
-    names = ["workflow", "components", f"watershed {DOCUMENTED}", "watershed, best", "at"]
-    return markdown(names, rows)
+def pick_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]], shells: bool) -> str:
+    """A row for each workflow, and one for the tomogram itself.
+
+    Args:
+        figures: by workflow or `TOMOGRAM`, then by what picked.
+        shells: whether only some particles are annotated, so that F1 says nothing: shows centres
+            found by the first `FIRST` picks.
+    """
+    names = ["from", "components", f"watershed {DOCUMENTED}", "watershed, best", "at"]
+    names += ["pick", "pick, best", *(f"pick, {told:g} D" for told in TOLD[1:])]
+    if shells:
+        names.remove("pick, best")
+    return markdown(names, [_row(*item, shells) for item in figures.items()])
+
+
+def _row(source: str, picked: Mapping[str, Mapping[str, float]], shells: bool) -> list[str]:
+    def cell(name: str) -> str:
+        figure = picked[name]
+        score = f"{figure['first']:.0f}" if shells else f"{figure['F1']:.2f}"
+        return f"{score} ({figure['picks']:.0f})"
+
+    row = [source]
+    if source == TOMOGRAM:
+        row += ["", "", "", ""]
+    else:
+        judge = "first" if shells else "F1"
+        best = max(DISTANCES, key=lambda m: picked[f"watershed {m}"][judge])
+        row += [cell("components"), cell(f"watershed {DOCUMENTED}"), cell(f"watershed {best}")]
+        row.append(str(best))
+    right, *wrong = (f"pick {told:g} D" for told in TOLD)
+    best_of_pick = [] if shells else [f"{picked[right]['best']:.2f}"]
+    return [*row, cell(right), *best_of_pick, *map(cell, wrong)]

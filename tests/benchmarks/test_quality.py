@@ -4,24 +4,48 @@ import json
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.data import DataSet, from_recipe, radius, shell
+from benchmarks.quality.data import (
+    DataSet,
+    Targets,
+    from_recipe,
+    radii_by_kind,
+    radius,
+    read,
+    shell,
+)
 from benchmarks.quality.figures import agreement, grey_figures, rank_correlation, shape_figures
-from benchmarks.quality.picking import pick_figures, pick_table, step_2
+from benchmarks.quality.picking import (
+    TOMOGRAM,
+    from_scores,
+    from_tomogram,
+    pick_figures,
+    pick_table,
+    step_2,
+)
+from benchmarks.quality.spheres import sphere_centres
 from benchmarks.quality.table import correlation, judges, loss, pick, qualifies
 from benchmarks.quality.truth import (
     against_truth,
+    best_f1,
     centroids,
     detection,
     dice,
+    hits_by_rank,
     matches,
     point_recall,
     random_recall,
 )
 from benchmarks.quality.volumes import Recipe, simulate
+from benchmarks.volumes import DEMO
+from picket_gpu.device.select import select_backend
+from picket_gpu.particles.picks import Picks
 
 CENTRES = np.array([[10, 10, 10], [10, 30, 20], [30, 15, 30]])
+TARGETS = Targets(CENTRES, np.full(3, 4.0), 8.0)
 
 
 @pytest.fixture
@@ -34,7 +58,8 @@ def balls():
 @pytest.fixture
 def data(balls):
     masks = {"particles": balls}
-    return DataSet("balls", -balls.astype(np.float32), masks, CENTRES, radius(masks, CENTRES))
+    distance = radius(masks, CENTRES)
+    return DataSet("balls", -balls.astype(np.float32), masks, CENTRES, distance, TARGETS)
 
 
 def labelled(mask):
@@ -60,7 +85,7 @@ def test_a_shift_beyond_the_distance_finds_nothing(data, balls, shift, f1):
 
 
 def test_points_without_a_whole_window_do_not_count(data, balls):
-    outside = DataSet("", data.grey, data.masks, np.array([*CENTRES, [1, 20, 20]]), 4.0)
+    outside = DataSet("", data.grey, data.masks, np.array([*CENTRES, [1, 20, 20]]), 4.0, TARGETS)
     assert against_truth(outside, labelled(balls), 5)["recall"] == 1
 
 
@@ -71,7 +96,7 @@ def test_what_marks_nothing_finds_nothing(data, balls):
 
 
 def test_no_precision_where_points_are_no_centres(data, balls):
-    points = DataSet("", data.grey, data.masks, CENTRES, None)
+    points = DataSet("", data.grey, data.masks, CENTRES, None, TARGETS)
     assert not {"precision", "F1"} & set(against_truth(points, labelled(balls), 5))
 
 
@@ -103,21 +128,75 @@ def test_pairs_are_as_many_as_there_can_be():
     assert matches(np.array([[0.0], [-1]]), np.array([[-0.4], [0.9]]), 1) == 2
 
 
+def test_hits_by_rank_are_the_matches_of_the_first_ones():
+    rng = np.random.default_rng(4)
+    found, true = rng.random((40, 2)) * 9, rng.random((25, 2)) * 9
+    reach = rng.uniform(0.3, 1.5, 25)  # of each true point its own
+    hits = hits_by_rank(found, true, reach)
+    for number in range(1, 41):
+        near = cdist(found[:number], true) <= reach
+        assert hits[number - 1] == near[linear_sum_assignment(near, maximize=True)].sum()
+    expected = max(2 * h / (n + 26) for n, h in enumerate(hits))
+    assert best_f1(found, true, reach) == pytest.approx(expected)
+    assert best_f1(found[:0], true, reach) == 0
+
+
 def test_step_2_finds_balls_and_loses_them_near_faces(data, balls):
-    figures = pick_figures(data, step_2(labelled(balls)), 5)
-    assert figures["components"] == {"picks": 3, "precision": 1, "recall": 1, "F1": 1}
+    figures = pick_figures(TARGETS, step_2(labelled(balls)), balls.shape, 5)
+    all_found = {"picks": 3, "precision": 1, "recall": 1, "F1": 1, "best": 1, "first": 3}
+    assert figures["components"] == all_found
     assert figures["watershed 8"]["F1"] == 1
     # The last voxel is 39: a centre at 30 is 9 voxels from the face.
     assert figures["watershed 10"]["recall"] == pytest.approx(1 / 3)
     assert figures["watershed 15"]["recall"] == 0
-    (row,) = [row for row in pick_table({"a": figures}).splitlines() if row.startswith("| a")]
-    assert row == "| a | 1.00 (3) | 0.00 (0) | 1.00 (3) | 3 |"
 
 
-def test_centres_without_a_whole_window_are_not_to_be_picked(data):
+def test_picks_find_balls(data, balls):
+    backend = select_backend("cpu", "native")
+    labels = labelled(balls)
+    picks = from_scores((labels == 1).astype(np.float16), labels, 8, backend)
+    figures = {"a": pick_figures(TARGETS, step_2(labels) | picks, balls.shape, 5)}
+    figures[TOMOGRAM] = pick_figures(TARGETS, from_tomogram(data.grey, 8, backend), balls.shape, 5)
+    for source in figures.values():  # Otsu splits heights that are alike but for rounding
+        assert source["pick 1 D"]["best"] == source["pick 1 D"]["precision"] == 1
+    first, second = pick_table(figures, False).splitlines()[-2:]
+    assert first.startswith("| a | 1.00 (3) | 0.00 (0) | 1.00 (3) | 3 | ")
+    assert second.startswith(f"| {TOMOGRAM} |  |  |  |  | ")
+    assert all("| 1.00 |" in row for row in (first, second))
+    shells = pick_table(figures, True).splitlines()[-2]
+    assert shells.startswith("| a | 3 (3) | 0 (0) | 3 (3) | 3 | ")
+
+
+def test_centres_without_a_whole_window_are_not_to_be_picked():
     points = np.array([[1.4, 20, 20], [2, 20, 20], [37.4, 20, 20], [37.6, 20, 20]])
-    outside = DataSet("", data.grey, data.masks, points, 4.0)
-    assert pick_figures(outside, {"all": points[1:3]}, 5)["all"]["F1"] == 1
+    targets = Targets(points, np.full(4, 4.0), 8.0)
+    picks = {"all": Picks(points[1:3], np.ones(2), 0.5, 2)}
+    assert pick_figures(targets, picks, (40, 40, 40), 5)["all"]["F1"] == 1
+
+
+def test_centres_of_spheres_come_from_points_on_them():
+    rng = np.random.default_rng(5)
+    normals = rng.normal(size=(600, 3))
+    normals /= np.linalg.norm(normals, axis=1)[:, None]
+    centres = np.repeat([(20.0, 20, 20), (20, 43, 20)], [350, 250], axis=0)
+    found = sphere_centres(centres + 11.7 * normals, normals)
+    np.testing.assert_allclose(found, [(20, 20, 20), (20, 43, 20)], atol=1e-6)
+
+
+def test_the_demo_has_nine_shells():
+    targets = read(DEMO).targets
+    assert len(targets.centres) == 9
+    assert targets.diameter == 26
+
+
+def test_each_kind_has_its_own_radius():
+    labels = np.zeros((30, 60, 30), dtype=np.uint8)
+    grid = np.indices(labels.shape)
+    centres = np.array([(14, 14, 14), (14, 40, 14)])
+    for label, centre, radius_ in ((5, centres[0], 4), (6, centres[1], 8), (3, (14, 25, 14), 3)):
+        away = ((grid - np.array(centre)[:, None, None, None]) ** 2).sum(0)
+        labels[away <= radius_**2] = label
+    np.testing.assert_allclose(radii_by_kind(labels, centres), (4, 8), atol=0.1)
 
 
 def test_random_points_meet_a_mask_as_often_as_its_share():
@@ -218,5 +297,7 @@ def test_the_script_prints_its_tables(tmp_path, capsys):
     picked = measured["phantom_a"]["picks"]["gabor-kmeans"]
     assert picked["components"]["F1"] > 0.9 > picked["watershed 15"]["F1"]
     assert f"| gabor-kmeans | {picked['components']['F1']:.2f} (" in text
+    assert picked["pick 1 D"]["F1"] > 0.9
+    assert measured["phantom_a"]["picks"][TOMOGRAM]["pick 1 D"]["F1"] > 0.9
     assert "### Rank correlation, given data sets" in text
     assert "share (less)" in text

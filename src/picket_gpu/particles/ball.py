@@ -7,39 +7,40 @@ import numpy as np
 VoxelSize: TypeAlias = tuple[float, float, float]
 
 
-def ball(radius: float, voxel_size: VoxelSize) -> np.ndarray:
+def ball(radius: float, voxel_size: VoxelSize, edge: float = 1.0) -> np.ndarray:
     """Weights of a ball around the middle voxel.
 
-    A weight falls linearly from 1 to 0 over one voxel, of which the radius is the middle. On
+    A weight falls linearly from 1 to 0 over ``edge`` voxels, of which the radius is the middle. On
     anisotropic voxels one voxel is what the way from the centre through a voxel takes for one step
     of the grid, so the edge is as soft along each axis.
 
     Args:
         radius: in the units of ``voxel_size``.
         voxel_size: (z, y, x).
+        edge: width of the edge, voxels.
 
     Returns:
         (z, y, x) float32 of odd sides, as few as hold all weights above 0. They sum to 1.
     """
-    return _normalised(_weights(radius, radius, voxel_size))
+    return _normalised(_weights(radius, radius, voxel_size, edge))
 
 
-def shell(inner: float, outer: float, voxel_size: VoxelSize) -> np.ndarray:
+def shell(inner: float, outer: float, voxel_size: VoxelSize, edge: float = 1.0) -> np.ndarray:
     """Weights of what a ball of radius ``outer`` has beyond one of radius ``inner``, as `ball`."""
-    beyond = _weights(outer, outer, voxel_size) - _weights(inner, outer, voxel_size)
+    beyond = _weights(outer, outer, voxel_size, edge) - _weights(inner, outer, voxel_size, edge)
     return _normalised(beyond)
 
 
-def _weights(radius: float, largest: float, voxel_size: VoxelSize) -> np.ndarray:
+def _weights(radius: float, largest: float, voxel_size: VoxelSize, edge: float) -> np.ndarray:
     """Weights from 0 to 1, in an array for a ball of radius ``largest``."""
-    halves = [int(np.ceil(largest / size + 0.5)) - 1 for size in voxel_size]
+    halves = [int(np.ceil(largest / size + edge / 2)) - 1 for size in voxel_size]
     steps = np.meshgrid(*(np.arange(-half, half + 1.0) for half in halves), indexing="ij")
     in_voxels = np.sqrt(sum(step**2 for step in steps))
     distance = np.sqrt(
         sum((step * size) ** 2 for step, size in zip(steps, voxel_size, strict=True))
     )
     in_voxels[tuple(halves)] = distance[tuple(halves)] = 1  # the centre: 0 of 0
-    weights: np.ndarray = np.clip((radius / distance - 1) * in_voxels + 0.5, 0, 1)
+    weights: np.ndarray = np.clip((radius / distance - 1) * in_voxels / edge + 0.5, 0, 1)
     weights[tuple(halves)] = 1
     return weights
 

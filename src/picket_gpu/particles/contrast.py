@@ -1,7 +1,11 @@
-"""Particles without scores, where grey values stand out from what is around: `pick_by_contrast`."""
+"""Where a ball of a particle's size stands out from the shell around it.
 
-from collections.abc import Iterable, Iterator, Sequence
-from math import isfinite
+In scores: `picket_gpu.particles.pick.pick`. In grey values, without a segmentation:
+`pick_by_contrast`.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite, prod
 
 import numpy as np
 
@@ -10,12 +14,13 @@ from picket_gpu.device.operations import Array
 from picket_gpu.device.select import select_backend
 from picket_gpu.particles.ball import VoxelSize, ball, shell
 from picket_gpu.particles.maxima import STEP, Runs, find_runs, join, merge_plateaus
-from picket_gpu.particles.means import MeansOfSlab, local_means
+from picket_gpu.particles.means import local_means
 from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.region import check_inside, mean_and_deviation, region_of
 from picket_gpu.particles.selection import Selection, Threshold
 
 OUTER = 1.6  # radius of the shell, in those of the ball
+REACH = 1.0  # voxels that a blur of sigma 2 moves the edges of dense particles outward, measured
 
 
 def pick_by_contrast(
@@ -34,14 +39,13 @@ def pick_by_contrast(
 ) -> Picks:
     """Pick particles: places where a ball of their size is darker, or brighter, than its shell.
 
-    A candidate's height is the mean over the shell, from the ball's radius to 1.6 of it, minus that
-    over the ball (or the other way round), over the same of the highest candidate: 1 stands out
-    most, and 0.5 half as much. It says nothing of how much is particle. Near a face the height is
-    that times the share of the shell that is inside: means of fewer voxels are higher by chance.
+    A candidate's height is that of `contrast_maxima` over the height of the highest candidate: 1
+    stands out most, and 0.5 half as much. It says nothing of how much is particle.
 
     Args:
-        tomogram: (z, y, x) grey values, any real type, blurred as for a segmentation: noise that
-            is left makes many small maxima, above which Otsu's threshold is too low.
+        tomogram: (z, y, x) grey values, any real type, blurred by a Gaussian of 2 voxels as for a
+            segmentation: noise that is left makes many small maxima, above which Otsu's threshold
+            is too low.
         dark: whether particles are darker; None for what stands out more: the contrast whose
             candidates' heights have the larger sum of cubes.
         inside: bool, (z, y, x), voxels that count; None for all.
@@ -63,14 +67,11 @@ def pick_by_contrast(
     mean, deviation = mean_and_deviation(tomogram, inside)
     if not isfinite(deviation):
         raise ValueError("tomogram: must be finite (got NaN or infinity)")
-    kernels = [
-        ball(selection.radius, voxel_size),
-        shell(selection.radius, OUTER * selection.radius, voxel_size),
-    ]
     signs = {True: [-1], False: [1], None: [-1, 1]}[dark]
-    with backend.exclusive():
-        slabs = local_means(backend, tomogram, inside, kernels, memory_budget, mean)
-        found = _runs(backend, slabs, signs, deviation)
+    factors = [sign / deviation for sign in signs]
+    found = contrast_maxima(
+        backend, tomogram, inside, selection, REACH, factors, memory_budget, mean
+    )
     points, heights = max(
         (
             selection.candidates(*merge_plateaus(runs, tomogram.shape), tomogram.shape)
@@ -82,13 +83,40 @@ def pick_by_contrast(
     return selection.picks(points, heights / heights.max(initial=STEP))
 
 
-def _runs(
-    backend: Backend, slabs: Iterable[MeansOfSlab], signs: Sequence[int], deviation: float
+def contrast_maxima(
+    backend: Backend,
+    values: Array,
+    inside: Array | None,
+    selection: Selection,
+    reach: float,
+    factors: Sequence[float],
+    memory_budget: int | None = None,
+    offset: float = 0.0,
 ) -> Iterator[Runs]:
-    """Maxima of the contrast of each sign, in standard deviations of the tomogram."""
-    found: list[list[Runs]] = [[] for _ in signs]
-    for slab in slabs:
-        contrast = (slab.means[0] - slab.means[1]) * slab.shares[1] / np.float32(deviation)
-        for runs, sign in zip(found, signs, strict=True):
-            runs.append(find_runs(backend, contrast * np.float32(sign), slab))
+    """For each factor the maxima of: factor x share x (mean over a ball - mean over its shell).
+
+    The ball is wider than a particle by ``reach`` on all sides, as what is seen of it is. Its
+    weights fall from 1 at the particle's radius to 0 at twice the reach beyond, and the shell's
+    outer edge is as soft, at 1.6 of the ball's radius. Means are over what is inside; the share is
+    that of the ball that is, since means of fewer voxels are higher by chance.
+
+    Args:
+        values: (z, y, x), any real type, on the host or the device.
+        inside: bool, (z, y, x), likewise; None for all.
+        selection: has the diameter and the size of a voxel.
+        reach: voxels, at least half a one.
+        offset: subtracted from the values first, for exact sums.
+
+    Raises:
+        ValueError: ``memory_budget`` is too little.
+    """
+    size, edge = selection.voxel_size, 2 * reach
+    radius = selection.radius + reach * prod(size) ** (1 / 3)
+    kernels = [ball(radius, size, edge), shell(radius, OUTER * radius, size, edge)]
+    found: list[list[Runs]] = [[] for _ in factors]
+    with backend.exclusive():
+        for slab in local_means(backend, values, inside, kernels, memory_budget, offset):
+            contrast = (slab.means[0] - slab.means[1]) * slab.shares[0]
+            for runs, factor in zip(found, factors, strict=True):
+                runs.append(find_runs(backend, contrast * np.float32(factor), slab))
     return map(join, found)

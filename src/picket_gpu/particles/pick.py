@@ -1,16 +1,18 @@
-"""Particles where scores are high: `pick`."""
+"""Particles where scores are higher than around: `pick`."""
 
 import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.device.select import select_backend
-from picket_gpu.particles.ball import VoxelSize, ball
-from picket_gpu.particles.maxima import find_runs, join, merge_plateaus
-from picket_gpu.particles.means import local_means
+from picket_gpu.particles.ball import VoxelSize
+from picket_gpu.particles.contrast import contrast_maxima
+from picket_gpu.particles.maxima import merge_plateaus
 from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.region import check_inside, region_of
 from picket_gpu.particles.selection import Selection, Threshold
+
+REACH = 2.0  # voxels that scores are high beyond a particle, as they are of windows of 5
 
 
 def pick(
@@ -26,17 +28,18 @@ def pick(
     backend: Backend | None = None,
     memory_budget: int | None = None,
 ) -> Picks:
-    """Pick particles: places where a ball of their size is full of high scores.
+    """Pick particles: places where scores are higher in a ball of their size than around it.
 
-    A candidate's height is the mean score in the ball around it, as far as the ball is inside. It
-    is a local maximum of that mean, with nothing higher nearer than ``spacing``.
+    A candidate's height is the mean score in a ball minus that in the shell around it, at most 1:
+    see `contrast_maxima`. It is a local maximum of that, with nothing higher nearer than
+    ``spacing``.
 
     Args:
         scores: (z, y, x) float16 or float32 in [0, 1], how sure it is that a voxel is particle, 0
             where there is none; NumPy, or CuPy on a GPU.
         diameter: of a particle, in the units of ``voxel_size``; the outer one of a hollow particle.
         voxel_size: (z, y, x); by default lengths are in voxels.
-        spacing: between two candidates, at least; None for 0.675 diameters.
+        spacing: between two candidates, at least; None for 0.8 diameters.
         margin: between a candidate and the faces of the box around all that is inside, at least.
         threshold: height from which candidates are picked, or "auto" for Otsu's of their heights.
         max_particles: picked at most.
@@ -61,11 +64,7 @@ def pick(
     region = region_of(backend, scores if inside is None else inside)
     scores = scores[region]
     inside = None if inside is None else inside[region]
-    with backend.exclusive():
-        slabs = local_means(
-            backend, scores, inside, [ball(diameter / 2, voxel_size)], memory_budget
-        )
-        runs = join(find_runs(backend, slab.means[0], slab) for slab in slabs)
+    (runs,) = contrast_maxima(backend, scores, inside, selection, REACH, [1.0], memory_budget)
     points, heights = selection.candidates(*merge_plateaus(runs, scores.shape), scores.shape)
     points += [part.start for part in region]
     return selection.picks(points, heights)

@@ -11,8 +11,8 @@ class Picks:
 
     Attributes:
         candidates: (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
-        candidate_heights: (m,) float64, descending: the share of a sphere of the particle's size
-            that is particle.
+        candidate_heights: (m,) float64, descending: how much a ball of the particle's size stands
+            out from what is around it, at most 1.
         threshold: height from which candidates are picked.
         count: how many of the first candidates are picked.
     """

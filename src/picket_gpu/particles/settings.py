@@ -29,8 +29,8 @@ class ParticleSettings(BaseModel):
     )
     source: Literal["score", "tomogram"] = Field(
         "score",
-        description="score: the mean score in a ball of the diameter; tomogram: the blurred "
-        "tomogram in that ball less what surrounds it, without segmentation",
+        description="score: scores in a ball of the diameter less those around it; tomogram: the "
+        "same of the blurred tomogram, without segmentation",
     )
     workflows: list[Annotated[str, Field(strict=True)]] | None = Field(
         None,
@@ -50,7 +50,7 @@ class ParticleSettings(BaseModel):
         "candidates' heights",
     )
     spacing: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] | None = Field(
-        None, description="least distance between particles in angstrom; default 0.675 diameters"
+        None, description="least distance between particles in angstrom; default 0.8 diameters"
     )
     margin: Angstrom = Field(
         0.0,
