@@ -9,9 +9,9 @@ from benchmarks.quality.data import Targets
 from benchmarks.quality.truth import best_f1, detection, matches
 from picket_gpu.device.backend import Backend
 from picket_gpu.method.labels import UNLABELLED
+from picket_gpu.particles.by_contrast import pick_by_contrast
+from picket_gpu.particles.by_score import pick
 from picket_gpu.particles.components import components
-from picket_gpu.particles.contrast import pick_by_contrast
-from picket_gpu.particles.pick import pick
 from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.watershed import watershed
 

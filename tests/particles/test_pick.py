@@ -8,10 +8,10 @@ import pytest
 from picket_gpu.device.backend import MIB
 from picket_gpu.device.select import select_backend
 from picket_gpu.particles.ball import ball, shell
-from picket_gpu.particles.contrast import pick_by_contrast
+from picket_gpu.particles.by_contrast import pick_by_contrast
+from picket_gpu.particles.by_score import pick
 from picket_gpu.particles.maxima import STEP, find_runs, join, keep_spaced, merge_plateaus
 from picket_gpu.particles.means import local_means
-from picket_gpu.particles.pick import pick
 from picket_gpu.particles.threshold import otsu
 
 SHAPE = (26, 40, 44)

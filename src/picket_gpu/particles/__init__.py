@@ -1,5 +1,23 @@
 """From segmentations, or the tomogram itself, to coordinates of particles.
 
-Knows no configuration and no page; only `writers` knows files. May use `method` (what labels mean)
-and `device`.
+`pick` and `pick_by_contrast` take arrays. Knows no configuration and no page; only `writers`,
+`write` and `from_files` know files. May use `method` (what labels mean) and `device`.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from picket_gpu.particles.by_contrast import pick_by_contrast
+    from picket_gpu.particles.by_score import pick
+    from picket_gpu.particles.picks import Picks
+
+__all__ = ["Picks", "pick", "pick_by_contrast"]
+_HOME = {"Picks": "picks", "pick": "by_score", "pick_by_contrast": "by_contrast"}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: settings alone are wanted at the start of a run.
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

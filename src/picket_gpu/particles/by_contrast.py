@@ -1,6 +1,6 @@
 """Where a ball of a particle's size stands out from the shell around it.
 
-In scores: `picket_gpu.particles.pick.pick`. In grey values, without a segmentation:
+In scores: `picket_gpu.particles.by_score.pick`. In grey values, without a segmentation:
 `pick_by_contrast`.
 """
 

@@ -6,7 +6,7 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.device.select import select_backend
 from picket_gpu.particles.ball import VoxelSize
-from picket_gpu.particles.contrast import contrast_maxima
+from picket_gpu.particles.by_contrast import contrast_maxima
 from picket_gpu.particles.maxima import merge_plateaus
 from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.region import check_inside, region_of
