@@ -19,6 +19,7 @@ from picket_gpu.files.read_segmentation import read_labels, read_scores
 from picket_gpu.particles.by_score import pick
 from picket_gpu.run.task import Task
 from tests.support.command_line import the_error
+from tests.support.pages import data_of
 from tests.support.three_tomograms import break_nan, configure, record, stamps
 from tests.support.three_tomograms import place as place
 
@@ -138,6 +139,18 @@ def test_other_settings_pick_again_and_segment_nothing(place, report):
     assert stamps() == before
     assert all(particle_stamps()[name] > first[name] for name in first)
     assert not any(r.earlier for r in results.particles)
+
+
+def test_the_index_counts_them(place):
+    results = run(report=True)
+    told = data_of((OUT / "report.html").read_text())["tomograms"]
+    assert [entry["particles"] for entry in told] == [
+        [f"{result.count} from gabor gmm"] for result in results.particles
+    ]
+    again = run(report=True, particles=PICK | {"max_particles": 1})
+    assert {result.count for result in again.particles} == {1}
+    told = data_of((OUT / "report.html").read_text())["tomograms"]
+    assert [entry["particles"] for entry in told] == 3 * [["1 from gabor gmm"]]
 
 
 def test_what_is_lost_is_picked_again(place):

@@ -107,4 +107,8 @@ class ReportWriter:
             "page": self._page(report.subject.index),
             "thumbnail": f"data:image/jpeg;base64,{encoded}",
             "workflows": [describe_workflow(findings) for findings in report.findings],
+            "particles": [
+                f"{picked.particles.picks.count:,} from {picked.mode} {picked.method}"
+                for picked in report.picked
+            ],
         }

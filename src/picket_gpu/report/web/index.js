@@ -20,6 +20,8 @@ function fillTable() {
         element("a", { href: tomogram.page, textContent: tomogram.name }),
         element("div", { className: "quiet path", textContent: tomogram.path }),
         element("div", { className: "quiet", textContent: describeVolume(tomogram) }),
+        ...(tomogram.particles ?? []).map((particles) =>
+          element("div", { textContent: `particles: ${particles}` })),
       ),
     );
     for (const name of names) row.append(shareCell(tomogram, name));
