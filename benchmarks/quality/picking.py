@@ -18,7 +18,7 @@ from picket_gpu.particles.watershed import watershed
 DOCUMENTED = 15  # voxels: min_distance of PickET's example
 DISTANCES = (3, 5, 8, 10, 12, DOCUMENTED)  # the best of them by the truth is reported
 TOLD = (1.0, 0.8, 1.25)  # diameters told to pick, of the right one
-FIRST = 15  # picks among which the demo's shells are sought
+FIRST = 15  # candidates among which the demo's shells are sought
 TOMOGRAM = "tomogram"
 
 
@@ -56,7 +56,7 @@ def pick_figures(
 
     Returns:
         Number, precision, recall and F1; ``best``, F1 at the threshold that is best by the truth;
-        ``first``, centres that one of the first `FIRST` picks finds.
+        ``first``, centres that one of the first `FIRST` candidates finds.
     """
     half = side // 2
     nearest = np.rint(targets.centres)
@@ -67,7 +67,7 @@ def pick_figures(
             "picks": float(found.count),
             **detection(found.coordinates, centres, distances),
             "best": best_f1(found.candidates, centres, distances),
-            "first": float(matches(found.coordinates[:FIRST], centres, distances)),
+            "first": float(matches(found.candidates[:FIRST], centres, distances)),
         }
         for name, found in picks.items()
     }
@@ -79,7 +79,7 @@ def pick_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]], shells:
     Args:
         figures: by workflow or `TOMOGRAM`, then by what picked.
         shells: whether only some particles are annotated, so that F1 says nothing: shows centres
-            found by the first `FIRST` picks.
+            found by the first `FIRST` candidates.
     """
     names = ["from", "components", f"watershed {DOCUMENTED}", "watershed, best", "at"]
     names += ["pick", "pick, best", *(f"pick, {told:g} D" for told in TOLD[1:])]

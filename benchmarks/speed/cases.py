@@ -20,6 +20,7 @@ class Case:
             "recipe" the scikit-learn recipe. Each in a process of its own.
         repeats: of the run; the median counts.
         judge: the case on the same volume whose labels these are compared with.
+        diameter: of particles to pick, angstrom; None to pick none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     precision: str = "float32"
     repeats: int = 1
     judge: str | None = None
+    diameter: float | None = None
 
 
 def _cube(side: int) -> Shape:
@@ -62,6 +64,7 @@ SUITES: dict[str, list[Case]] = {
         Case("24^3", _cube(24), judge="24^3, scikit-learn recipe"),
         Case("24^3, command line", _cube(24), through="cli", judge="24^3"),
         Case("24^3, 1000 windows", _cube(24), cap=1000, budget="1 GiB", judge="24^3"),
+        Case("24^3, particles", _cube(24), judge="24^3", diameter=400.0),
     ],
     # Some ten minutes on two cores.
     "cpu": [
@@ -71,6 +74,9 @@ SUITES: dict[str, list[Case]] = {
         Case("200^3", _cube(200)),
         Case("100^3, 1 GiB", _cube(100), budget="1 GiB", repeats=3, judge=_RECIPE.name),
         *_ALONE,
+        # Fitting takes the least of the time here, so picking the most of it.
+        Case("100^3, 20000 windows, particles", _cube(100), cap=20_000, repeats=3, diameter=1040.0),
+        Case("200^3, 20000 windows, particles", _cube(200), cap=20_000, repeats=3, diameter=1040.0),
         Case("demo, command line", DEMO_SHAPE, through="cli"),
     ],
     # One visit to a machine with a GPU, by falling importance, as it may be cut short.

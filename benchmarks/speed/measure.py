@@ -21,7 +21,7 @@ import yaml
 
 from benchmarks.speed.cases import Case
 from benchmarks.speed.machine import device_memory
-from benchmarks.volumes import demo_volume
+from benchmarks.volumes import VOXEL_SIZE, demo_volume
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP
 
 
@@ -54,6 +54,8 @@ def configuration(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]
         content["max_num_neighborhoods_for_fitting"] = case.cap
     if case.budget:
         content["memory_budget"] = case.budget
+    if case.diameter:
+        content["particles"] = {"diameter": case.diameter}
     return content
 
 
@@ -63,7 +65,7 @@ def through_api(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
 
     config = configuration(case, tomogram, directory)
     small = directory / "warm.mrc"
-    mrcfile.write(small, demo_volume((24, 40, 40)))
+    mrcfile.write(small, demo_volume((24, 40, 40)), voxel_size=VOXEL_SIZE)
     warm = {"inputs": [{"tomogram": str(small)}], "dataset_name": "warm"}
     run_s1({**config, **warm, "memory_budget": None}, quiet=True)
     runs = []
@@ -82,6 +84,8 @@ def through_api(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:
         for stage in ("clustering", "labels"):
             name = f"{stage}, {result.method}"
             stages[name] = stages.get(name, 0) + result.timings[stage]
+    if results.particles:
+        stages["picking"] = sum(particles.seconds for particles in results.particles)
     return {
         "seconds": seconds,
         "all_seconds": [s for s, _ in runs],

@@ -61,7 +61,8 @@ def _case_cells(
         return [f"{NOT}: {figures['missing']}", "", "", "", "", "", case.judge or ""]
     if "error" in figures:
         return [f"failed: {figures['error']}", "", "", "", "", "", case.judge or ""]
-    stages = sorted(figures.get("stages", {}).items(), key=lambda item: -item[1])[:3]
+    stages = sorted(figures.get("stages", {}).items(), key=lambda item: -item[1])
+    stages = stages[:3] + [stage for stage in stages[3:] if stage[0] == "picking"]
     device = figures.get("peak_device_mib")
     agreement = figures.get("agreement")
     return [

@@ -480,7 +480,7 @@ def test_of_nothing_nothing_is_picked(backend, function, inside):
         ({"max_particles": 0}, "max_particles: must be 1 or more"),
         ({"inside": np.ones(SHAPE)}, "inside: must be bool"),
         ({"inside": EVERYWHERE[1:]}, "inside: must be bool of shape"),
-        ({"memory_budget": 1000}, "memory_budget: .* needs 5 MiB"),
+        ({"memory_budget": 1000}, "memory_budget: .* needs 4 MiB"),
         ({"scores": np.full(SHAPE, np.nan, "float32")}, "scores: must be 0 to 1"),
         ({"scores": np.full(SHAPE, 1.5, "float16")}, "scores: must be 0 to 1 .*1.5"),
         ({"scores": np.ones(SHAPE, dtype=np.int8)}, "scores: must be float16 or float32"),

@@ -1,5 +1,6 @@
 """Balls and shells as weights of voxels, their edges soft."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -22,18 +23,30 @@ def ball(radius: float, voxel_size: VoxelSize, edge: float = 1.0) -> np.ndarray:
     Returns:
         (z, y, x) float32 of odd sides, as few as hold all weights above 0. They sum to 1.
     """
-    return _normalised(_weights(radius, radius, voxel_size, edge))
+    return _normalised(_weights(radius, edge, voxel_size, _halves(radius, edge, voxel_size)))
 
 
 def shell(inner: float, outer: float, voxel_size: VoxelSize, edge: float = 1.0) -> np.ndarray:
-    """Weights of what a ball of radius ``outer`` has beyond one of radius ``inner``, as `ball`."""
-    beyond = _weights(outer, outer, voxel_size, edge) - _weights(inner, outer, voxel_size, edge)
-    return _normalised(beyond)
+    """Weights of what a ball of radius ``outer`` has beyond one of radius ``inner``, as `ball`.
+
+    Args:
+        edge: width of the inner edge, voxels; the outer one is of one voxel.
+    """
+    halves = _halves(outer, 1.0, voxel_size)
+    whole = _weights(outer, 1.0, voxel_size, halves)
+    hole = _weights(inner, edge, voxel_size, halves)
+    return _normalised(np.maximum(whole - hole, 0))
 
 
-def _weights(radius: float, largest: float, voxel_size: VoxelSize, edge: float) -> np.ndarray:
-    """Weights from 0 to 1, in an array for a ball of radius ``largest``."""
-    halves = [int(np.ceil(largest / size + edge / 2)) - 1 for size in voxel_size]
+def _halves(radius: float, edge: float, voxel_size: VoxelSize) -> list[int]:
+    """Voxels from the middle to the last weight above 0, along each axis."""
+    return [int(np.ceil(radius / size + edge / 2)) - 1 for size in voxel_size]
+
+
+def _weights(
+    radius: float, edge: float, voxel_size: VoxelSize, halves: Sequence[int]
+) -> np.ndarray:
+    """Weights from 0 to 1, ``halves`` on either side of the middle."""
     steps = np.meshgrid(*(np.arange(-half, half + 1.0) for half in halves), indexing="ij")
     in_voxels = np.sqrt(sum(step**2 for step in steps))
     distance = np.sqrt(

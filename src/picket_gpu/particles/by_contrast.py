@@ -96,9 +96,9 @@ def contrast_maxima(
     """For each factor the maxima of: factor x share x (mean over a ball - mean over its shell).
 
     The ball is wider than a particle by ``reach`` on all sides, as what is seen of it is. Its
-    weights fall from 1 at the particle's radius to 0 at twice the reach beyond, and the shell's
-    outer edge is as soft, at 1.6 of the ball's radius. Means are over what is inside; the share is
-    that of the ball that is, since means of fewer voxels are higher by chance.
+    weights fall from 1 at the particle's radius to 0 at twice the reach beyond; its shell ends at
+    1.6 of its radius. Means are over what is inside; the share is that of the ball that is, since
+    means of fewer voxels are higher by chance.
 
     Args:
         values: (z, y, x), any real type, on the host or the device.
