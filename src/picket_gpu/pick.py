@@ -122,12 +122,12 @@ def _run(options: argparse.Namespace) -> int:
     }
     if any(path.suffix in (".yaml", ".yml") for path in options.paths):
         if len(options.paths) > 1:
-            raise PicketError(f"{options.paths[1]}: the parameter file of S2 goes alone")
+            raise PicketError(f"{options.paths[1]}: the S2 parameter file must be the only path")
         unused = ["output_dir"] if options.output_dir else list(told)
         if unused:
             raise PicketError(
-                f"{_option(unused[0])}: is not for {options.paths[0]}, the parameter file of S2; "
-                f"leave it out"
+                f"{_option(unused[0])}: has no effect with the S2 parameter file "
+                f"{options.paths[0]}; remove it"
             )
         pick_by_s2(
             options.paths[0], voxel_size=size, overwrite=options.overwrite, reporter=reporter

@@ -44,7 +44,7 @@ def _one_directory(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise ValueError("must be a plain directory name, without slashes")
     if not name.isprintable():
-        raise ValueError("must be printable, in one line")
+        raise ValueError("must be printable text on one line")
     if len(name.encode()) > 255:
         raise ValueError("is too long")
     return name
@@ -95,7 +95,7 @@ class Copick(BaseModel):
         if not re.fullmatch("[A-Za-z0-9.-]*", plain):
             raise ValueError("must be letters, digits, dots, hyphens, {mode} and {method}")
         if "{mode}" not in session or "{method}" not in session:
-            raise ValueError("must hold {mode} and {method}, to tell the workflows apart")
+            raise ValueError("must contain {mode} and {method}, so that each workflow has its own")
         return session
 
 
@@ -218,7 +218,7 @@ class S1Config(BaseModel):
         names = [getattr(entry, "mode", entry) for entry in entries]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"{name} appears twice, and would be written to the same files")
+                raise ValueError(f"{name} appears twice; remove one")
         return entries
 
     @field_validator("inputs")
@@ -241,13 +241,13 @@ class S1Config(BaseModel):
             for place, name in enumerate(names):
                 if not RUN_NAME.fullmatch(name):
                     raise ValueError(
-                        f"inputs[{place}].name: {name!r} cannot be a copick run; give a name of "
-                        f"letters, digits, dots, hyphens and underscores"
+                        f"inputs[{place}].name: {name!r} is not a valid name of a copick run; "
+                        "use letters, digits, dots, hyphens and underscores"
                     )
                 if name in names[:place]:
                     raise ValueError(
-                        f"inputs[{place}].name: two tomograms would be the copick run {name}; give "
-                        f"each a name"
+                        f"inputs[{place}].name: two tomograms have the same copick run name, "
+                        f"{name}; give each its own name"
                     )
         return self
 
@@ -260,7 +260,9 @@ class S1Config(BaseModel):
         except ValueError as error:
             raise ValueError(f"particles.workflows: {error}") from None
         if self.save == ["copick"] and self.particles.source == "score":
-            raise ValueError("particles: copick keeps no scores; save hdf5, mrc or zarr too")
+            raise ValueError(
+                "particles: copick files contain no scores; add hdf5, mrc or zarr to save"
+            )
         return self
 
     @property

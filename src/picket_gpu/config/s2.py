@@ -49,7 +49,7 @@ class S2Input(BaseModel):
         if isinstance(told, bool) or not isinstance(told, int):
             raise ValueError("must be a whole number without quotes, such as 1")
         if told < 0:
-            raise ValueError("must be 0 or more, for -1 marks voxels without a label")
+            raise ValueError("must be 0 or more, because -1 marks unlabelled voxels")
         return told
 
     @model_validator(mode="after")

@@ -107,14 +107,14 @@ def check_size(
     """
     if not min(voxel_size) > 0:
         raise PicketError(
-            f"{name}: particles need a voxel size, which it does not tell; set voxel_size"
+            f"{name}: picking particles needs a voxel size, and the file has none; set voxel_size"
         )
     least = 2 * min(voxel_size)
     most = max(n * size for n, size in zip(shape, voxel_size, strict=True))
     if not least <= settings.diameter <= most:
         raise PicketError(
-            f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, from two "
-            f"voxels to its longest side (got {settings.diameter:g})"
+            f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, two voxels to its "
+            f"longest side (got {settings.diameter:g})"
         )
 
 

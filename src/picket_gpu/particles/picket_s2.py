@@ -46,8 +46,9 @@ class Watershed(BaseModel):
 def _no_mean_shift(told: Any) -> Any:
     if isinstance(told, dict) and told.get("mode") == "mean_shift_clustering":
         raise ValueError(
-            "mean_shift_clustering is not available, for PickET's loses its best cluster and takes "
-            "minutes; pick from scores with a diameter, or use watershed_segmentation"
+            "mean_shift_clustering is not supported, because the original PickET's drops its "
+            "best cluster and takes minutes; pick from scores with a diameter, or use "
+            "watershed_segmentation"
         )
     return told
 

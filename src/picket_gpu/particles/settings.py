@@ -91,17 +91,19 @@ class ParticleSettings(BaseModel):
     def _each_once(cls, workflows: list[str] | None) -> list[str] | None:
         for name in workflows or []:
             if (workflows or []).count(name) > 1:
-                raise ValueError(f"{name} appears twice, and would be written to the same files")
+                raise ValueError(f"{name} appears twice; remove one")
         return workflows
 
     @model_validator(mode="after")
     def _used(self) -> Self:
         if self.source == "tomogram" and self.method != "ball":
-            raise ValueError(f"method: {self.method} needs labels; use source: score, or ball")
+            raise ValueError(
+                f"method: {self.method} needs labels; use source: score, or method: ball"
+            )
         for key, methods in _USED_BY.items():
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
-                raise ValueError(f"{key}: is not used by method {self.method}; leave it out")
+                raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
         return self
 
     @property
@@ -127,5 +129,7 @@ class ParticleSettings(BaseModel):
         names = {"-".join(workflow): workflow for workflow in run}
         for name in self.workflows:
             if name not in names:
-                raise ValueError(f"{name} is not run; use one of {', '.join(names)}")
+                raise ValueError(
+                    f"{name} is not among the workflows; use one of {', '.join(names)}"
+                )
         return [names[name] for name in self.workflows]

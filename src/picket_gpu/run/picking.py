@@ -59,8 +59,8 @@ class PickingPlan:
 
     @property
     def source_name(self) -> str:
-        """From what, for people."""
-        return "the tomogram" if self.workflow == TOMOGRAM else " ".join(self.workflow)
+        """What particles are picked from, for messages."""
+        return "the tomogram" if self.workflow == TOMOGRAM else "-".join(self.workflow)
 
 
 def plan_picking(
@@ -125,8 +125,8 @@ def plan_workflow(
     found = read_picking(paths["yaml"])
     if there and found is None and not overwrite:
         raise PicketError(
-            f"{there[0]}: exists and does not say how it was made; use --overwrite, or another "
-            f"dataset_name"
+            f"{there[0]}: already exists and carries no picket_gpu settings; use --overwrite "
+            "to replace it, or change dataset_name"
         )
     same = found and found.fingerprint == digest and len(there) == len(paths) and not overwrite
     return PickingPlan(workflow, digest, source, paths, found if same else None)

@@ -71,7 +71,7 @@ class SegmentationResult:
         """
         scores = read_scores(self.path)
         if scores is None:
-            raise PicketError(f"{self.path}: holds no scores; run again with scores: true")
+            raise PicketError(f"{self.path}: contains no scores; run again with scores: true")
         return scores
 
 
