@@ -1,6 +1,5 @@
 """A segmentation and its particles over the tomogram: python -m picket_gpu.view SEGMENTATION."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.command import exit_code
+from picket_gpu.command import exit_code, parser_for
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
 from picket_gpu.files.lazy_volume import VolumeSelector
@@ -40,22 +39,27 @@ class Layer:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Open napari, and wait until it is closed.
+    """Open napari and wait until it is closed.
 
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m picket_gpu.view",
-        description="Show a segmentation and its particles over the tomogram, in napari.",
+    parser = parser_for(
+        "python -m picket_gpu.view",
+        "Show a segmentation and its particles over the tomogram in napari.",
+        "out/my_dataset/segmentation_0_gabor_gmm.h5",
+        "docs/output.md",
     )
     parser.add_argument(
         "segmentation",
         type=Path,
-        help="segmentation_*.h5, .mrc or .zarr, or particles_*.csv, .star, .cmm or .yaml beside it",
+        help="file of a segmentation (segmentation_*.h5, .mrc or .zarr), or of its particles "
+        "(particles_*.csv, .star, .cmm or .yaml) in the same directory",
     )
     parser.add_argument(
-        "--tomogram", type=as_location, help="instead of the one that the segmentation names"
+        "--tomogram",
+        type=as_location,
+        help="tomogram to show; default: the one that the segmentation was made from",
     )
     options = parser.parse_args(arguments)
     return exit_code(lambda: _show(options.segmentation, options.tomogram))

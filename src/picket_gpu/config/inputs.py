@@ -57,7 +57,7 @@ PATTERN = re.compile(r"[*?]|\[.+\]")
 
 
 class TomogramInput(BaseModel):
-    """One tomogram, which part of it to fit on, and which part to label."""
+    """One tomogram: its file, the part to fit on and the part to label."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

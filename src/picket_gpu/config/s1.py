@@ -74,7 +74,7 @@ CopickName: TypeAlias = Annotated[
 
 
 class Copick(BaseModel):
-    """How segmentations are named in a copick project."""
+    """Names of segmentations and picks in a copick project."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,7 +100,7 @@ class Copick(BaseModel):
 
 
 class S1Config(BaseModel):
-    """Everything that one run of S1 is told."""
+    """Settings of one S1 run: the parameter file as an object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,9 +111,8 @@ class S1Config(BaseModel):
     )
     max_num_neighborhoods_for_fitting: Count | None = Field(
         None,
-        description="Neighborhoods used to fit the clusters, at most, drawn evenly; default: "
-        "all. All "
-        "voxels are labelled in any case",
+        description="Greatest number of neighborhoods used to fit the clusters, drawn evenly; "
+        "default: all. All voxels are labelled in any case",
     )
     feature_extraction_params: list[FeatureParams] = Field(
         [FFTs(), Gabor(), Intensities()], min_length=1, description="Feature modes"
@@ -142,13 +141,12 @@ class S1Config(BaseModel):
     )
     kmeans_engine: KMeansEngine = Field(
         "auto",
-        description="Implementation of k-means on a GPU: cuml, native (ours), or auto (cuML if "
-        "it is installed "
-        "and the feature matrix fits memory_budget)",
+        description="Implementation of k-means on a GPU: cuml, native (picket_gpu), or auto (cuML "
+        "if it is installed and the feature matrix fits memory_budget)",
     )
     precision: Precision = Field(
         "float32",
-        description="Precision of the mixture's matrix products on a GPU: float32 or tf32",
+        description="Precision of the GMM's matrix products on a GPU: float32 or tf32",
     )
     memory_budget: ByteSize | None = Field(
         None, description="Memory for arrays on the device, in bytes or as text such as 12 GiB"
@@ -161,14 +159,12 @@ class S1Config(BaseModel):
     padding: Literal["mask", "keep"] = Field(
         "mask",
         description="Regions of one grey value, such as rotated corners: mask leaves them out of "
-        "blur, "
-        "fit and labels, keep treats them as data, as PickET does",
+        "blur, fit and labels, keep treats them as data, as PickET does",
     )
     clip: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] | None = Field(
         None,
         description="Limit grey values to this many robust standard deviations from the median, "
-        "before "
-        "the blur; 5 removes gold beads; default: no limit",
+        "before the blur; 5 removes gold beads; default: no limit",
     )
     save: list[FileKind] = Field(
         ["hdf5", "mrc"],
@@ -179,7 +175,7 @@ class S1Config(BaseModel):
     scores: bool = Field(
         False,
         strict=True,
-        description="Save a score for each voxel too, 0 to 1: how sure it belongs to label 1",
+        description="Save a score for each voxel too, 0 to 1: how sure it is foreground (label 1)",
     )
     particles: ParticleSettings | None = Field(
         None,

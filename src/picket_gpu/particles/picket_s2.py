@@ -31,8 +31,8 @@ class Watershed(BaseModel):
 
     mode: Literal["watershed_segmentation"] = "watershed_segmentation"
     min_distance: Annotated[int, Field(ge=1, lt=2**63, strict=True)] = Field(
-        description="least distance between markers along one axis, and of markers from the faces "
-        "of the volume, in voxels"
+        description="Least distance in voxels between two markers along one axis, and between a "
+        "marker and the faces of the volume"
     )
 
     def pick(
