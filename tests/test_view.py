@@ -169,13 +169,15 @@ def test_what_is_missing_or_broken_is_named(copy, kind, capsys):
     ending = {"hdf5": ".h5", "zarr": ".zarr", "mrc": ".mrc"}[kind]
     segmentation = copy / f"segmentation_0_intensities_gmm{ending}"
     markers.write_text("<marker_set></marker_set>")
-    with pytest.raises(PicketError, match=rf"{NAME}\.cmm: is not a file of particles .*run again"):
+    with pytest.raises(
+        PicketError, match=rf"{NAME}\.cmm: is not a valid file of particles .*run again"
+    ):
         list(layers(segmentation))
     markers.unlink()
     with pytest.raises(PicketError, match=rf"{NAME}\.cmm: no such file; .* their diameter"):
         list(layers(csv))
     csv.write_text("x,y\n1,2\n")
-    with pytest.raises(PicketError, match=rf"{NAME}\.csv: is not a file of particles"):
+    with pytest.raises(PicketError, match=rf"{NAME}\.csv: is not a valid file of particles"):
         list(layers(segmentation))
     csv.unlink()
     with pytest.raises(PicketError, match=rf"{NAME}\.csv: no such file"):
@@ -184,7 +186,9 @@ def test_what_is_missing_or_broken_is_named(copy, kind, capsys):
         list(layers(csv))
     for path in copy.glob("segmentation_*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(PicketError, match=r"star: has no segmentation of its tomogram beside it"):
+    with pytest.raises(
+        PicketError, match=r"star: no segmentation of its tomogram in the same directory"
+    ):
         list(layers(copy / f"{NAME}.star"))
     assert view([str(copy / f"{NAME}.star")]) == 2
     assert "no segmentation of its tomogram" in capsys.readouterr().err
@@ -195,5 +199,5 @@ def test_a_tomogram_without_voxel_size_has_no_place_for_particles(copy, tmp_path
     path = copy / "segmentation_0_intensities_gmm.mrc"
     with mrcfile.open(path, "r+") as mrc:
         mrc.voxel_size = 0
-    with pytest.raises(PicketError, match=r"has no voxel size, .* give the run a voxel_size"):
+    with pytest.raises(PicketError, match=r"has no voxel size, .*; set voxel_size and run again"):
         list(layers(path, tmp_path / "plain.mrc"))

@@ -6,34 +6,58 @@ import sys
 from pathlib import Path
 
 from picket_gpu import __version__
-from picket_gpu.command import exit_code, report_failures
+from picket_gpu.command import exit_code, parser_for, report_failures
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run S1 as told on the command line.
+    """Run S1 with the options of the command line.
 
     Returns:
         Exit code, see `exit_code`.
     """
-    parser = argparse.ArgumentParser(
-        prog="picket-gpu",
-        description="Segment cryo-electron tomograms without labels or templates (PickET step 1).",
+    parser = parser_for(
+        "picket-gpu",
+        "Segment cryo-electron tomograms and pick particles without labels or templates: step 1\n"
+        "(S1) of PickET. Finished segmentations are kept.",
+        "my_dataset.yaml --dry-run",
+        "docs/command-line.md",
     )
-    parser.add_argument("config", type=Path, help="YAML file with S1 parameters")
+    parser.add_argument("config", type=Path, help="parameter file (YAML)")
     parser.add_argument(
-        "--device", type=_device, help="where to compute: auto, cpu, gpu, or gpu:N for GPU N from 0"
+        "--device",
+        type=_device,
+        help="where to compute: auto, cpu, gpu, or gpu:N for the N-th GPU from 0",
     )
-    parser.add_argument("--output-dir", type=_directory, help="instead of the file's output_dir")
     parser.add_argument(
-        "--tomograms", type=_numbers, help="a part of inputs by number from 0, such as 0-9,12"
+        "--output-dir", type=_directory, metavar="DIR", help="override output_dir of the YAML file"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing segmentations")
+    parser.add_argument(
+        "--tomograms",
+        type=_numbers,
+        metavar="LIST",
+        help="process only these entries of inputs, counted from 0, such as 0-9,12",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="recompute everything and replace existing files"
+    )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=_positive, help="processes on this machine, one per GPU")
-    where.add_argument("--scheduler", help="address or file of a running Dask scheduler")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
+    where.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="start N worker processes on this machine, one per GPU or sharing the cores",
+    )
+    where.add_argument(
+        "--scheduler", help="use a running Dask cluster: address or file of its scheduler"
+    )
     parser.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="json: an object a line"
+        "--dry-run", action="store_true", help="check everything and print the plan; write nothing"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="format of the output; json: one object per line (default: text)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -61,7 +85,7 @@ def _directory(text: str) -> Path:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers, 1 or more")
     return int(text)
 
 

@@ -1,5 +1,6 @@
-"""What the commands share: exit codes, and errors in one line on standard error."""
+"""Shared parts of the commands: their --help, exit codes, one-line errors on standard error."""
 
+import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -7,12 +8,28 @@ from collections.abc import Callable, Sequence
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 
 
+def parser_for(name: str, description: str, example: str, page: str) -> argparse.ArgumentParser:
+    """A parser whose --help ends with an example and the page of the docs to read.
+
+    Args:
+        name: how the command is called, such as "picket-gpu".
+        example: arguments of the example.
+        page: path in the repository.
+    """
+    return argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog=f"example: {name} {example}\ndocumentation: {page} in the repository of picket_gpu",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def exit_code(run: Callable[[], int]) -> int:
-    """Run, and tell an error in one line.
+    """Run a command, and print an error in one line.
 
     Returns:
-        What ``run`` does, or 2 for a fault of the input, 1 for another one, 130 if interrupted, 143
-        if told to end (SIGTERM).
+        The exit code that ``run`` returns; 2 for invalid input, 1 for a system error, 130 after
+        Ctrl-C, 143 after SIGTERM.
     """
     try:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -32,12 +49,12 @@ def exit_code(run: Callable[[], int]) -> int:
 
 
 def _interrupt(*_: object) -> None:
-    """As Ctrl-C does, so that nothing half-written stays."""
+    """Raise what Ctrl-C raises, so that no partial file stays."""
     raise KeyboardInterrupt("SIGTERM")
 
 
 def report_failures(failures: Sequence[Failure]) -> int:
-    """Name what failed, once where all modes of a tomogram failed alike; returns the exit code."""
+    """Print failures, equal messages once, and return the exit code."""
     for message in dict.fromkeys(failure.message for failure in failures):
         print(f"error: {message}", file=sys.stderr)
     return 1 if failures else 0

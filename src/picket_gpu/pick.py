@@ -1,4 +1,4 @@
-"""Particles from segmentations that are there: python -m picket_gpu.pick DIR_OR_FILE --diameter A.
+"""Particles from existing segmentations: python -m picket_gpu.pick DIR_OR_FILE --diameter A.
 
 Also PickET's step 2 (S2) from its parameter file: python -m picket_gpu.pick S2_PARAMS.yaml.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picket_gpu.command import exit_code, report_failures
+from picket_gpu.command import exit_code, parser_for, report_failures
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 
 if TYPE_CHECKING:
@@ -20,34 +20,50 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pick as told on the command line.
+    """Pick with the options of the command line.
 
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
     from picket_gpu.particles.settings import ParticleSettings
 
-    parser = argparse.ArgumentParser(
-        prog="python -m picket_gpu.pick",
-        description="Pick particles from segmentations that are there, with other settings.",
-        epilog="Example: python -m picket_gpu.pick out/my_dataset --diameter 260",
+    parser = parser_for(
+        "python -m picket_gpu.pick",
+        "Pick particles from existing segmentations. With the parameter file of step 2 (S2) of\n"
+        "PickET: pick as PickET does.",
+        "out/my_dataset --diameter 260",
+        "docs/particles.md",
     )
     parser.add_argument(
         "paths",
         nargs="+",
         type=Path,
         metavar="DIR_OR_FILE",
-        help="output directory of S1, segmentation_*.h5, .zarr or .mrc, or alone the parameter "
-        "file (.yaml) of PickET's step 2",
+        help="output directory of S1, or file of a segmentation (segmentation_*.h5, .zarr or "
+        ".mrc); or the S2 parameter file (.yaml), on its own",
     )
     for key, field in ParticleSettings.model_fields.items():
         number = "+" if key == "workflows" else None
-        text = field.description
+        text = field.description or ""
+        text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
-    parser.add_argument("--voxel-size", type=_number, help="angstrom, instead of what files say")
-    parser.add_argument("--output-dir", type=Path, help="default beside the segmentations")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu, or gpu:N")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--voxel-size", type=_number, help="voxel size in angstrom, overriding the files"
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="directory of the particles; default: that of the segmentations",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="where to compute: auto, cpu, gpu, or gpu:N for the N-th GPU from 0",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="pick again and replace existing files"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)
     return exit_code(lambda: _run(options))
@@ -122,12 +138,12 @@ def _run(options: argparse.Namespace) -> int:
     }
     if any(path.suffix in (".yaml", ".yml") for path in options.paths):
         if len(options.paths) > 1:
-            raise PicketError(f"{options.paths[1]}: the parameter file of S2 goes alone")
+            raise PicketError(f"{options.paths[1]}: the S2 parameter file must be the only path")
         unused = ["output_dir"] if options.output_dir else list(told)
         if unused:
             raise PicketError(
-                f"{_option(unused[0])}: is not for {options.paths[0]}, the parameter file of S2; "
-                f"leave it out"
+                f"{_option(unused[0])}: has no effect with the S2 parameter file "
+                f"{options.paths[0]}; remove it"
             )
         pick_by_s2(
             options.paths[0], voxel_size=size, overwrite=options.overwrite, reporter=reporter

@@ -72,13 +72,13 @@ def run_s1(
     config = load_config(config)
     elsewhere = client is not None or scheduler is not None
     if elsewhere:  # this machine may be without the workers' GPUs
-        backend = Backend("that of each worker", workers=available_threads())
+        backend = Backend("chosen by each worker", workers=available_threads())
     else:
         backend = select_backend(config.device, config.kmeans_engine)
     reporter = reporter_for(log_format, quiet)
     reporter.line(f"Device: {backend.reason}")
     if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
-        reporter.line("precision: tf32 is for GPUs; here products are float32")
+        reporter.line("precision: tf32 works on GPUs only; using float32 on the CPU")
     plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)
     try:
         with (
@@ -98,7 +98,7 @@ def _client(
 ) -> AbstractContextManager[Any]:
     """The Dask client to use inside the context, None for none."""
     if sum(told is not None for told in (client, workers, scheduler)) > 1:
-        raise PicketError("client, workers, scheduler: only one of them can be used")
+        raise PicketError("client, workers, scheduler: use only one of them")
     if not plan.tasks:
         return nullcontext()
     if workers is not None:
@@ -117,7 +117,10 @@ def _conclude(config: S1Config, run: S1Run, reporter: Reporter, whole: bool) -> 
         if whole and set(config.directory.glob("segmentation_*.h5")) - {
             result.path for result in run
         }:
-            reporter.line(f"  of this run; of all: python -m picket_gpu.report {config.directory}")
+            reporter.line(
+                "  covers this run only; for all segmentations: python -m "
+                f"picket_gpu.report {config.directory}"
+            )
     reporter.table(_summary(run))
     reporter.line(_last_line(config, run))
 
@@ -137,7 +140,7 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _summary(results: list[SegmentationResult]) -> list[list[str]]:
-    header = ["tomogram", "mode", "method", "label 1", "iterations", "seconds", "file"]
+    header = ["tomogram", "mode", "method", "foreground", "iterations", "seconds", "file"]
     rows = [
         [
             r.name,

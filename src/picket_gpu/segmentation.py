@@ -100,10 +100,10 @@ def segment(
     excluded = find_padding(host) if padding == "mask" else None
     to_label = keep = None
     if excluded is not None:
-        text = f"{excluded.share:.1%} of the volume is padding, which gets no labels"
-        warnings.warn(f"{text}; padding='keep' takes it as data", stacklevel=2)
+        text = f"{excluded.share:.1%} of the volume is padding and gets no labels"
+        warnings.warn(f"{text}; padding='keep' uses it as data", stacklevel=2)
         to_label = clear_of(excluded.mask, neighborhood_size)
-        windows = masked_windows(windows, to_label, where="where no padding is near")
+        windows = masked_windows(windows, to_label, where="away from padding")
         keep = keep_all_but(excluded.mask, host)
     limits = None
     if clip is not None:

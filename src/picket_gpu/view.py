@@ -1,6 +1,5 @@
 """A segmentation and its particles over the tomogram: python -m picket_gpu.view SEGMENTATION."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.command import exit_code
+from picket_gpu.command import exit_code, parser_for
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
 from picket_gpu.files.lazy_volume import VolumeSelector
@@ -40,22 +39,27 @@ class Layer:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Open napari, and wait until it is closed.
+    """Open napari and wait until it is closed.
 
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m picket_gpu.view",
-        description="Show a segmentation and its particles over the tomogram, in napari.",
+    parser = parser_for(
+        "python -m picket_gpu.view",
+        "Show a segmentation and its particles over the tomogram in napari.",
+        "out/my_dataset/segmentation_0_gabor_gmm.h5",
+        "docs/output.md",
     )
     parser.add_argument(
         "segmentation",
         type=Path,
-        help="segmentation_*.h5, .mrc or .zarr, or particles_*.csv, .star, .cmm or .yaml beside it",
+        help="file of a segmentation (segmentation_*.h5, .mrc or .zarr), or of its particles "
+        "(particles_*.csv, .star, .cmm or .yaml) in the same directory",
     )
     parser.add_argument(
-        "--tomogram", type=as_location, help="instead of the one that the segmentation names"
+        "--tomogram",
+        type=as_location,
+        help="tomogram to show; default: the one that the segmentation was made from",
     )
     options = parser.parse_args(arguments)
     return exit_code(lambda: _show(options.segmentation, options.tomogram))
@@ -65,7 +69,7 @@ def _show(path: Path, tomogram: Location | None) -> int:
     try:
         import napari
     except ImportError:
-        raise PicketError("napari is not installed; install picket-gpu[napari]") from None
+        raise PicketError("viewing needs napari; install picket-gpu[napari]") from None
     viewer = napari.Viewer(title=path.name)
     add_layers(viewer, path, tomogram)
     napari.run()
@@ -110,9 +114,9 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         told = read_attributes(path)
         labels = read_foreground(path).view(np.uint8)
     except (OSError, KeyError, ValueError) as error:
-        raise PicketError(f"{path}: is not a segmentation of S1 ({one_line(error)})") from None
+        raise PicketError(f"{path}: is not an S1 segmentation ({one_line(error)})") from None
     if tomogram is None and "tomogram_path" not in told:
-        raise PicketError(f"{path}: does not name its tomogram; name it by --tomogram")
+        raise PicketError(f"{path}: records no tomogram; name it with --tomogram")
     where = tomogram or as_location(told["tomogram_path"])
     if tomogram is None and isinstance(where, Path) and not where.exists():
         where = as_location(told.get("tomogram_as_given", where))
@@ -120,7 +124,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     header = read_header(where, selector)
     if header.shape != labels.shape:
         raise PicketError(
-            f"{where}: has {header.shape} voxels (z, y, x), the segmentation {labels.shape}"
+            f"{where}: has {header.shape} voxels (z, y, x), but the segmentation has "
+            f"{labels.shape}; name the right file with --tomogram"
         )
     own = read_header(path).voxel_size if path.suffix == ".mrc" else header.voxel_size
     sizes = tuple(told.get("voxel_size", own))
@@ -132,8 +137,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     }
     if spheres and not known:
         raise PicketError(
-            f"{where}: has no voxel size, and particles have a diameter in angstrom; give the run "
-            f"a voxel_size"
+            f"{where}: has no voxel size, which particles need; set voxel_size and run again"
         )
     # Slices as thick as a particle are for the particles only.
     image = place | ({"projection_mode": "none"} if spheres else {})
@@ -153,7 +157,7 @@ def _segmentation_of(particles: Path) -> Path:
     found = segmentation_beside(particles)
     if found is None:
         raise PicketError(
-            f"{particles}: has no segmentation of its tomogram beside it; move it there"
+            f"{particles}: no segmentation of its tomogram in the same directory; move it there"
         )
     return found
 

@@ -65,7 +65,9 @@ def test_names_for_copick_are_those_of_the_files_that_match(place):
     config = load_config(settings({"tomogram": "*.mrc"}, save=["copick"]))
     assert [entry.run_name for entry in config.inputs] == ["a", "b"]
     write(place / "c d.mrc")
-    with pytest.raises(PicketError, match=r"inputs\[2\]\.name: 'c d' cannot be a copick run"):
+    with pytest.raises(
+        PicketError, match=r"inputs\[2\]\.name: 'c d' is not a valid name of a copick run"
+    ):
         load_config(settings({"tomogram": "*.mrc"}, save=["copick"]))
 
 

@@ -74,7 +74,7 @@ BAD = {
     "label a float": (entry(particle_cluster_id=1.0), f"{LABEL}must be a whole number"),
     "label yes": (entry(particle_cluster_id=True), f"{LABEL}must be a whole number"),
     "label nothing": (entry(particle_cluster_id=None), f"{LABEL}must be a whole number"),
-    "label of the border": (entry(particle_cluster_id=-1), f"{LABEL}must be 0 or more, for -1"),
+    "label of the border": (entry(particle_cluster_id=-1), f"{LABEL}must be 0 or more, because -1"),
     "no label": (without("particle_cluster_id"), f"{LABEL}is missing"),
     "no segmentation": (without("segmentation"), "inputs[0].segmentation: is missing"),
     "segmentation a number": (entry(segmentation=3), "inputs[0].segmentation: must be a path"),
@@ -112,7 +112,7 @@ BAD = {
     "mode a word": (modes("connected_component_labeling"), MODE),
     "mean shift": (
         modes({"mode": "mean_shift_clustering", "bandwidth": 8}),
-        f"{MODE}: mean_shift_clustering is not available, for PickET's loses its best cluster",
+        f"{MODE}: mean_shift_clustering is not supported, because the original PickET's drops",
     ),
     "distance missing": (watershed(), f"{DISTANCE}is missing"),
     "distance a float": (watershed(min_distance=15.0), f"{DISTANCE}input should be a valid int"),

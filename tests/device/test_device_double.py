@@ -373,7 +373,7 @@ def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_cou
         list(run_workflows(backend, tomogram, [mode], settings))
         assert len(calls) == 1
         less = replace(tomogram, memory=plan.with_less(100))
-        with pytest.raises(PicketError, match="its matrix does not fit in memory"):
+        with pytest.raises(PicketError, match="the feature matrix does not fit in memory"):
             list(run_workflows(backend, less, [mode], settings))
 
 

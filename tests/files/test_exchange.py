@@ -267,7 +267,7 @@ def test_a_rerun_leaves_all_kinds_as_they_are_and_redoes_what_is_missing(tmp_pat
     for broken in (file_of(directory, "gmm", ".zarr"), copick / name):
         assert all(result.earlier for result in run_s1(config, quiet=True))
         (broken / ".zattrs").write_text("{}")
-        with pytest.raises(PicketError, match=rf"{broken.name}: exists and does not say how"):
+        with pytest.raises(PicketError, match=rf"{broken.name}: already exists and carries no"):
             run_s1(config, quiet=True)
         again = run_s1(config, quiet=True, overwrite=True)
         assert not any(result.earlier for result in again)
@@ -315,7 +315,7 @@ def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
     run_s1(config, quiet=True)
     (tmp_path / "other").mkdir()
     other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc"), "name": "TS_01"}
-    with pytest.raises(PicketError, match=r"vol.mrc in set, not of \S*other/vol.mrc; give"):
+    with pytest.raises(PicketError, match=r"vol.mrc in set, not to \S*other/vol.mrc; give"):
         run_s1(config | {"inputs": [other], "dataset_name": "other"}, quiet=True)
     assert all(result.earlier for result in run_s1(config, quiet=True))
     # The same tomogram with other settings may replace them.
@@ -390,9 +390,7 @@ def test_the_viewer_says_how_to_install_napari(run, monkeypatch, capsys):
     directory, _ = run
     monkeypatch.setitem(sys.modules, "napari", None)
     assert view([str(file_of(directory, "gmm", ".h5"))]) == 2
-    assert capsys.readouterr().err == (
-        "error: napari is not installed; install picket-gpu[napari]\n"
-    )
+    assert capsys.readouterr().err == ("error: viewing needs napari; install picket-gpu[napari]\n")
 
 
 # The viewer.
@@ -427,8 +425,8 @@ def test_layers_are_in_angstrom_at_their_place(run, ending):
     ("name", "content", "says"),
     [
         ("nothing.h5", None, "no such file"),
-        ("a.h5", b"hello", "is not a segmentation"),
-        ("a.mrc", b"hello", "is not a segmentation"),
+        ("a.h5", b"hello", "is not an S1 segmentation"),
+        ("a.mrc", b"hello", "is not an S1 segmentation"),
     ],
 )
 def test_what_cannot_be_viewed(tmp_path, name, content, says):
@@ -441,7 +439,7 @@ def test_what_cannot_be_viewed(tmp_path, name, content, says):
 def test_a_mask_does_not_name_its_tomogram(run, tmp_path):
     directory, _ = run
     path = file_of(directory, "gmm", ".mrc")
-    with pytest.raises(PicketError, match=r"does not name its tomogram; name it by --tomogram"):
+    with pytest.raises(PicketError, match=r"records no tomogram; name it with --tomogram"):
         list(layers(path))
     mrcfile.write(tmp_path / "other.mrc", np.random.default_rng(0).random((3, 4, 5), np.float32))
     with pytest.raises(PicketError, match=r"has \(3, 4, 5\) voxels .* \(21, 30, 35\)"):

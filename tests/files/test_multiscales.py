@@ -50,7 +50,7 @@ def test_the_only_image_of_bioformats2raw(tmp_path):
 
 def test_several_images_of_bioformats2raw_are_named(tmp_path):
     path = bioformats2raw(tmp_path / "a.zarr", 2)
-    with pytest.raises(PicketError, match=r"holds 2 images \(0, 1\); name one by dataset"):
+    with pytest.raises(PicketError, match=r"contains 2 images \(0, 1\); select one with dataset"):
         read_header(path)
     for name, size in (("1", 10.0), ("1/0", 10.0), ("1/2", 40.0)):
         assert read_header(path, VolumeSelector(dataset=name)).voxel_size == (size, size, size)
@@ -134,7 +134,9 @@ def test_axes_in_another_order_are_named(tmp_path):
 
 def test_a_scale_for_other_axes_is_refused(tmp_path):
     path = image(tmp_path / "a.zarr", [scale(2)])
-    with pytest.raises(PicketError, match=r"understood \(a scale of 1 numbers for 3 axes\)"):
+    with pytest.raises(
+        PicketError, match=r"invalid multiscales \(a scale of 1 numbers for 3 axes\)"
+    ):
         read_header(path)
 
 
@@ -179,7 +181,7 @@ def test_images_of_bioformats2raw_by_their_list(tmp_path, version):
     assert named.voxel_size == read_header(path / "A/first/1").voxel_size == (20.0, 20.0, 20.0)
     assert (read_mask(path, SHAPE) == (DATA > 0)).all()
     group["OME"].attrs.update(wrap({"series": ["A/first", "0"]}))
-    with pytest.raises(PicketError, match=r"2 images \(A/first, 0\); name one by dataset"):
+    with pytest.raises(PicketError, match=r"2 images \(A/first, 0\); select one with dataset"):
         read_header(path)
 
 
@@ -192,7 +194,7 @@ def test_the_only_image_of_bioformats2raw_need_not_be_the_first(tmp_path):
 
 def test_images_are_listed_by_number(tmp_path):
     path = bioformats2raw(tmp_path / "a.zarr", 11)
-    with pytest.raises(PicketError, match=r"holds 11 images \(0, 1, 2, 3, 4, 5, 6, 7, 8\)"):
+    with pytest.raises(PicketError, match=r"contains 11 images \(0, 1, 2, 3, 4, 5, 6, 7, 8\)"):
         read_header(path)
 
 

@@ -60,7 +60,9 @@ def test_a_compressed_file_that_is_cut(tmp_path, compress, keep):
     path = tmp_path / "a.mrc.gz"
     write_mrc(path)
     path.write_bytes(compress(path.read_bytes())[:keep])
-    with pytest.raises(PicketError, match=r"^\S*a.mrc.gz: (not a whole|is not an) MRC file"):
+    with pytest.raises(
+        PicketError, match=r"^\S*a.mrc.gz: (MRC file is truncated or damaged|is not an MRC file)"
+    ):
         read_voxels(path)
 
 
@@ -87,7 +89,9 @@ def test_a_chunk_that_is_damaged(tmp_path, kind):
     else:
         zarr.create_array(path, data=DATA, chunks=(4, 8, 8))
         (path / "c/2/1/1").write_bytes(b"broken")
-    with pytest.raises(PicketError, match=r"^\S*a.(h5: is not a whole|zarr: cannot be read)"):
+    with pytest.raises(
+        PicketError, match=r"^\S*a.(h5: HDF5 file is truncated or damaged|zarr: cannot be read)"
+    ):
         read_voxels(path)
 
 
@@ -103,10 +107,12 @@ def test_npy(tmp_path):
 def test_npy_that_would_run_code_is_refused(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(PicketError, match=r"a.npy: is not a whole .npy file \(.*Python objects"):
+    with pytest.raises(
+        PicketError, match=r"a.npy: .npy file is truncated or damaged \(.*Python objects"
+    ):
         read_voxels(path)
     path.write_bytes(pickle.dumps(DATA))
-    with pytest.raises(PicketError, match=r"a.npy: is not a whole .npy file"):
+    with pytest.raises(PicketError, match=r"a.npy: .npy file is truncated or damaged"):
         read_voxels(path)
 
 
@@ -143,10 +149,12 @@ def test_hdf5_with_one_volume_or_one_named(tmp_path, ending):
     assert (read_voxels(path) == DATA).all()
     with h5py.File(path, "a") as file:
         file["other"] = DATA + 1
-    with pytest.raises(PicketError, match=r"2 datasets .*\(data/tomogram, other\); name one"):
+    with pytest.raises(PicketError, match=r"2 3D datasets .*\(data/tomogram, other\); select one"):
         read_header(path)
     assert (read_voxels(path, VolumeSelector(dataset="other")) == DATA + 1).all()
-    with pytest.raises(PicketError, match="has no dataset nothing; it has data/tomogram, other"):
+    with pytest.raises(
+        PicketError, match=r"has no dataset nothing \(found: data/tomogram, other\)"
+    ):
         read_header(path, VolumeSelector(dataset="nothing"))
 
 
@@ -163,7 +171,7 @@ def test_a_tiff_that_is_cut(tmp_path):
     path = tmp_path / "a.tiff"
     tifffile.imwrite(path, DATA)
     path.write_bytes(path.read_bytes()[:-8000])
-    with pytest.raises(PicketError, match=r"a.tiff: is not a (whole )?TIFF file"):
+    with pytest.raises(PicketError, match=r"a.tiff: (is not a TIFF file|TIFF file is truncated)"):
         read_voxels(path)
 
 
@@ -184,7 +192,7 @@ def test_ome_zarr_level_by_level(tmp_path, version):
         assert header.voxel_size == (10.0 * step,) * 3
         assert header.origin == (1.0, 2.0, 3.0)  # x, y, z
         assert (read_voxels(path, choice) == expected).all()
-    with pytest.raises(PicketError, match="level 3: has levels 0 to 2"):
+    with pytest.raises(PicketError, match="has no level 3; use 0 to 2"):
         read_header(path, VolumeSelector(level=3))
     with pytest.raises(
         PicketError, match=r"no level has .*10 x 10 x 10; 20 x 20 x 20; 40 x 40 x 40"
@@ -243,7 +251,7 @@ def test_axes_before_z_y_x_must_have_one_place(tmp_path):
 def test_multiscales_of_another_form(tmp_path, image):
     path = multiscale(tmp_path / "a.zarr", "0.4")
     zarr.open_group(path, mode="a").attrs["multiscales"] = [image]
-    with pytest.raises(PicketError, match=r"^\S*a.zarr: (its multiscales cannot|.*no multiscales)"):
+    with pytest.raises(PicketError, match=r"^\S*a.zarr: (invalid multiscales|.*no multiscales)"):
         read_header(path)
 
 
@@ -256,16 +264,16 @@ def test_a_plain_zarr_array_or_group(tmp_path, zarr_format):
     group.create_array("one", data=DATA)
     assert (read_voxels(tmp_path / "b.zarr") == DATA).all()
     group.create_array("two", data=DATA + 1)
-    with pytest.raises(PicketError, match="2 arrays of 3 dimensions"):
+    with pytest.raises(PicketError, match="2 3D arrays"):
         read_header(tmp_path / "b.zarr")
     assert (read_voxels(tmp_path / "b.zarr", VolumeSelector(dataset="two")) == DATA + 1).all()
     with pytest.raises(PicketError, match="has no array three"):
         read_header(tmp_path / "b.zarr", VolumeSelector(dataset="three"))
-    with pytest.raises(PicketError, match=r"b\.zarr: has no levels there; remove level"):
+    with pytest.raises(PicketError, match=r"b\.zarr: has no resolution levels; remove level"):
         read_header(tmp_path / "b.zarr", VolumeSelector(level=0))
-    with pytest.raises(PicketError, match=r"a\.zarr: has no levels there; remove level"):
+    with pytest.raises(PicketError, match=r"a\.zarr: has no resolution levels; remove level"):
         read_header(path, VolumeSelector(level=0))
-    with pytest.raises(PicketError, match=r"a\.zarr: is an array itself; remove dataset"):
+    with pytest.raises(PicketError, match=r"a\.zarr: is a single array; remove dataset"):
         read_header(path, VolumeSelector(dataset="one"))
 
 
@@ -287,7 +295,9 @@ def test_what_is_no_volume(tmp_path, name, data):
         np.save(path, data)
     else:
         tifffile.imwrite(path, data, photometric="rgb")
-    with pytest.raises(PicketError, match=rf"^\S*{name}: (has|holds|every voxel)"):
+    with pytest.raises(
+        PicketError, match=rf"^\S*{name}: (has|contains|every voxel|TIFF file is empty)"
+    ):
         read_header(path)
 
 
@@ -303,7 +313,9 @@ def test_a_header_that_tells_of_terabytes(tmp_path, kind):
             file.create_dataset("a", shape, "f4", chunks=(1, 100, 100))
     else:
         zarr.create_array(path, shape=shape, dtype="f4", chunks=(1, 100, 100))
-    with pytest.raises(PicketError, match=r"more than the .* GiB of this machine|whole .npy"):
+    with pytest.raises(
+        PicketError, match=r"more than the .* GiB of this machine|npy file is truncated"
+    ):
         read_header(path)
 
 
@@ -388,14 +400,14 @@ def test_levels_at_an_http_address_have_what_the_groups_above_say(tmp_path, http
 
 
 def test_nothing_at_an_http_address(http):
-    with pytest.raises(PicketError, match=r"nothing.zarr: no Zarr can be read there"):
+    with pytest.raises(PicketError, match=r"nothing.zarr: cannot be read as Zarr"):
         read_header(as_location(f"{http}/nothing.zarr"))
     with pytest.raises(OSError, match=r"nothing.zarr"):
         file_signature(as_location(f"{http}/nothing.zarr"), {})
 
 
 def test_no_server_at_an_address():
-    with pytest.raises(PicketError, match=r"no Zarr can be read there \(.*127.0.0.1"):
+    with pytest.raises(PicketError, match=r"cannot be read as Zarr \(.*127.0.0.1"):
         read_header(as_location("http://127.0.0.1:9/a.zarr"))
 
 

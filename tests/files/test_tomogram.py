@@ -63,5 +63,7 @@ def test_exabytes_in_a_compressed_file_are_refused_by_its_header(tmp_path, read)
     mrcfile.write(tmp_path / "a.mrc", np.arange(60, dtype=np.float32).reshape(3, 4, 5))
     data = struct.pack("<3i", *[2**31 - 1] * 3) + (tmp_path / "a.mrc").read_bytes()[12:]
     (tmp_path / "a.mrc").write_bytes(gzip.compress(data))
-    with pytest.raises(PicketError, match="GiB of this machine; bin it, or copy it again"):
+    with pytest.raises(
+        PicketError, match="GiB of this machine; bin the tomogram, or copy it again"
+    ):
         read(tmp_path / "a.mrc")

@@ -110,7 +110,7 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
         assert attributes.pop("blur_sigma") == 2.0
         assert attributes.pop("padding") == "mask"
         assert attributes.pop("clip") == "None"
-        assert "its voxels are not cubes" in attributes.pop("warnings")
+        assert "voxels are not cubes" in attributes.pop("warnings")
         assert attributes.pop("tomogram_name") == "vol.mrc"
         assert tuple(attributes.pop("origin")) == (-11.5, 22.0, 33.25)  # x, y, z
         for key in ("tomogram_dataset", *(f"mask_for_{use}" for use in ("fitting", "output"))):

@@ -133,7 +133,7 @@ def test_large_totals_do_not_overflow():
         ({"lower": 14}, "lower_z-slice_limit 14 is outside"),
         ({"upper": 14}, "upper_z-slice_limit 14 is outside"),
         ({"upper": -1}, "upper_z-slice_limit -1 is outside"),
-        ({"lower": 9, "upper": 13}, "too thin for a neighborhood of 5"),
+        ({"lower": 9, "upper": 13}, "fewer than neighborhood_size 5"),
         ({"side": 15}, "13 z-slices are fewer than neighborhood_size 15"),
     ],
 )

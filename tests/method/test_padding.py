@@ -159,7 +159,7 @@ def test_a_run_tells_of_padding_everywhere(padded, capsys):
     run = run_s1(settings())
     share = f"{CORNERS.mean():.1%}"
     (warning,) = run.warnings
-    assert warning.startswith(f"a.mrc: {share} of its voxels are padding of the value 0;")
+    assert warning.startswith(f"a.mrc: {share} of the voxels are padding with the value 0;")
     assert f"  warning: {warning}\n" in capsys.readouterr().out
     assert warning in Path("out/set/run.json").read_text()
     assert warning in Path("out/set/report.html").read_text()
@@ -252,7 +252,7 @@ def test_one_voxel_that_takes_the_whole_range_is_told(padded, sample):
     hot[5, 5, 5] = 1e6
     mrcfile.write("a.mrc", hot, voxel_size=10, overwrite=True)
     (warning,) = run_s1(settings(), quiet=True).warnings
-    assert "a.mrc: 99% of its voxels share " in warning
+    assert "a.mrc: 99% of the voxels lie within " in warning
     assert "clip: 5" in warning
     assert run_s1(settings(clip=5.0), quiet=True).warnings == []
 

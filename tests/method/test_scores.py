@@ -235,7 +235,7 @@ def test_overwriting_leaves_no_file_that_contradicts_the_new_ones(run, tmp_path)
         "run.json",
         *(f"segmentation_0_intensities_{m}.mrc" for m in ("kmeans", "gmm")),
     }
-    with pytest.raises(PicketError, match="holds no scores"):
+    with pytest.raises(PicketError, match="contains no scores"):
         _ = result.scores
 
 
@@ -244,5 +244,5 @@ def test_without_scores_asking_for_them_is_an_error(run, tmp_path, save):
     config, _ = run
     changes = {"save": save, "output_dir": tmp_path, "scores": False, "report": False}
     result = run_s1(config | changes, quiet=True)[0]
-    with pytest.raises(PicketError, match="holds no scores; run again with scores: true"):
+    with pytest.raises(PicketError, match="contains no scores; run again with scores: true"):
         _ = result.scores

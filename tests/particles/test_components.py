@@ -83,7 +83,7 @@ def test_limits_cut_and_coordinates_stay_those_of_the_volume():
 
 @pytest.mark.parametrize(("lower", "upper"), [(3, 3), (4, 2), (10, None), (-1, None), (0, 0)])
 def test_limits_that_leave_nothing_are_refused(lower, upper):
-    with pytest.raises(ValueError, match="hold none of the volume's 10; change the limits"):
+    with pytest.raises(ValueError, match="lie outside the volume of 10; change the limits"):
         components(np.ones((10, 3, 3)), lower=lower, upper=upper)
 
 

@@ -497,3 +497,21 @@ def test_what_is_out_of_range_is_told_in_a_line(backend, changes, words):
 def test_a_tomogram_that_is_not_finite_is_told_in_a_line(backend):
     with pytest.raises(ValueError, match="tomogram: must be finite"):
         pick_by_contrast(np.full(SHAPE, np.nan, "float32"), 8, backend=backend)
+
+
+def test_particles_are_found_where_scores_are_low_if_these_stand_out():
+    scores = np.full((40, 40, 40), 0.9, dtype=np.float32)
+    z, y, x = np.indices(scores.shape)
+    for centre in ((12, 12, 12), (28, 28, 12), (20, 14, 28)):
+        away = np.sqrt(sum((a - c) ** 2 for a, c in zip((z, y, x), centre, strict=True)))
+        scores[away <= 5] = 0.1
+    inside = np.ones(scores.shape, dtype=bool)
+    cpu = select_backend("cpu")
+    found = pick(scores, 10.0, label=None, inside=inside, backend=cpu)
+    told = pick(scores, 10.0, label=0, inside=inside, backend=cpu)
+    inverted = pick(1 - scores, 10.0, inside=inside, backend=cpu)
+    assert (found.label, told.label, inverted.label) == (0, 0, 1)
+    np.testing.assert_array_equal(found.coordinates, told.coordinates)
+    np.testing.assert_allclose(found.coordinates, inverted.coordinates, atol=0.02)
+    assert found.count == 3
+    assert pick(1 - scores, 10.0, label=None, inside=inside, backend=cpu).label == 1

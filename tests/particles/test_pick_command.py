@@ -296,9 +296,9 @@ def test_geometry_comes_from_the_tomogram_or_an_option(tmp_path, labels, capsys)
     first = read_csv(tmp_path / f"{STEM}.csv")
     picket_file(path, labels, voxel_size=..., tomogram_path="gone.mrc")
     assert main([str(path), "--diameter", "140"]) == 2
-    assert "its voxel size is not known; give --voxel-size" in the_error(capsys.readouterr().err)
+    assert "voxel size is unknown; give --voxel-size" in the_error(capsys.readouterr().err)
     assert main([str(path), "--diameter", "140", "--voxel-size", "13.48"]) == 0
-    assert "the origin of its tomogram is not known" in capsys.readouterr().out
+    assert "origin of the tomogram is unknown" in capsys.readouterr().out
     np.testing.assert_array_equal(read_csv(tmp_path / f"{STEM}.csv")[:, 3:], first[:, 3:])
     assert main([str(path), "--diameter", "280", "--voxel-size", "26.96", "-q"]) == 0
     table = read_csv(tmp_path / f"{STEM}.csv")
@@ -388,7 +388,9 @@ def test_step_2_replaces_other_settings_only_if_told(tmp_path, labels, capsys):
     parameters = s2_file(tmp_path, [entry], [WATERSHED | {"min_distance": 3}])
     before = snapshot(tmp_path / "out")
     assert main([str(parameters)]) == 2
-    assert "use --overwrite, or another dataset_name" in the_error(capsys.readouterr().err)
+    assert "use --overwrite to replace it, or change dataset_name" in the_error(
+        capsys.readouterr().err
+    )
     assert snapshot(tmp_path / "out") == before
     assert main([str(parameters), "--overwrite"]) == 0
     assert snapshot(tmp_path / "out") != before
@@ -411,7 +413,7 @@ def test_step_2_tells_of_limits_beyond_the_volume_and_of_labels_that_are_nowhere
     assert main([str(parameters)]) == 2
     message = the_error(capsys.readouterr().err)
     assert message.startswith(f"{parameters}: inputs[1].lower_z-slice_limit")
-    assert "hold none of the volume's 32" in message
+    assert "lie outside the volume of 32" in message
     assert not (tmp_path / "out").exists()
     parameters = s2_file(tmp_path, [entry | {"particle_cluster_id": 3}], [COMPONENTS])
     for _ in range(2):
@@ -481,13 +483,13 @@ def test_bad_files_are_refused_in_one_line(run, tmp_path, labels, capsys):
         file.create_dataset("data", data=np.zeros((3, 3, 3)))
     picket_file(tmp_path / "segmentation_2_a_b.h5", labels, neighborhood_size=4)
     for name, says in {
-        "empty": "holds no segmentation_*.h5",
+        "empty": "contains no segmentation_*.h5",
         "gone": "no such file",
         "gone.h5": "no such file",
-        "segmentation_0_a_b.h5": "is not a segmentation of S1",
-        "segmentation_1_a_b.h5": "is not a segmentation of S1",
+        "segmentation_0_a_b.h5": "is not an S1 segmentation",
+        "segmentation_1_a_b.h5": "is not an S1 segmentation",
         "segmentation_2_a_b.h5": "neighborhood_size",
-        "tomogram.h5": "does not tell the number of its tomogram",
+        "tomogram.h5": "file name has no tomogram number",
         "s2.yaml": "no such file; name a YAML file with S2 parameters",
     }.items():
         options = [] if name == "s2.yaml" else ["--diameter", "140"]
@@ -521,9 +523,9 @@ def test_the_parameter_file_of_step_2_goes_alone(run, tmp_path, capsys):
         tmp_path, [{"segmentation": str(run / NAME), "particle_cluster_id": 1}], [COMPONENTS]
     )
     for arguments, says in (
-        ([str(run), str(path)], "goes alone"),
-        ([str(path), "--diameter", "140"], "--diameter: is not for"),
-        ([str(path), "--output-dir", "o"], "--output-dir: is not for"),
+        ([str(run), str(path)], "must be the only path"),
+        ([str(path), "--diameter", "140"], "--diameter: has no effect with the S2"),
+        ([str(path), "--output-dir", "o"], "--output-dir: has no effect with the S2"),
     ):
         assert main(arguments) == 2
         assert says in the_error(capsys.readouterr().err)

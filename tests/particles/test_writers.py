@@ -122,7 +122,7 @@ def test_a_name_of_a_tomogram_is_the_same_in_star(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["", " a", "a#b", 'a"', "it's", "a\tb", "a\nb"])
 def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name):
-    with pytest.raises(PicketError, match=r"gmm\.star: .* cannot be the name of a tomogram"):
+    with pytest.raises(PicketError, match=r"gmm\.star: .* is not a valid tomogram name"):
         written(tmp_path, "star", replace(FOUND, tomogram_name=name))
     assert list(tmp_path.iterdir()) == []
 

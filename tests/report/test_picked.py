@@ -231,5 +231,5 @@ def test_files_that_are_not_whole_are_named(done, capsys, kind, text):
     paths[kind].write_text(text)
     assert main([str(directory), "-q"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{paths[kind].name}: is not a whole file of particles" in line
+    assert f"{paths[kind].name}: file of particles is truncated or damaged" in line
     assert (directory / "report.html").read_bytes() == before

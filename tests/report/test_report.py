@@ -389,7 +389,9 @@ def test_tomograms_of_a_project_that_was_moved_are_found_from_its_directory(
     (tmp_path / "project").rename(tmp_path / "moved")
     monkeypatch.chdir("/")
     assert main([str(tmp_path / "moved/out/set"), "-q"]) == 2
-    assert "a.mrc: no such file; go to the directory in which S1 was run" in capsys.readouterr().err
+    assert (
+        "a.mrc: no such file; run from the directory in which S1 was run" in capsys.readouterr().err
+    )
     monkeypatch.chdir(tmp_path / "moved")
     assert main(["out/set", "-q"]) == 0
 
@@ -512,17 +514,17 @@ def spoil(name):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("cut", ("segmentation_0_gabor_gmm.h5", "not a whole segmentation")),
-        ("strange", ("segmentation_0_gabor_gmm.h5", "not a whole segmentation")),
+        ("cut", ("segmentation_0_gabor_gmm.h5", "not a complete S1 segmentation")),
+        ("strange", ("segmentation_0_gabor_gmm.h5", "not a complete S1 segmentation")),
         ("moved", ("/gone/tomo.mrc", "no such file")),
         ("elsewhere", ("gone/tomo.mrc", "no such file", "in which S1 was run")),
         ("mixed", ("segmentation_0_gabor_gmm.h5", "another tomogram")),
-        ("sized", ("segmentation_0_ffts_kmeans.h5", "not a whole segmentation")),
+        ("sized", ("segmentation_0_ffts_kmeans.h5", "not a complete S1 segmentation")),
         ("thin", ("segmentation_0_ffts_kmeans.h5", "neighborhood_size 1")),
-        ("flat", ("segmentation_0_ffts_kmeans.h5", "not a whole segmentation")),
+        ("flat", ("segmentation_0_ffts_kmeans.h5", "not a complete S1 segmentation")),
         ("other", ("hiv_vlp_40A.mrc", "(101, 135, 135)", "(32, 50, 60)")),
         ("bare", ("segmentation_0_ffts_kmeans.h5", "voxel_size")),
-        ("none", ("holds no segmentation_*.h5", "save: [hdf5]")),
+        ("none", ("contains no segmentation_*.h5", "save: [hdf5]")),
     ],
 )
 def test_what_cannot_be_rebuilt_is_named(files, capsys, fault, says):

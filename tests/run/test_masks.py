@@ -243,10 +243,10 @@ def test_the_plan_tells_of_masks_and_limits(tmp_path):
     )
     backend = select_backend("cpu")
     lines = list(describe_plan(config, backend, plan_run(config, backend, False)))
-    assert f"  fitted where {path} is above 0" in lines
-    assert f"  labelled where {path} is above 0" in lines
-    assert "  labelled on z-slices 4 to 32" in lines
-    assert any("at most 94080 windows" in line for line in lines)
+    assert f"  fitting: where {path} is above 0" in lines
+    assert f"  labelling: where {path} is above 0" in lines
+    assert "  labelling: z-slices 4-31 (28 slices)" in lines
+    assert any("at most 94,080 neighborhoods" in line for line in lines)
 
 
 def test_separation_is_that_of_the_two_labels(tmp_path):
@@ -300,4 +300,4 @@ def test_a_mask_that_cannot_be_read_fails_its_tomogram_only(tmp_path):
     assert [result.tomogram for result in run] == [good]
     (failure,) = run.failures
     assert failure.index == 0
-    assert "mask.mrc: not a whole MRC file" in failure.message
+    assert "mask.mrc: MRC file is truncated" in failure.message

@@ -106,13 +106,13 @@ def test_a_dry_run_names_files_and_writes_none(place, capsys):
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK)
     assert main(["params.yaml", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert out.count("particles from gabor gmm\n") == 3
+    assert out.count("particles from gabor-gmm\n") == 3
     assert {Path(line.strip()).name for line in out.splitlines()} >= files(0) | files(1) | files(2)
     assert not OUT.exists()
     run(clustering_methods=["kmeans", "gmm"])
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, report=False)
     assert main(["params.yaml", "--dry-run"]) == 0
-    assert capsys.readouterr().out.count("particles from gabor gmm, done earlier") == 3
+    assert capsys.readouterr().out.count("particles from gabor-gmm, done earlier") == 3
 
 
 def test_a_rerun_leaves_all_as_it_is(place):
@@ -175,7 +175,7 @@ def test_a_file_of_others_is_not_replaced(place, capsys):
     run(particles=None)
     mine = OUT / "particles_0_gabor_gmm.csv"
     mine.write_text("x,y,z\n1,2,3\n")
-    with pytest.raises(PicketError, match="exists and does not say how it was made"):
+    with pytest.raises(PicketError, match="already exists and carries no picket_gpu settings"):
         run()
     assert mine.read_text() == "x,y,z\n1,2,3\n"
     assert main(["params.yaml", "--overwrite", "-q"]) == 0
@@ -202,7 +202,7 @@ def test_a_mode_that_fails_leaves_nothing_to_pick_from(place, monkeypatch):
         run(inputs=[{"tomogram": "t0.mrc"}])
     assert [(f.mode, f.message) for f in caught.value.failures] == [
         ("gabor", "t0.mrc: no"),
-        ("particles", "t0.mrc: there is no segmentation by gabor gmm to pick from"),
+        ("particles", "t0.mrc: no particles, because the segmentation by gabor-gmm failed"),
     ]
     assert not OUT.exists()
 
@@ -277,7 +277,7 @@ def test_a_tomogram_without_a_voxel_size_is_refused_before_anything_is_done(plac
         mrc.voxel_size = 0
     configure(particles=PICK)
     assert main(["params.yaml"]) == 2
-    assert "t1.mrc: particles need a voxel size" in the_error(capsys.readouterr().err)
+    assert "t1.mrc: picking particles needs a voxel size" in the_error(capsys.readouterr().err)
     assert not os.path.exists("out")
     configure(
         particles=PICK,

@@ -53,7 +53,8 @@ def break_cut(path):
 
 @pytest.mark.filterwarnings("ignore:Data array contains NaN values:RuntimeWarning")
 @pytest.mark.parametrize(
-    ("fault", "says"), [("missing", "no such file"), ("cut", "whole MRC"), ("nan", "NaN")]
+    ("fault", "says"),
+    [("missing", "no such file"), ("cut", "MRC file is truncated"), ("nan", "NaN")],
 )
 def test_a_bad_tomogram_is_named_and_the_others_are_done(place, capsys, fault, says):
     globals()[f"break_{fault}"](place / "t1.mrc")
@@ -182,8 +183,8 @@ def test_parts_of_a_run_make_up_the_whole(place, undisturbed):
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        ("3", "no 3, inputs are numbered 0 to 2"),
-        ("2-1", "must not be empty"),
+        ("3", "3 is out of range; inputs are numbered 0 to 2"),
+        ("2-1", "must name at least one"),
         ("a", "not a list of numbers"),
         ("-1", "not a list of numbers"),
         ("0-", "not a list of numbers"),
@@ -248,7 +249,10 @@ def test_other_settings_are_run_again_and_it_says_so(place, capsys, key):
     before = stamps()
     configure(inputs=[{"tomogram": "t0.mrc"}], **{key: CHANGES[key]})
     run = run_s1("params.yaml")
-    assert "gabor: was made with other settings or from another file" in capsys.readouterr().out
+    assert (
+        "gabor: settings or tomogram have changed since the last run; computing again"
+        in capsys.readouterr().out
+    )
     assert not any(result.earlier for result in run)
     assert all(stamps()[name] != before[name] for name in before)
 
@@ -306,7 +310,7 @@ def test_a_tomogram_that_changes_while_it_is_segmented_is_run_again(place, monke
     configure(inputs=[{"tomogram": "t0.mrc"}])
     with monkeypatch.context() as patch:
         patch.setattr(task, "read_voxels", read_voxels)
-        with pytest.raises(PicketError, match=r"t0.mrc: was changed while the run was under way"):
+        with pytest.raises(PicketError, match=r"t0.mrc: was changed during the run"):
             run_s1("params.yaml", quiet=True)
     assert not any(result.earlier for result in run_s1("params.yaml", quiet=True))
 

@@ -44,9 +44,13 @@ def test_a_tomogram_in_front_of_the_list_is_refused_before_anything_is_replaced(
         write(place / f"{name}.mrc", seed)
     run("b.mrc", "c.mrc", save=save)
     before = state(place / "out")
-    with pytest.raises(PicketError, match=r"segmentation_0\S+: is of \S*b\.mrc, .* a\.mrc; keep"):
+    with pytest.raises(
+        PicketError, match=r"segmentation_0\S+: belongs to \S*b\.mrc.* a\.mrc; keep"
+    ):
         run("a.mrc", "b.mrc", "c.mrc", save=save)
-    with pytest.raises(PicketError, match=r"segmentation_0\S+: is of \S*b\.mrc, .* c\.mrc; keep"):
+    with pytest.raises(
+        PicketError, match=r"segmentation_0\S+: belongs to \S*b\.mrc.* c\.mrc; keep"
+    ):
         run("c.mrc", save=save)  # b was taken out
     assert state(place / "out") == before
     assert run("b.mrc", "c.mrc", "a.mrc", save=save) == [True, True, False]
@@ -58,7 +62,7 @@ def test_files_of_kinds_that_are_not_wanted_now_are_not_removed_either(place):
     write(place / "b.mrc", 1)
     run("b.mrc", save=["hdf5"])
     before = state(place / "out")
-    with pytest.raises(PicketError, match=r"segmentation_0\S+\.h5: is of \S*b\.mrc, .* a\.mrc"):
+    with pytest.raises(PicketError, match=r"segmentation_0\S+\.h5: belongs to \S*b\.mrc.* a\.mrc"):
         run("a.mrc", save=["mrc"])
     assert state(place / "out") == before
 
@@ -68,7 +72,9 @@ def test_a_number_is_one_tomogram_by_all_feature_modes(place):
     write(place / "b.mrc", 1)
     run("b.mrc")
     before = state(place / "out")
-    with pytest.raises(PicketError, match=r"is of \S*b\.mrc, and number 0 is a\.mrc now; .* move"):
+    with pytest.raises(
+        PicketError, match=r"belongs to \S*b\.mrc, but number 0 is now a\.mrc; .* move"
+    ):
         run("a.mrc", **FFTS)
     assert state(place / "out") == before
 
@@ -78,7 +84,7 @@ def test_an_mrc_file_that_the_newest_record_does_not_have_is_of_the_tomogram_of_
     write(place / "b.mrc", 1)
     run("b.mrc", save=["mrc"])
     run("b.mrc", save=["mrc"], **FFTS)
-    with pytest.raises(PicketError, match=r"is of \S*b\.mrc, .* a\.mrc"):
+    with pytest.raises(PicketError, match=r"belongs to \S*b\.mrc.* a\.mrc"):
         run("a.mrc", save=["mrc"])
     (place / "out/set/run.json").unlink()  # nothing tells what they are of
     assert run("a.mrc", save=["mrc"]) == [False]
@@ -91,7 +97,7 @@ def test_one_path_in_two_directories_is_two_tomograms(place, monkeypatch, save):
     monkeypatch.chdir(place / "p")
     run("a.mrc", output="../out", save=save)
     monkeypatch.chdir(place / "q")
-    with pytest.raises(PicketError, match=r"is of \S*p/a\.mrc, "):
+    with pytest.raises(PicketError, match=r"belongs to \S*p/a\.mrc "):
         run("a.mrc", output="../out", save=save)
 
 

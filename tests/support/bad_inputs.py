@@ -265,7 +265,7 @@ def exploding(first: str, item: str) -> str:
 LISTS = exploding("[x, x, x, x, x, x, x, x, x]", "[%s]")
 IN_BRACES = LISTS.replace("\n", ", ")
 MERGES = exploding("{x: 1}", "{<<: [%s]}")
-EXPLODES = "aliases stand for more than 100000 values; write them out"
+EXPLODES = "aliases expand to more than 100000 values; write them out"
 
 PARAMETER_FILES = {
     "yaml missing": Bad(lambda d: (d / "params.yaml").unlink(), ("params.yaml", "no such file")),
@@ -325,9 +325,9 @@ PARAMETER_FILES = {
     ),
     "yaml /dev/null": Bad(link("params.yaml", "/dev/null"), ("params.yaml", "keys and values")),
     "yaml /dev/zero": Bad(
-        link("params.yaml", "/dev/zero"), ("params.yaml", "more than 4 MiB; name a YAML file")
+        link("params.yaml", "/dev/zero"), ("params.yaml", "larger than 4 MiB; name a YAML file")
     ),
-    "yaml too large": Bad(text(b"#" * 2**22 + b"\n"), ("params.yaml", "more than 4 MiB")),
+    "yaml too large": Bad(text(b"#" * 2**22 + b"\n"), ("params.yaml", "larger than 4 MiB")),
     "yaml in UTF-16": Bad(
         text("dataset_name: set\n".encode("utf-16")), ("params.yaml", "save it as UTF-8")
     ),
@@ -345,11 +345,11 @@ PARAMETER_FILES = {
         text("s1:\n  dataset_name: set\n"), ("params.yaml", "dataset_name", "missing")
     ),
     "brackets nested deep": Bad(
-        text("inputs: " + "[" * 500 + "]" * 500), ("params.yaml", "nested too deep")
+        text("inputs: " + "[" * 500 + "]" * 500), ("params.yaml", "nested too deeply")
     ),
     "indented deep": Bad(
         text("".join(" " * depth + "a:\n" for depth in range(500))),
-        ("params.yaml", "nested too deep"),
+        ("params.yaml", "nested too deeply"),
     ),
     "indented too far": Bad(appended("  seed: 1\n"), ("params.yaml", f"line {GOOD_LINES + 1}")),
     "quote left open": Bad(appended("seed: '1\n"), ("params.yaml", f"line {GOOD_LINES + 2}")),
@@ -362,18 +362,20 @@ PARAMETER_FILES = {
     ),
     "merges that explode": Bad(appended(MERGES + "\n"), ("params.yaml", EXPLODES)),
     "anchor inside itself": Bad(
-        appended("copick: &a {directory: *a}\n"), ("params.yaml", "inside itself; write out")
+        appended("copick: &a {directory: *a}\n"), ("params.yaml", "contains itself; write")
     ),
-    "anchor around all": Bad(text("&a\ninputs: *a\n"), ("params.yaml", "inside itself")),
+    "anchor around all": Bad(text("&a\ninputs: *a\n"), ("params.yaml", "contains itself")),
     "alias of nothing": Bad(appended("seed: *nothing\n"), ("params.yaml", "'nothing'")),
     "anchor twice": Bad(
         appended("seed: &a 1\nscores: &a true\n"), ("params.yaml", f"line {GOOD_LINES + 2}")
     ),
-    "tag for no boolean": Bad(appended("scores: !!bool maybe\n"), ("maybe is no bool",)),
-    "tag for no integer": Bad(appended("seed: !!int ''\n"), ("is no int",)),
-    "tag for no float": Bad(appended("blur_sigma: !!float ''\n"), ("is no float",)),
-    "tag for no date": Bad(appended("seed: !!timestamp today\n"), ("today is no timestamp",)),
-    "tag for two lines": Bad(appended('seed: !!int "a\\nb"\n'), (r"a\nb is no int",)),
+    "tag for no boolean": Bad(appended("scores: !!bool maybe\n"), ("maybe is not a valid bool",)),
+    "tag for no integer": Bad(appended("seed: !!int ''\n"), ("is not a valid int",)),
+    "tag for no float": Bad(appended("blur_sigma: !!float ''\n"), ("is not a valid float",)),
+    "tag for no date": Bad(
+        appended("seed: !!timestamp today\n"), ("today is not a valid timestamp",)
+    ),
+    "tag for two lines": Bad(appended('seed: !!int "a\\nb"\n'), (r"a\nb is not a valid int",)),
     "tag of bytes": Bad(appended("precision: !!binary aGk=\n"), ("precision", "b'hi'")),
     "tag of a set": Bad(appended("seed: !!set {a}\n"), ("seed", "{'a'}")),
     "tag of pairs": Bad(appended("copick: !!pairs [a: 1]\n"), ("copick", "keys and values")),
@@ -388,7 +390,7 @@ PARAMETER_FILES = {
     "version of 5000 digits": Bad(
         text(f"%YAML {'1' * 5000}.1\n---\n"), ("params.yaml: is not valid YAML: line 1", "range")
     ),
-    "integer of 5000 digits": Bad(appended(f"seed: {'9' * 5000}\n"), ("999 is no int",)),
+    "integer of 5000 digits": Bad(appended(f"seed: {'9' * 5000}\n"), ("999 is not a valid int",)),
     "integer of 4000 digits": Bad(
         appended(f"seed: {'9' * 4000}\n"), ("999 is too large a number",)
     ),
@@ -406,7 +408,9 @@ PARAMETER_FILES = {
         replaced("slice_limit: 2", f"slice_limit: 0x{'f' * 9000}"),
         ("ffff is too large a number",),
     ),
-    "float beyond floats": Bad(appended(f"blur_sigma: 1{':0' * 300}.5\n"), ("is no float",)),
+    "float beyond floats": Bad(
+        appended(f"blur_sigma: 1{':0' * 300}.5\n"), ("is not a valid float",)
+    ),
     "key of two lines": Bad(appended('"a\\nb": 1\n'), ("params.yaml", "unknown key")),
     "key of two lines twice": Bad(appended('"a\\nb": 1\n' * 2), (r"the key a\nb appears twice",)),
     "key half a character": Bad(appended(r'"\ud800": 1'), ("params.yaml", r"'\ud800'")),
@@ -428,7 +432,7 @@ VALUES = {
         config(
             particles={"diameter": 60.0, "workflows": ["gabor-gmm"]}, clustering_methods=["kmeans"]
         ),
-        ("particles.workflows", "gabor-gmm is not run", "gabor-kmeans"),
+        ("particles.workflows", "gabor-gmm is not among the workflows", "gabor-kmeans"),
     ),
     "particles of one workflow twice": Bad(
         config(particles={"diameter": 60.0, "workflows": ["gabor-gmm", "gabor-gmm"]}),
@@ -441,7 +445,7 @@ VALUES = {
         config(particles={"diameter": 161.0}), ("particles.diameter", "20 to 160", "161")
     ),
     "particles of scores that nothing keeps": Bad(
-        config(particles={"diameter": 60.0}, save=["copick"]), ("particles", "save hdf5")
+        config(particles={"diameter": 60.0}, save=["copick"]), ("particles", "add hdf5")
     ),
     "dataset_name empty": Bad(config(dataset_name=""), ("dataset_name",)),
     "dataset_name with slash": Bad(config(dataset_name="a/b"), ("dataset_name", "a/b")),
@@ -452,7 +456,7 @@ VALUES = {
         config(dataset_name="..\\a"), ("dataset_name", "without slashes")
     ),
     "dataset_name of two lines": Bad(
-        config(dataset_name="a\nb"), ("dataset_name", "in one line", r"'a\nb'")
+        config(dataset_name="a\nb"), ("dataset_name", "on one line", r"'a\nb'")
     ),
     "outside of nothing": Bad(
         entry(outside_is_padding=True), ("outside_is_padding", "mask or z-slice limits")
@@ -465,7 +469,7 @@ VALUES = {
     ),
     "a name for several": Bad(
         several(rewritten_as("a1.mrc"), rewritten_as("a2.mrc"), entry(tomogram="a?.mrc", name="a")),
-        ("inputs[0].name", "a would be the name of 2 tomograms"),
+        ("inputs[0].name", "a would name 2 tomograms"),
     ),
     "a star file that is none": Bad(
         several(star("nothing\n"), entry(tomogram="tomograms.star")),
@@ -473,7 +477,7 @@ VALUES = {
     ),
     "a star file of halves": Bad(
         several(star(f"{LOOP}Half1\ntomo.mrc\n"), entry(tomogram="tomograms.star")),
-        ("tomograms.star", "has halves", "_rlnTomoReconstructedTomogramHalf1", "denoise"),
+        ("tomograms.star", "only half tomograms", "_rlnTomoReconstructedTomogramHalf1", "denoise"),
     ),
     "a star file of no rows": Bad(
         several(star(f"{LOOP}\n"), entry(tomogram="tomograms.star")),
@@ -491,11 +495,11 @@ VALUES = {
     ),
     "a star file that is an MRC file": Bad(
         several(rewritten_as("tomograms.star"), entry(tomogram="tomograms.star")),
-        ("tomograms.star", "cannot be read as a star file", "not text"),
+        ("tomograms.star", "cannot be read as a STAR file", "not UTF-8 text"),
     ),
     "a name for all of a star file": Bad(
         several(star(f"{LOOP}\ntomo.mrc\ntomo.mrc\n"), entry(tomogram="tomograms.star", name="a")),
-        ("inputs[0].name", "a would be the name of 2 tomograms"),
+        ("inputs[0].name", "a would name 2 tomograms"),
     ),
     "no star file": Bad(
         entry(tomogram="tomograms.star"), ("tomograms.star", "No such file or directory")
@@ -553,7 +557,9 @@ VALUES = {
     "size above y": Bad(
         voxels(RANDOM[:, :4], neighborhood_size=5), ("tomo.mrc", "4 x 16", "neighborhood_size 5")
     ),
-    "a single window": Bad(voxels(RANDOM[:3, :3, :3]), ("tomo.mrc", "single window")),
+    "room for one neighborhood": Bad(
+        voxels(RANDOM[:3, :3, :3]), ("tomo.mrc", "room for one neighborhood")
+    ),
     "size far above the volume": Bad(
         config(neighborhood_size=2**31 + 1), ("tomo.mrc", "neighborhood_size 2147483649")
     ),
@@ -599,7 +605,9 @@ VALUES = {
         masked((12, 14, 15), mask="mask.mrc"), ("mask.mrc", "(12, 14, 15)", "(12, 14, 16)")
     ),
     "mask of one window": Bad(
-        masked((12, 14, 16), mask_for_fitting="mask.mrc"), ("tomo.mrc", "1 windows"), at_once=False
+        masked((12, 14, 16), mask_for_fitting="mask.mrc"),
+        ("tomo.mrc", "in the mask (1,"),
+        at_once=False,
     ),
     "mask outside the prediction": Bad(
         masked((12, 14, 16), mask_for_output="mask.mrc", **{"prediction_upper_z-slice_limit": 5}),
@@ -610,12 +618,16 @@ VALUES = {
         entry(mask="mask.mrc", mask_for_output="mask.mrc"), ("inputs[0]", "mask_for_fitting")
     ),
     "mask empty": Bad(entry(mask=""), ("inputs[0].mask", "must not be empty")),
-    "level of an MRC": Bad(entry(level=0), ("tomo.mrc", "level is for OME-Zarr; remove it")),
-    "dataset of an MRC": Bad(
-        entry(dataset="data"), ("tomo.mrc", "dataset is for HDF5 and Zarr; remove it")
+    "level of an MRC": Bad(
+        entry(level=0), ("tomo.mrc", "level applies to OME-Zarr only; remove it")
     ),
-    "level and dataset": Bad(entry(level=0, dataset="0"), ("inputs[0]", "leave one of them out")),
-    "name of two lines": Bad(entry(name="a\nb"), ("inputs[0].name", "in one line")),
+    "dataset of an MRC": Bad(
+        entry(dataset="data"), ("tomo.mrc", "dataset applies to HDF5 and Zarr only; remove it")
+    ),
+    "level and dataset": Bad(
+        entry(level=0, dataset="0"), ("inputs[0]", "select an array; remove one")
+    ),
+    "name of two lines": Bad(entry(name="a\nb"), ("inputs[0].name", "on one line")),
     "voxel_size zero": Bad(entry(voxel_size=0), ("inputs[0].voxel_size",)),
     "voxel_size infinite": Bad(entry(voxel_size=float("inf")), ("inputs[0].voxel_size",)),
     "voxel_size nan": Bad(entry(voxel_size=float("nan")), ("inputs[0].voxel_size", "nan")),
@@ -639,7 +651,7 @@ VALUES = {
     ),
     "copick run twice": Bad(
         config(save=["copick"], inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "more/tomo.rec"}]),
-        ("inputs[1].name", "copick run tomo"),
+        ("inputs[1].name", "copick run name, tomo"),
     ),
     "prediction in the border": Bad(
         entry(**{"prediction_lower_z-slice_limit": 11}),
@@ -799,10 +811,12 @@ PATHS = {
         entry(tomogram="tomo.mrc/a.mrc"), ("tomo.mrc/a.mrc", "no such file; check")
     ),
     "tomogram one up": Bad(entry(tomogram="../tomo.mrc"), ("../tomo.mrc", "no such file; check")),
-    "tomogram the root": Bad(entry(tomogram="/"), ("/: is a directory", "must name a volume")),
-    "tomogram /dev/null": Bad(entry(tomogram="/dev/null"), ("/dev/null", "must name a volume")),
-    "tomogram /dev/zero": Bad(entry(tomogram="/dev/zero"), ("/dev/zero", "must name a volume")),
-    "mask /dev/zero": Bad(entry(mask="/dev/zero"), ("/dev/zero", "is not a file")),
+    "tomogram the root": Bad(
+        entry(tomogram="/"), ("/: directory is not a Zarr", "the path of a volume")
+    ),
+    "tomogram /dev/null": Bad(entry(tomogram="/dev/null"), ("/dev/null", "the path of a volume")),
+    "tomogram /dev/zero": Bad(entry(tomogram="/dev/zero"), ("/dev/zero", "the path of a volume")),
+    "mask /dev/zero": Bad(entry(mask="/dev/zero"), ("/dev/zero", "is not a regular file")),
     "tomogram of 4000 letters": Bad(
         entry(tomogram="x" * 4000), ("xxx", "name too long); check the tomogram's path")
     ),
@@ -825,21 +839,21 @@ PATHS = {
     ),
     "url of a file": Bad(entry(tomogram="file:///nowhere.mrc"), ("/nowhere.mrc: no such file",)),
     "url of two lines": Bad(
-        entry(tomogram="memory://a\nb.zarr"), (r"memory://a\nb.zarr: no Zarr",)
+        entry(tomogram="memory://a\nb.zarr"), (r"memory://a\nb.zarr: cannot be read as Zarr",)
     ),
 }
 
 TOMOGRAMS = {
     "tomogram missing": Bad(lambda d: (d / "tomo.mrc").unlink(), ("tomo.mrc", "no such file")),
-    "tomogram a directory": Bad(directory_instead("tomo.mrc"), ("tomo.mrc", "no Zarr")),
+    "tomogram a directory": Bad(directory_instead("tomo.mrc"), ("tomo.mrc", "not a Zarr")),
     "tomogram empty": Bad(tomogram(b""), ("tomo.mrc", "MRC")),
     "tomogram a short text": Bad(tomogram(b"hello\n"), ("tomo.mrc", "MRC")),
     "tomogram a long text": Bad(tomogram(b"hello " * 999), ("tomo.mrc", "MRC")),
-    "tomogram compressed and cut": Bad(compressed_and_cut, ("tomo.mrc", "not a whole MRC file")),
-    "tomogram a pipe": Bad(pipe, ("tomo.mrc", "not a file")),
+    "tomogram compressed and cut": Bad(compressed_and_cut, ("tomo.mrc", "MRC file is truncated")),
+    "tomogram a pipe": Bad(pipe, ("tomo.mrc", "is not a regular file")),
     "header cut": Bad(cut(1000), ("tomo.mrc", "MRC")),
-    "voxels cut": Bad(cut(-1), ("tomo.mrc", "not a whole MRC file")),
-    "voxels cut away": Bad(cut(DATA), ("tomo.mrc", "not a whole MRC file")),
+    "voxels cut": Bad(cut(-1), ("tomo.mrc", "MRC file is truncated")),
+    "voxels cut away": Bad(cut(DATA), ("tomo.mrc", "MRC file is truncated")),
     "no sections": Bad(patched(NZ, "<i", 0), ("tomo.mrc",)),
     "no columns": Bad(patched(NX, "<i", 0), ("tomo.mrc",)),
     "negative sections": Bad(patched(NZ, "<i", -12), ("tomo.mrc",)),
@@ -853,10 +867,10 @@ TOMOGRAMS = {
     "an image": Bad(voxels(RANDOM[0]), ("tomo.mrc", "2 dimensions")),
     "four dimensions": Bad(voxels(RANDOM.reshape(2, 8, 16, 16)), ("tomo.mrc", "4 dimensions")),
     "constant": Bad(voxels(np.full(SHAPE, 7, np.int16)), ("tomo.mrc", "7")),
-    "header alone": Bad(cut(DATA), ("tomo.mrc", "1024 of 11776 bytes; copy it again")),
+    "header alone": Bad(cut(DATA), ("tomo.mrc", "1024 of 11776 bytes); copy it again")),
     "another map id and mode": Bad(
         several(patched(MODE, "<i", 7), patched(MAP, "4s", b"PAM ")),
-        ("tomo.mrc", "no MAP", "name a tomogram"),
+        ("tomo.mrc", "no MAP", "check the path"),
     ),
     "machine stamp of nothing, and a mode": Bad(
         several(patched(MODE, "<i", 7), patched(MACHST, "4s", b"\0\0\0\0")),
@@ -874,11 +888,11 @@ TOMOGRAMS = {
     ),
     "an odd machine stamp, and voxels cut": Bad(
         several(patched(MACHST, "4s", b"\x44\0\0\0"), cut(-1)),
-        ("tomo.mrc", "11775 of 11776 bytes; copy it again"),
+        ("tomo.mrc", "11775 of 11776 bytes); copy it again"),
     ),
     "the machine stamp of the other order, and voxels cut": Bad(
         several(patched(MACHST, "4s", b"\x11\x11\0\0"), cut(-1)),
-        ("tomo.mrc", "11775 of 11776 bytes; copy it again"),
+        ("tomo.mrc", "11775 of 11776 bytes); copy it again"),
     ),
     "no MAP, and an extended header that is not there": Bad(
         several(patched(MAP, "8s", bytes(8)), patched(NSYMBT, "<i", 1024)),
@@ -891,39 +905,44 @@ TOMOGRAMS = {
     "complex integers": Bad(patched(MODE, "<i", 3), ("tomo.mrc", "MRC mode 3 is not supported")),
     "mode negative": Bad(patched(MODE, "<i", -1), ("tomo.mrc", "MRC mode -1 is not supported")),
     "negative columns": Bad(patched(NX, "<i", -(2**31)), ("tomo.mrc", "-2147483648", "copy it")),
-    "terabytes": Bad(patched(NX, "<3i", 2**20, 2**20, 2**10), ("tomo.mrc", "not a whole MRC file")),
+    "terabytes": Bad(
+        patched(NX, "<3i", 2**20, 2**20, 2**10), ("tomo.mrc", "MRC file is truncated")
+    ),
     "terabytes compressed": Bad(
         rewritten(gzip.compress, patched(NX, "<3i", 2**20, 2**20, 2**10)),
-        ("tomo.mrc", "GiB of this machine; bin it, or copy it again"),
+        ("tomo.mrc", "GiB of this machine; bin the tomogram, or copy it again"),
     ),
     "gigabytes compressed": Bad(
         rewritten(gzip.compress, patched(NX, "<4i", 30000, 30000, 1, 0)),
-        ("tomo.mrc", "11776 of 900001024 bytes; copy it again"),
+        ("tomo.mrc", "11776 of 900001024 bytes); copy it again"),
     ),
     "gigabytes compressed, along other axes": Bad(
         rewritten(
             gzip.compress, patched(NX, "<4i", 30000, 30000, 1, 0), patched(MAPC, "<3i", 3, 2, 1)
         ),
-        ("tomo.mrc", "11776 of 900001024 bytes; copy it again"),
+        ("tomo.mrc", "11776 of 900001024 bytes); copy it again"),
     ),
     "gigabytes compressed by bzip2": Bad(
         rewritten(bz2.compress, patched(NX, "<4i", 30000, 30000, 1, 0)),
-        ("tomo.mrc", "11776 of 900001024 bytes; copy it again"),
+        ("tomo.mrc", "11776 of 900001024 bytes); copy it again"),
     ),
     "extended header of gigabytes": Bad(
-        patched(NSYMBT, "<i", 2**31 - 1), ("tomo.mrc", "extended header of 2147483647 bytes; copy")
+        patched(NSYMBT, "<i", 2**31 - 1),
+        ("tomo.mrc", "extended header, 2147483647 bytes; the file is damaged, copy"),
     ),
     "extended header of gigabytes compressed": Bad(
         rewritten(
             lambda data: gzip.compress(data[:DATA] + bytes(2**26) + data[DATA:]),
             patched(NSYMBT, "<i", 2**31 - 1),
         ),
-        ("tomo.mrc", "extended header of 2147483647 bytes; copy it again"),
+        ("tomo.mrc", "extended header, 2147483647 bytes; the file is damaged, copy it again"),
     ),
-    "extended header negative": Bad(patched(NSYMBT, "<i", -80), ("tomo.mrc", "-80 bytes; copy")),
+    "extended header negative": Bad(
+        patched(NSYMBT, "<i", -80), ("tomo.mrc", "-80 bytes; the file is damaged, copy")
+    ),
     "extended header beyond the file": Bad(
         several(patched(NSYMBT, "<i", 80), cut(-1)),
-        ("tomo.mrc", "11775 of 11856 bytes; copy it again"),
+        ("tomo.mrc", "11775 of 11856 bytes); copy it again"),
     ),
     "stack of volumes of no sections": Bad(
         rewritten(lambda data: data, patched(ISPG, "<i", 401), patched(MZ, "<i", 0)),
@@ -942,17 +961,25 @@ TOMOGRAMS = {
     "compressed twice": Bad(
         rewritten(lambda data: gzip.compress(gzip.compress(data))), ("tomo.mrc", "no MAP")
     ),
-    "compressed nothing": Bad(tomogram(gzip.compress(b"")), ("tomo.mrc", "0 bytes are no header")),
-    "compressed text": Bad(tomogram(gzip.compress(b"text")), ("tomo.mrc", "4 bytes are no header")),
+    "compressed nothing": Bad(
+        tomogram(gzip.compress(b"")), ("tomo.mrc", "0 bytes, a header has 1024")
+    ),
+    "compressed text": Bad(
+        tomogram(gzip.compress(b"text")), ("tomo.mrc", "4 bytes, a header has 1024")
+    ),
     "the start of gzip": Bad(tomogram(b"\x1f\x8b"), ("tomo.mrc", "is not an MRC file")),
     "the start of bzip2": Bad(tomogram(b"BZ"), ("tomo.mrc", "is not an MRC file")),
     "gzip of garbage": Bad(tomogram(b"\x1f\x8b" + GARBAGE), ("tomo.mrc", "is not an MRC file")),
-    "NumPy of nothing": Bad(other("tomo.npy", b""), ("tomo.npy", "not a whole .npy file")),
-    "NumPy of garbage": Bad(npy("(" * 50), ("tomo.npy", "not a whole .npy file", "copy it again")),
-    "NumPy of a null": Bad(npy("{\0}"), ("tomo.npy", "not a whole .npy file")),
+    "NumPy of nothing": Bad(
+        other("tomo.npy", b""), ("tomo.npy", ".npy file is truncated or damaged")
+    ),
+    "NumPy of garbage": Bad(
+        npy("(" * 50), ("tomo.npy", ".npy file is truncated or damaged", "copy it again")
+    ),
+    "NumPy of a null": Bad(npy("{\0}"), ("tomo.npy", ".npy file is truncated or damaged")),
     "NumPy of exabytes": Bad(
         npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**40}, {2**40}, 3)}}"),
-        ("tomo.npy", "not a whole .npy file"),
+        ("tomo.npy", ".npy file is truncated or damaged"),
     ),
     "NumPy of Python objects": Bad(
         npy("{'descr': '|O', 'fortran_order': False, 'shape': (3, 4, 5)}"), ("tomo.npy", "object")
@@ -967,18 +994,18 @@ TOMOGRAMS = {
         other("tomo.em", b"M" + GARBAGE * 9), ("tomo.em", "is not an EM file")
     ),
     "TIFF of unequal pages": Bad(
-        tiff(RANDOM[0], RANDOM[1, :5]), ("tomo.tif", "its pages differ", "save one volume")
+        tiff(RANDOM[0], RANDOM[1, :5]), ("tomo.tif", "TIFF pages differ", "save one volume")
     ),
     "TIFF of two volumes": Bad(
-        tiff(RANDOM[:8], RANDOM[8:]), ("tomo.tif", "holds 2 volumes", "save one alone")
+        tiff(RANDOM[:8], RANDOM[8:]), ("tomo.tif", "contains 2 volumes", "save one volume per file")
     ),
     "images of bioformats2raw": Bad(images(2), ("tomo.zarr", "2 images (0, 1)", "dataset")),
     "an image that is none": Bad(images(2, dataset="1"), ("tomo.zarr", "has no array 1")),
     "HDF5 of garbage": Bad(
-        other("tomo.h5", b"\x89HDF\r\n\x1a\n" + GARBAGE), ("tomo.h5", "is not an HDF5 file")
+        other("tomo.h5", b"\x89HDF\r\n\x1a\n" + GARBAGE), ("tomo.h5", "cannot be read as HDF5")
     ),
     "TIFF of its first bytes": Bad(
-        other("tomo.tif", b"II*\0"), ("tomo.tif", "is not a TIFF file", "name a tomogram")
+        other("tomo.tif", b"II*\0"), ("tomo.tif", "is not a TIFF file", "check the path")
     ),
     "TIFF that leads nowhere": Bad(
         other("tomo.tif", b"II*\0\xff\xff\xff\xff"), ("tomo.tif", "is not a TIFF file")
@@ -986,7 +1013,7 @@ TOMOGRAMS = {
     # What follows shows only once all voxels are read.
     "another checksum": Bad(
         rewritten(lambda data: gzip.compress(data)[:-8] + bytes(8)),
-        ("tomo.mrc", "not a whole MRC file", "copy it again"),
+        ("tomo.mrc", "MRC file is truncated", "copy it again"),
         False,
     ),
     "NaN voxels only": Bad(voxels(np.full(SHAPE, np.nan, np.float32)), ("tomo.mrc", "NaN"), False),
@@ -1002,7 +1029,7 @@ TOMOGRAMS = {
         voxels(
             FLAT_TO_9, blur_sigma=0, inputs=[{"tomogram": "tomo.mrc", "upper_z-slice_limit": 8}]
         ),
-        ("tomo.mrc", "0 windows for fitting", "no padding is near"),
+        ("tomo.mrc", "away from padding (0,"),
         False,
     ),
     "constant between the limits": Bad(
@@ -1068,7 +1095,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "diameter": ["140", True, [140.0], 0.0, -1.0, float("inf"), float("nan")],
         "source": [5, True, ["score"], "labels"],
         "workflows": ["gabor-gmm", 5, [5], []],
-        "label": ["1", 2, -1, [1]],
+        "label": ["1", 2, -1, [1], "both"],
         "contrast": [5, True, ["dark"], "light"],
         "threshold": ["0.5", True, [0.5], 1.5, -0.1],
         "spacing": ["100", True, [100.0], 0.0],

@@ -57,7 +57,7 @@ PATTERN = re.compile(r"[*?]|\[.+\]")
 
 
 class TomogramInput(BaseModel):
-    """One tomogram, which part of it to fit on, and which part to label."""
+    """One tomogram: its file, the part to fit on and the part to label."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -131,7 +131,7 @@ class TomogramInput(BaseModel):
     @classmethod
     def _printable(cls, name: str | None) -> str | None:
         if name is not None and not name.isprintable():
-            raise ValueError("must be printable, in one line")
+            raise ValueError("must be printable text on one line")
         return name
 
     @model_validator(mode="after")
@@ -150,14 +150,14 @@ class TomogramInput(BaseModel):
     def _one_meaning(self) -> Self:
         if self.mask is not None and (self.mask_for_fitting or self.mask_for_output):
             raise ValueError(
-                "mask is for fitting and for output; name mask_for_fitting and mask_for_output "
-                "instead"
+                "mask covers both fitting and output; use either mask alone, or "
+                "mask_for_fitting and mask_for_output"
             )
         limits = (self.lower_z_slice_limit, self.upper_z_slice_limit)
         if self.outside_is_padding and self.fitting_mask is None and limits == (None, None):
             raise ValueError("outside_is_padding needs a mask or z-slice limits; set one")
         if self.level is not None and self.dataset is not None:
-            raise ValueError("level and dataset both choose an array; leave one of them out")
+            raise ValueError("level and dataset both select an array; remove one")
         return self
 
     @property

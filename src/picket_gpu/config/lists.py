@@ -34,8 +34,7 @@ def _tomograms(number: int, entry: TomogramInput) -> list[TomogramInput]:
         raise PicketError(f"inputs[{number}].tomogram: {where} matches no file")
     if entry.name is not None and len(found) > 1:
         raise PicketError(
-            f"inputs[{number}].name: {entry.name} would be the name of {len(found)} tomograms; "
-            f"remove it"
+            f"inputs[{number}].name: {entry.name} would name {len(found)} tomograms; remove it"
         )
     try:
         return [TomogramInput.model_validate({**dict(entry), **one}) for one in found]

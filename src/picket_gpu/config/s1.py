@@ -44,7 +44,7 @@ def _one_directory(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise ValueError("must be a plain directory name, without slashes")
     if not name.isprintable():
-        raise ValueError("must be printable, in one line")
+        raise ValueError("must be printable text on one line")
     if len(name.encode()) > 255:
         raise ValueError("is too long")
     return name
@@ -74,7 +74,7 @@ CopickName: TypeAlias = Annotated[
 
 
 class Copick(BaseModel):
-    """How segmentations are named in a copick project."""
+    """Names of segmentations and picks in a copick project."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,12 +95,12 @@ class Copick(BaseModel):
         if not re.fullmatch("[A-Za-z0-9.-]*", plain):
             raise ValueError("must be letters, digits, dots, hyphens, {mode} and {method}")
         if "{mode}" not in session or "{method}" not in session:
-            raise ValueError("must hold {mode} and {method}, to tell the workflows apart")
+            raise ValueError("must contain {mode} and {method}, so that each workflow has its own")
         return session
 
 
 class S1Config(BaseModel):
-    """Everything that one run of S1 is told."""
+    """Settings of one S1 run: the parameter file as an object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,9 +111,8 @@ class S1Config(BaseModel):
     )
     max_num_neighborhoods_for_fitting: Count | None = Field(
         None,
-        description="Neighborhoods used to fit the clusters, at most, drawn evenly; default: "
-        "all. All "
-        "voxels are labelled in any case",
+        description="Greatest number of neighborhoods used to fit the clusters, drawn evenly; "
+        "default: all. All voxels are labelled in any case",
     )
     feature_extraction_params: list[FeatureParams] = Field(
         [FFTs(), Gabor(), Intensities()], min_length=1, description="Feature modes"
@@ -142,13 +141,12 @@ class S1Config(BaseModel):
     )
     kmeans_engine: KMeansEngine = Field(
         "auto",
-        description="Implementation of k-means on a GPU: cuml, native (ours), or auto (cuML if "
-        "it is installed "
-        "and the feature matrix fits memory_budget)",
+        description="Implementation of k-means on a GPU: cuml, native (picket_gpu), or auto (cuML "
+        "if it is installed and the feature matrix fits memory_budget)",
     )
     precision: Precision = Field(
         "float32",
-        description="Precision of the mixture's matrix products on a GPU: float32 or tf32",
+        description="Precision of the GMM's matrix products on a GPU: float32 or tf32",
     )
     memory_budget: ByteSize | None = Field(
         None, description="Memory for arrays on the device, in bytes or as text such as 12 GiB"
@@ -161,14 +159,12 @@ class S1Config(BaseModel):
     padding: Literal["mask", "keep"] = Field(
         "mask",
         description="Regions of one grey value, such as rotated corners: mask leaves them out of "
-        "blur, "
-        "fit and labels, keep treats them as data, as PickET does",
+        "blur, fit and labels, keep treats them as data, as PickET does",
     )
     clip: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] | None = Field(
         None,
         description="Limit grey values to this many robust standard deviations from the median, "
-        "before "
-        "the blur; 5 removes gold beads; default: no limit",
+        "before the blur; 5 removes gold beads; default: no limit",
     )
     save: list[FileKind] = Field(
         ["hdf5", "mrc"],
@@ -179,7 +175,7 @@ class S1Config(BaseModel):
     scores: bool = Field(
         False,
         strict=True,
-        description="Save a score for each voxel too, 0 to 1: how sure it belongs to label 1",
+        description="Save a score for each voxel too, 0 to 1: how sure it is foreground (label 1)",
     )
     particles: ParticleSettings | None = Field(
         None,
@@ -218,7 +214,7 @@ class S1Config(BaseModel):
         names = [getattr(entry, "mode", entry) for entry in entries]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"{name} appears twice, and would be written to the same files")
+                raise ValueError(f"{name} appears twice; remove one")
         return entries
 
     @field_validator("inputs")
@@ -241,13 +237,13 @@ class S1Config(BaseModel):
             for place, name in enumerate(names):
                 if not RUN_NAME.fullmatch(name):
                     raise ValueError(
-                        f"inputs[{place}].name: {name!r} cannot be a copick run; give a name of "
-                        f"letters, digits, dots, hyphens and underscores"
+                        f"inputs[{place}].name: {name!r} is not a valid name of a copick run; "
+                        "use letters, digits, dots, hyphens and underscores"
                     )
                 if name in names[:place]:
                     raise ValueError(
-                        f"inputs[{place}].name: two tomograms would be the copick run {name}; give "
-                        f"each a name"
+                        f"inputs[{place}].name: two tomograms have the same copick run name, "
+                        f"{name}; give each its own name"
                     )
         return self
 
@@ -260,7 +256,9 @@ class S1Config(BaseModel):
         except ValueError as error:
             raise ValueError(f"particles.workflows: {error}") from None
         if self.save == ["copick"] and self.particles.source == "score":
-            raise ValueError("particles: copick keeps no scores; save hdf5, mrc or zarr too")
+            raise ValueError(
+                "particles: copick files contain no scores; add hdf5, mrc or zarr to save"
+            )
         return self
 
     @property

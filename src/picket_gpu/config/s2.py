@@ -1,7 +1,7 @@
 """PickET's S2 parameter file: its schema, and loading it.
 
-Keys and meanings are PickET's. Keys that PickET would ignore are faults here, as is what would give
-it no picks without a word, such as a ``particle_cluster_id`` in quotes.
+Keys and meanings are PickET's. Keys that PickET would ignore are errors here, and so are values for
+which it would silently pick nothing, such as a ``particle_cluster_id`` in quotes.
 """
 
 from collections.abc import Mapping
@@ -26,21 +26,21 @@ from picket_gpu.particles.picket_s2 import MODES, ExtractionMode
 
 
 class S2Input(BaseModel):
-    """One segmentation, and what to pick in it."""
+    """One segmentation, and which of its voxels to pick from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     segmentation: NamedPath = Field(description="HDF5 file of a segmentation")
-    particle_cluster_id: int = Field(lt=2**63, description="label of the particles, 0 or 1")
+    particle_cluster_id: int = Field(lt=2**63, description="Label of the particles, 0 or 1")
     lower_z_slice_limit: Slice | None = Field(
         None,
         alias="lower_z-slice_limit",
-        description="first z-slice to pick in, in voxels from 0; default the first",
+        description="First z-slice to pick in, counted from 0; default: the first",
     )
     upper_z_slice_limit: Slice | None = Field(
         None,
         alias="upper_z-slice_limit",
-        description="last z-slice to pick in, in voxels from 0; default the last",
+        description="Last z-slice to pick in, counted from 0, inclusive; default: the last",
     )
 
     @field_validator("particle_cluster_id", mode="before")
@@ -49,7 +49,7 @@ class S2Input(BaseModel):
         if isinstance(told, bool) or not isinstance(told, int):
             raise ValueError("must be a whole number without quotes, such as 1")
         if told < 0:
-            raise ValueError("must be 0 or more, for -1 marks voxels without a label")
+            raise ValueError("must be 0 or more, because -1 marks unlabelled voxels")
         return told
 
     @model_validator(mode="after")
@@ -69,15 +69,18 @@ class S2Input(BaseModel):
 
 
 class S2Config(BaseModel):
-    """Everything that PickET's step 2 is told."""
+    """Settings of a run of PickET's step 2: its parameter file as an object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset_name: DatasetName = Field(description="names the directory of the outputs")
-    output_dir: NamedPath = Field(description="outputs go to output_dir/dataset_name/")
-    inputs: list[S2Input] = Field(min_length=1, description="the segmentations")
+    dataset_name: DatasetName = Field(description="Name of the output directory below output_dir")
+    output_dir: NamedPath = Field(
+        description="Directory of all outputs, created if missing; files go to "
+        "output_dir/dataset_name/"
+    )
+    inputs: list[S2Input] = Field(min_length=1, description="Segmentations, a list")
     particle_extraction_params: list[ExtractionMode] = Field(
-        min_length=1, description="the modes, each applied to every segmentation"
+        min_length=1, description="Extraction modes, each applied to every segmentation"
     )
 
     @field_validator("inputs", "particle_extraction_params")

@@ -51,21 +51,22 @@ def read_tomograms(path: Path) -> list[StarTomogram]:
     tables = [table for table in _tables(path) if {WHOLE, HALF, DENOISED} & {*table.columns}]
     if not tables:
         raise PicketError(
-            f"{path}: has no column {WHOLE}; reconstruct tomograms in RELION first, or list files"
+            f"{path}: has no column {WHOLE}; reconstruct tomograms in RELION first, or list "
+            "their files in inputs"
         )
     columns, rows = tables[0]
     if WHOLE not in columns and DENOISED not in columns:
         raise PicketError(
-            f"{path}: has halves of tomograms only ({HALF}); denoise them in RELION, or "
-            f"reconstruct whole ones"
+            f"{path}: lists only half tomograms ({HALF}); denoise them in RELION, or "
+            "reconstruct full tomograms"
         )
     if not rows:
-        raise PicketError(f"{path}: lists no tomogram; reconstruct tomograms in RELION first")
+        raise PicketError(f"{path}: lists no tomograms; reconstruct them in RELION first")
     for number, row in enumerate(rows, 1):
         if len(row) != len(columns):
             raise PicketError(
-                f"{path}: row {number} has {len(row)} values for {len(columns)} columns; write it "
-                f"again"
+                f"{path}: row {number} has {len(row)} values for {len(columns)} columns; the "
+                "file is damaged, write it again with RELION"
             )
     return [_tomogram(path, dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -76,8 +77,8 @@ def _tables(path: Path) -> list[_Table]:
         with path.open(encoding="utf-8") as file:
             lines = file.read(LARGEST).splitlines()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise PicketError(f"{path}: cannot be read as a star file ({reason})") from None
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise PicketError(f"{path}: cannot be read as a STAR file ({reason})") from None
     tables: list[_Table] = []
     inside = False
     for words in filter(None, map(_words, lines)):
@@ -104,8 +105,8 @@ def _tomogram(star: Path, row: dict[str, str]) -> StarTomogram:
     path = next((place / told for place in places if os.path.exists(place / told)), None)
     if path is None:
         raise PicketError(
-            f"{star}: {told} is neither in the working directory nor above the star file; run in "
-            f"RELION's project directory"
+            f"{star}: {told} was not found in the working directory or above the STAR file; "
+            "run from RELION's project directory"
         )
     try:
         size = float(row[PIXEL]) * float(row[BINNING])

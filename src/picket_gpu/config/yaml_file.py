@@ -31,13 +31,13 @@ def read_yaml(path: Path, wanted: str = S1_FILE) -> dict[Any, Any]:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise PicketError(
-            f"{path}: is not valid YAML: line {line}: {chr(error.character)!a} is no text; "
-            f"remove it"
+            f"{path}: is not valid YAML: line {line}: {chr(error.character)!a} is not a "
+            "printable character; remove it"
         ) from None
     except yaml.YAMLError as error:
         raise PicketError(f"{path}: is not valid YAML: {_reason(error)}") from None
     except RecursionError:
-        raise PicketError(f"{path}: is not valid YAML: brackets are nested too deep") from None
+        raise PicketError(f"{path}: is not valid YAML: brackets are nested too deeply") from None
     if not isinstance(content, dict):
         raise PicketError(f"{path}: must hold keys and values, such as dataset_name: my_dataset")
     return content
@@ -53,7 +53,7 @@ def _text(path: Path, wanted: str) -> str:
     except OSError as error:
         raise PicketError(f"{path}: cannot be read ({error.strerror}); {wanted}") from None
     if len(data) > LARGEST:
-        raise PicketError(f"{path}: has more than 4 MiB; {wanted}")
+        raise PicketError(f"{path}: is larger than 4 MiB; {wanted}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -90,7 +90,7 @@ def _check_aliases(root: yaml.Node) -> None:
         known = sizes.get(id(node))
         if known == 0:
             raise yaml.constructor.ConstructorError(
-                problem="an anchor is inside itself; write out what it stands for",
+                problem="an anchor contains itself; write its value out",
                 problem_mark=node.start_mark,
             )
         if known is None:
@@ -100,7 +100,7 @@ def _check_aliases(root: yaml.Node) -> None:
         repeated += known
         if repeated > MOST_REPEATED:
             raise yaml.constructor.ConstructorError(
-                problem=f"aliases stand for more than {MOST_REPEATED} values; write them out",
+                problem=f"aliases expand to more than {MOST_REPEATED} values; write them out",
                 problem_mark=node.start_mark,
             )
         return known
@@ -138,7 +138,7 @@ class _Loader(yaml.SafeLoader):
         except (ArithmeticError, AttributeError, LookupError, ValueError):
             # PyYAML lets through what Python says of a tag that does not fit its value.
             raise yaml.constructor.ConstructorError(
-                problem=f"{str(node.value)[:40]} is no {node.tag.rpartition(':')[2]}",
+                problem=f"{str(node.value)[:40]} is not a valid {node.tag.rpartition(':')[2]}",
                 problem_mark=node.start_mark,
             ) from None
         if isinstance(value, int) and value.bit_length() > MOST_BITS:

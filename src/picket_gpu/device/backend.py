@@ -91,8 +91,9 @@ class Backend:
         limit = memory_limit()
         if limit is not None and needed > limit:
             raise PicketError(
-                f"memory_budget: {-(-needed // MIB)} MiB are needed, more than the {limit // MIB} "
-                f"MiB that this container or job may use; raise its limit, or bin the tomogram"
+                f"memory_budget: {-(-needed // MIB)} MiB are needed, more than the "
+                f"{limit // MIB} MiB that this container or job may use; request more memory, "
+                "or bin the tomogram"
             )
         return needed + volume if limit is None else min(needed + volume, limit)
 

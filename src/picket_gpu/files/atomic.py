@@ -50,7 +50,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 if not path.exists():
                     raise
                 remove(old)
-        raise OSError(f"{path}: others write it too; end them and run again")
+        raise OSError(f"{path}: another program keeps writing it; stop that program and run again")
     finally:
         remove(temporary)
         remove(old)

@@ -36,7 +36,9 @@ def as_location(told: Any) -> Location:
             raise ValueError("must have an absolute path after file://")
         return Path(unquote(told.removeprefix("file://")))
     if urlsplit(told).password is not None:
-        raise ValueError("must not hold a password, for files name the URL; use storage_options")
+        raise ValueError(
+            "must not contain a password, because output files record the URL; use storage_options"
+        )
     return Url(told)
 
 

@@ -94,7 +94,8 @@ def _in_its_byte_order(
     sense but is cut is told to be cut later."""
     if len(data) < HEADER:
         raise PicketError(
-            f"{path}: is not an MRC file ({len(data)} bytes are no header); name a tomogram"
+            f"{path}: is not an MRC file ({len(data)} bytes, a header has 1024); check the "
+            "path and the extension"
         )
     headers = {order: _fields(data, order) for order in "<>"}
     ends = {order: _end(header) for order, header in headers.items() if _makes_sense(header)}
@@ -117,9 +118,10 @@ def _in_its_byte_order(
         odd.append(f"the machine stamp of a {_ORDERS[told]} file")
     if not fitting:
         raise PicketError(
-            f"{path}: is not an MRC file (its header has {' and '.join(odd)}); name a tomogram"
+            f"{path}: is not an MRC file (header has {' and '.join(odd)}); check the path and "
+            "the extension"
         )
-    warning = f"its header has {' and '.join(odd)}; it is read as {_ORDERS[fitting[0]]}"
+    warning = f"MRC header has {' and '.join(odd)}; read as {_ORDERS[fitting[0]]}"
     return headers[fitting[0]], (warning,) if odd else ()
 
 
@@ -158,8 +160,8 @@ def _axes(path: Path, header: np.recarray) -> tuple[int, int, int]:
         return (1, 2, 3)
     if sorted(axes) != [1, 2, 3]:
         raise PicketError(
-            f"{path}: its columns, rows and sections run along the axes {axes} (mapc mapr maps), "
-            f"which must be 1, 2 and 3 in some order; write it again"
+            f"{path}: MRC header gives the axes {axes} (mapc mapr maps), which must be 1, 2 "
+            "and 3 in some order; the file is damaged, write it again"
         )
     return axes
 
@@ -172,12 +174,16 @@ def _shape(path: Path, header: np.recarray) -> tuple[int, ...]:
         raise PicketError(f"{path}: MRC mode {mode} is not supported; use one of {known}")
     if not 0 <= extended <= MOST_EXTENDED:
         raise PicketError(
-            f"{path}: its header tells of an extended header of {extended} bytes; copy it again"
+            f"{path}: MRC header gives an impossible extended header, {extended} bytes; the "
+            "file is damaged, copy it again"
         )
     told = tuple(int(n) for n in (header.nz, header.ny, header.nx))
     stack = utils.spacegroup_is_volume_stack(header.ispg)
     if min(told) < 1 or (stack and not 1 <= int(header.mz) <= told[0]):
-        raise PicketError(f"{path}: its header tells of {told} voxels (z, y, x); copy it again")
+        raise PicketError(
+            f"{path}: MRC header gives an impossible size, {told} voxels (z, y, "
+            "x); the file is damaged, copy it again"
+        )
     shape = tuple(utils.data_shape_from_header(header))
     return shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
 
@@ -198,7 +204,10 @@ def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any],
     (flags,) = np.frombuffer(data[IMOD_FLAGS], number)
     if stamp == IMOD:
         if flags & FOUR_BITS:
-            raise PicketError(f"{path}: holds 4-bit voxels; convert it, by newstack -mode 1 say")
+            raise PicketError(
+                f"{path}: 4-bit voxels are not supported; convert them, for "
+                "example with newstack -mode 1"
+            )
         return (dtype, -128.0) if flags & SIGNED else (np.dtype("u1"), 0.0)
     unsigned = 0 <= header.dmin <= header.dmax and 128 <= header.dmax <= 255
     unsigned |= not _has_map(header) and not header.dmin < 0
@@ -221,12 +230,13 @@ def check_size(path: Path, there: int, begin: int, voxels: int) -> None:
     """
     if there == HEADER + voxels < begin + voxels:
         raise PicketError(
-            f"{path}: its header tells of an extended header of {begin - HEADER} bytes, but the "
-            f"file is as long as without one; copy it again, or set nsymbt to 0 if it never had one"
+            f"{path}: MRC header gives an extended header of {begin - HEADER} bytes, but the "
+            "file is only as long as without one; copy it again, or set nsymbt to 0 if it "
+            "never had one"
         )
     if there < begin + voxels:
         raise PicketError(
-            f"{path}: not a whole MRC file, {there} of {begin + voxels} bytes; copy it again"
+            f"{path}: MRC file is truncated ({there} of {begin + voxels} bytes); copy it again"
         )
 
 

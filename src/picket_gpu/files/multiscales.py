@@ -73,8 +73,7 @@ def _understood(where: Location) -> Iterator[None]:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         told = one_line(error) if isinstance(error, ValueError) else repr(error)
         raise PicketError(
-            f"{where}: its multiscales cannot be understood ({told}); write it again as "
-            f"OME-Zarr 0.4"
+            f"{where}: invalid multiscales ({told}); write it again as OME-Zarr 0.4"
         ) from None
 
 

@@ -72,7 +72,9 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
     z, y, x = volume.shape
     # A volume at a URL is not fetched twice; that it is constant will show.
     if isinstance(path, Path) and (value := _only_value(path, volume)) is not None:
-        raise PicketError(f"{path}: every voxel has the value {value}; is it the right file?")
+        raise PicketError(
+            f"{path}: every voxel has the value {value}; check that it is the right file"
+        )
     warnings = list(volume.warnings)
     if selector is not None and selector.voxel_size is not None and not volume.fixed_size:
         size = selector.voxel_size
@@ -90,15 +92,14 @@ def _possible(size: tuple[float, float, float]) -> tuple[tuple[float, float, flo
     if min(x, y, z) == 0.0:
         if not any(size):
             return (z, y, x), "has no voxel size; set voxel_size"
-        return (z, y, x), f"its voxel size of {told} (z y x) is not possible; set voxel_size"
+        return (z, y, x), f"impossible voxel size, {told} angstrom (z y x); set voxel_size"
     if x == y == z == 1.0:
         return (z, y, x), (
-            "its voxel size is exactly 1 angstrom, as programs write that do not know it; set "
-            "voxel_size"
+            "voxel size is exactly 1 angstrom, which often means unknown; set voxel_size"
         )
     if max(x, y, z) - min(x, y, z) > CUBES * max(x, y, z):
         return (z, y, x), (
-            f"its voxels are not cubes: {told} angstrom (z y x); set voxel_size if that is wrong"
+            f"voxels are not cubes ({told} angstrom, z y x); set voxel_size if that is wrong"
         )
     return (z, y, x), None
 
@@ -117,7 +118,7 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
             planes[...] = block
         if not np.isfinite(planes).all():
             raise PicketError(
-                f"{path}: holds NaN or infinite voxels; replace them, by the mean say"
+                f"{path}: contains NaN or infinite voxels; replace them, for example with the mean"
             )
     return voxels
 
@@ -145,13 +146,13 @@ def read_mask(
         high = max(high, float(np.fmax.reduce(block, axis=None)))
     if not high > volume.zero:
         raise PicketError(
-            f"{path}: the mask is empty: its values are {low:g} to {high:g}, and a voxel is in it "
-            f"where the value is above {volume.zero:g}; save it as 0 and 1"
+            f"{path}: the mask is empty (values {low:g} to {high:g}, voxels above "
+            f"{volume.zero:g} belong to it); save it as 0 and 1"
         )
     if volume.sign_unclear and low < 0 and max(-low, high) > FEW:
         raise PicketError(
-            f"{path}: the mask has signed bytes from {low:g} to {high:g}, which may be unsigned "
-            f"ones; save it as 0 and 1"
+            f"{path}: the mask has signed bytes from {low:g} to {high:g}, which may be "
+            "unsigned; save it as 0 and 1"
         )
     return mask
 
@@ -167,7 +168,8 @@ def open_mask(
     volume = _open(path, VolumeSelector(shape=shape, storage_options=storage_options or {}))
     if volume.shape != shape:
         raise PicketError(
-            f"{path}: the mask has {volume.shape} voxels (z, y, x), the tomogram {shape}"
+            f"{path}: the mask has {volume.shape} voxels (z, y, x), but the tomogram has "
+            f"{shape}; use a mask of the same shape"
         )
     return volume
 
@@ -199,7 +201,9 @@ def _open(path: Location, selector: VolumeSelector | None) -> LazyVolume:
         )
     volume = replace(volume, shape=tuple(stored[axis] for axis in space))
     if volume.dtype.kind not in "biuf" or min(volume.shape) < 1:
-        raise PicketError(f"{path}: holds {volume.shape} {volume.dtype}, not real numbers")
+        raise PicketError(
+            f"{path}: contains {volume.shape} {volume.dtype}; a tomogram needs real numbers"
+        )
     _check_memory(path, volume.shape)
     return volume
 
@@ -220,7 +224,9 @@ def _planes(path: Location, volume: LazyVolume) -> Iterator[tuple[slice, np.ndar
             yield slice(first, first + len(block)), block
         first += len(block)
     if first != volume.shape[0]:
-        raise PicketError(f"{path}: holds {first} z-slices, not {volume.shape[0]} as it says")
+        raise PicketError(
+            f"{path}: file is damaged ({first} z-slices, expected {volume.shape[0]}); copy it again"
+        )
 
 
 @contextmanager
@@ -241,8 +247,9 @@ def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
     there = min(there, memory_limit() or there)
     if needed > there:
         raise PicketError(
-            f"{path}: {shape} voxels (z, y, x) take {needed / 2**30:.1f} GiB as float32, more than "
-            f"the {there / 2**30:.1f} GiB of this machine; bin it, or copy it again"
+            f"{path}: {shape} voxels (z, y, x) need {needed / 2**30:.1f} GiB as float32, more "
+            f"than the {there / 2**30:.1f} GiB of this machine; bin the tomogram, or copy it "
+            "again if the size is wrong"
         )
 
 

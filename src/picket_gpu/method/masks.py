@@ -36,7 +36,8 @@ def masked_windows(
         filled += len(places)
     if filled < 2:
         raise PicketError(
-            f"{name}: {filled} windows for fitting have their centre {where}; two clusters need two"
+            f"{name}: too few neighborhoods for fitting {where} ({filled}, two clusters need "
+            "at least 2); change the z-slice limits or the mask"
         )
     chosen = ChosenWindows(
         windows.volume_shape,
@@ -79,6 +80,7 @@ def voxels_to_label(
     mask &= slices
     if not core(mask, side).any():
         raise PicketError(
-            f"{name}: no voxel of the mask is to be labelled; the outermost {side // 2} never are"
+            f"{name}: no voxel of the mask can be labelled; change the mask, the outermost "
+            f"{side // 2} voxels of a volume never are"
         )
     return mask

@@ -117,12 +117,15 @@ def check_library(
         if not plan.holds_matrix(windows.count, features):
             rich = plan_memory(backend, windows, label_bytes, 2**62)
             if rich.slab_planes is not None:
-                raise PicketError("kmeans_engine: cuml cannot be used on a volume of this size")
+                raise PicketError(
+                    "kmeans_engine: cuml cannot be used for a volume of this size; use auto"
+                )
             needed = rich.budget - rich.cache_bytes + _library_bytes(windows.count, features)
             raise PicketError(
-                f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} windows of "
-                f"{mode.mode}, more than the memory_budget of {plan.budget // MIB} MiB; use auto, "
-                f"or a smaller max_num_neighborhoods_for_fitting"
+                f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} "
+                f"neighborhoods of {mode.mode}, more than the memory_budget of "
+                f"{plan.budget // MIB} MiB; use auto, or a smaller "
+                "max_num_neighborhoods_for_fitting"
             )
 
 

@@ -216,24 +216,29 @@ def fit_windows(
     first, last = lower or 0, depth if upper is None else upper
     if last - first < side:
         raise PicketError(
-            f"{name}: z-slices {first} to {last} are too thin for a neighborhood of {side}; "
-            f"set lower_z-slice_limit and upper_z-slice_limit at least {side} apart"
+            f"{name}: z-slices {first} to {last} are fewer than neighborhood_size {side}; set "
+            f"lower_z-slice_limit and upper_z-slice_limit at least {side} apart"
             if depth >= side
-            else f"{name}: {depth} z-slices are fewer than neighborhood_size {side}"
+            else f"{name}: {depth} z-slices are fewer than neighborhood_size {side}; use a "
+            "smaller neighborhood_size"
         )
     if min(shape[1:]) < side:
         raise PicketError(
             f"{name}: {shape[1]} x {shape[2]} voxels in y and x are fewer than "
-            f"neighborhood_size {side}; use a smaller neighborhood"
+            f"neighborhood_size {side}; use a smaller neighborhood_size"
         )
     windows = WindowSet(shape, side, first, last, cap, seed)
     if windows.count < prod(windows.grid) >= MOST_DRAWN // windows.count:
         raise PicketError(
-            f"{name}: {windows.count} of {prod(windows.grid)} windows are too many to draw; "
-            f"use a max_num_neighborhoods_for_fitting below {MOST_DRAWN // prod(windows.grid)}"
+            f"{name}: {windows.count} of {prod(windows.grid)} neighborhoods are too many to "
+            "sample; use a max_num_neighborhoods_for_fitting below "
+            f"{MOST_DRAWN // prod(windows.grid)}"
         )
     if windows.count < 2:
-        raise PicketError(f"{name}: has a single window of {side} voxels; two clusters need two")
+        raise PicketError(
+            f"{name}: has room for one neighborhood of {side} voxels only; two "
+            "clusters need at least 2"
+        )
     return windows
 
 

@@ -125,7 +125,8 @@ def _blur(
             low, high = min(low, smallest), max(high, largest)
             if not largest - smallest <= MOST or high - low > MOST:  # the first also for NaN
                 raise PicketError(
-                    f"{name}: holds NaN or infinite voxels, or values too large for float32"
+                    f"{name}: contains NaN or infinite voxels, or values too large for "
+                    "float32; replace them"
                 )
             total += float(counted.sum(dtype="float64"))
             samples.append(

@@ -114,7 +114,8 @@ def scale_features(
     mean_square = np.trace(total[:-1, :-1]) / total[-1, -1]
     if not np.trace(covariance) > ALIKE * max(mean_square, 1):
         raise PicketError(
-            f"{name}: the windows used for fitting are all alike; widen the z-slice limits"
+            f"{name}: all neighborhoods used for fitting are identical, as in padding; change "
+            "the z-slice limits or the mask"
         )
     reported = mode.reported_from_raw(covariance, side)
     return reported, whiten(total, reported, mode.num_features(side))

@@ -139,7 +139,7 @@ def _until_it_fits(
         job = replace(job, memory=job.memory.with_less(job.tile_windows // 2))
         job.backend.release()
         job.reporter.line(
-            f"  out of memory: tiles of {job.memory.tile_windows} windows from here on"
+            f"  out of memory: continuing with tiles of {job.memory.tile_windows} neighborhoods"
         )
     with job.backend.memory_errors():
         return job, stage(job, *arguments)
@@ -269,10 +269,13 @@ class ModeJob:
             return lloyd
         if self.settings.kmeans_engine == "cuml":
             raise PicketError(
-                f"kmeans_engine: cuml: {self.tomogram.name}: its matrix does not fit in memory; "
-                f"use auto"
+                f"kmeans_engine: cuml: {self.tomogram.name}: the feature matrix does not fit "
+                "in memory; use auto"
             )
-        self.reporter.line(f"  {self.mode.mode}: the matrix is too large for cuML; k-means by us")
+        self.reporter.line(
+            f"  {self.mode.mode}: the feature matrix is too large for cuML; "
+            "using k-means of picket_gpu"
+        )
         return None
 
 

@@ -4,7 +4,7 @@ In scores: `picket_gpu.particles.by_score.pick`. In grey values, without a segme
 `pick_by_contrast`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, prod
 
 import numpy as np
@@ -72,15 +72,25 @@ def pick_by_contrast(
     found = contrast_maxima(
         backend, tomogram, inside, selection, REACH, factors, memory_budget, mean
     )
-    points, heights = max(
-        (
-            selection.candidates(*merge_plateaus(runs, tomogram.shape), tomogram.shape)
-            for runs in found
-        ),
-        key=lambda candidates: float(np.sum(candidates[1] ** 3)),
-    )
+    _, points, heights = strongest(selection, dict(zip(signs, found, strict=True)), tomogram)
     points += corner
     return selection.picks(points, heights / heights.max(initial=STEP))
+
+
+def strongest(
+    selection: Selection, found: Mapping[int, Runs], values: Array
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Candidates among the maxima of the sign, or label, that stands out most, the first of equals.
+
+    Returns:
+        That key, points (m, 3) and heights (m,), the heights with the largest sum of cubes.
+    """
+    candidates = {
+        key: selection.candidates(*merge_plateaus(runs, values.shape), values.shape)
+        for key, runs in found.items()
+    }
+    key = max(candidates, key=lambda key: float(np.sum(candidates[key][1] ** 3)))
+    return key, *candidates[key]
 
 
 def contrast_maxima(

@@ -15,7 +15,7 @@ _ROUNDING = 1e-6  # of a voxel
 
 
 def pick_by_labels(labels: np.ndarray, settings: ParticleSettings, voxel_size: VoxelSize) -> Picks:
-    """Pick the components, or the parts of a watershed, of ``settings.label``.
+    """Pick the components, or the parts of a watershed, of ``settings.label``, where auto is 1.
 
     Heights are sizes, in those of the largest. So where the threshold is "auto", everything of
     ``least_size`` is picked, and a number is the least share of the largest size.
@@ -24,14 +24,15 @@ def pick_by_labels(labels: np.ndarray, settings: ParticleSettings, voxel_size: V
         labels: (z, y, x) integers.
         voxel_size: angstrom, (z, y, x).
     """
+    label = 1 if settings.label == "auto" else settings.label
     volume = pi / 6 * settings.least_size**3 / prod(voxel_size)
     least = max(1, ceil(volume - _ROUNDING))
     if settings.method == "components":
-        picks = components(labels, settings.label, least_voxels=least)
+        picks = components(labels, label, least_voxels=least)
     else:
         picks = watershed(
             labels,
-            settings.label,
+            label,
             min_distance=min_distance(settings, voxel_size),
             border=round(settings.margin / _side(voxel_size)),
             least_voxels=least,
@@ -42,7 +43,7 @@ def pick_by_labels(labels: np.ndarray, settings: ParticleSettings, voxel_size: V
         count = int(np.count_nonzero(picks.candidate_heights >= threshold))
     if settings.max_particles is not None:
         count = min(count, settings.max_particles)
-    return replace(picks, threshold=threshold, count=count)
+    return replace(picks, threshold=threshold, count=count, label=label)
 
 
 def min_distance(settings: ParticleSettings, voxel_size: VoxelSize) -> int:

@@ -1,13 +1,14 @@
 """Particles where scores are higher than around: `pick`."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.device.select import select_backend
 from picket_gpu.particles.ball import VoxelSize
-from picket_gpu.particles.by_contrast import contrast_maxima
-from picket_gpu.particles.maxima import merge_plateaus
+from picket_gpu.particles.by_contrast import contrast_maxima, strongest
 from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.region import check_inside, region_of
 from picket_gpu.particles.selection import Selection, Threshold
@@ -24,6 +25,7 @@ def pick(
     margin: float = 0.0,
     threshold: Threshold = "auto",
     max_particles: int | None = None,
+    label: int | None = 1,
     inside: Array | None = None,
     backend: Backend | None = None,
     memory_budget: int | None = None,
@@ -43,6 +45,8 @@ def pick(
         margin: between a candidate and the faces of the box around all that is inside, at least.
         threshold: height from which candidates are picked, or "auto" for Otsu's of their heights.
         max_particles: picked at most.
+        label: 1 for particles where scores are high, 0 where they are low, None for what stands
+            out more: the label whose candidates' heights have the larger sum of cubes.
         inside: bool, (z, y, x), voxels that have scores: means are over these, and candidates lie
             on them. None for the smallest box that holds all scores above 0.
         backend: None for a GPU where there is one, else the CPU.
@@ -64,7 +68,10 @@ def pick(
     region = region_of(backend, scores if inside is None else inside)
     scores = scores[region]
     inside = None if inside is None else inside[region]
-    (runs,) = contrast_maxima(backend, scores, inside, selection, REACH, [1.0], memory_budget)
-    points, heights = selection.candidates(*merge_plateaus(runs, scores.shape), scores.shape)
+    signs = {1: {1: 1.0}, 0: {0: -1.0}, None: {1: 1.0, 0: -1.0}}[label]
+    found = contrast_maxima(
+        backend, scores, inside, selection, REACH, list(signs.values()), memory_budget
+    )
+    chosen, points, heights = strongest(selection, dict(zip(signs, found, strict=True)), scores)
     points += [part.start for part in region]
-    return selection.picks(points, heights)
+    return replace(selection.picks(points, heights), label=chosen)

@@ -10,7 +10,7 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.read_segmentation import read_labels, read_scores
-from picket_gpu.method.labels import UNLABELLED
+from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.ball import VoxelSize
 from picket_gpu.particles.by_contrast import pick_by_contrast
 from picket_gpu.particles.by_labels import pick_by_labels
@@ -42,14 +42,13 @@ def pick_in_segmentation(
     inside = labels != UNLABELLED
     scores = read_scores(path)
     if scores is None:
-        scores = (labels == settings.label).astype(np.float16)
-    elif settings.label == 0:
-        scores = np.where(inside, np.float16(1) - scores, np.float16(0))
+        scores = (labels == FOREGROUND).astype(np.float16)
     del labels
     with _as_fault(path):
         return pick(
             scores,
             settings.diameter,
+            label=None if settings.label == "auto" else settings.label,
             inside=inside,
             backend=backend,
             memory_budget=memory_budget,
@@ -107,14 +106,14 @@ def check_size(
     """
     if not min(voxel_size) > 0:
         raise PicketError(
-            f"{name}: particles need a voxel size, which it does not tell; set voxel_size"
+            f"{name}: picking particles needs a voxel size, and the file has none; set voxel_size"
         )
     least = 2 * min(voxel_size)
     most = max(n * size for n, size in zip(shape, voxel_size, strict=True))
     if not least <= settings.diameter <= most:
         raise PicketError(
-            f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, from two "
-            f"voxels to its longest side (got {settings.diameter:g})"
+            f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, two voxels to its "
+            f"longest side (got {settings.diameter:g})"
         )
 
 

@@ -19,7 +19,7 @@ def z_slices(depth: int, lower: int | None, upper: int | None) -> slice:
     first, end = lower or 0, depth if upper is None else upper
     if not 0 <= first < min(end, depth):
         raise ValueError(
-            f"z-slices {first} to {end} hold none of the volume's {depth}; change the limits"
+            f"z-slices {first} to {end} lie outside the volume of {depth}; change the limits"
         )
     return slice(first, min(end, depth))
 

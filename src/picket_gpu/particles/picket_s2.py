@@ -31,8 +31,8 @@ class Watershed(BaseModel):
 
     mode: Literal["watershed_segmentation"] = "watershed_segmentation"
     min_distance: Annotated[int, Field(ge=1, lt=2**63, strict=True)] = Field(
-        description="least distance between markers along one axis, and of markers from the faces "
-        "of the volume, in voxels"
+        description="Least distance in voxels between two markers along one axis, and between a "
+        "marker and the faces of the volume"
     )
 
     def pick(
@@ -46,8 +46,9 @@ class Watershed(BaseModel):
 def _no_mean_shift(told: Any) -> Any:
     if isinstance(told, dict) and told.get("mode") == "mean_shift_clustering":
         raise ValueError(
-            "mean_shift_clustering is not available, for PickET's loses its best cluster and takes "
-            "minutes; pick from scores with a diameter, or use watershed_segmentation"
+            "mean_shift_clustering is not supported, because the original PickET's drops its "
+            "best cluster and takes minutes; pick from scores with a diameter, or use "
+            "watershed_segmentation"
         )
     return told
 

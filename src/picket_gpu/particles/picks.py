@@ -15,12 +15,14 @@ class Picks:
             out from what is around it, at most 1.
         threshold: height from which candidates are picked.
         count: how many of the first candidates are picked.
+        label: the cluster that they are of; 1 where there are no clusters.
     """
 
     candidates: np.ndarray
     candidate_heights: np.ndarray
     threshold: float
     count: int
+    label: int = 1
 
     @property
     def coordinates(self) -> np.ndarray:

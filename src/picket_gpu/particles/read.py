@@ -41,12 +41,13 @@ def read_spheres(path: Path) -> Spheres:
         diameter = read_diameter(markers) if len(table) else np.nan
     except FileNotFoundError:
         raise PicketError(
-            f"{reading}: no such file; {path.name} has the places of the particles, {markers.name} "
-            f"their diameter; run again to write both"
+            f"{reading}: no such file; {path.name} holds the coordinates of the particles and "
+            f"{markers.name} their diameter; run again to write both"
         ) from None
     except (OSError, LookupError, ValueError, ElementTree.ParseError) as error:
         raise PicketError(
-            f"{reading}: is not a file of particles ({one_line(error)}); run again to write it"
+            f"{reading}: is not a valid file of particles ({one_line(error)}); run again to "
+            "write it"
         ) from None
     zyx = [COLUMNS.index(axis) for axis in "zyx"]
     return Spheres(table[:, zyx], table[:, COLUMNS.index("score")], diameter)

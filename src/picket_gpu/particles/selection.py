@@ -64,8 +64,8 @@ class Selection:
         longest = max(n * side for n, side in zip(shape, self.voxel_size, strict=True))
         if self.diameter > longest:
             raise ValueError(
-                f"diameter: must be at most the array's longest side, {longest:g} "
-                f"(got {self.diameter:g}); are its units those of voxel_size?"
+                f"diameter: must be at most the array's longest side, {longest:g} (got "
+                f"{self.diameter:g}); use the units of voxel_size"
             )
 
     def candidates(

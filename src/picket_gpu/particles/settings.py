@@ -20,62 +20,70 @@ _USED_BY: dict[str, tuple[Method, ...]] = {
 
 
 class ParticleSettings(BaseModel):
-    """Which particles to pick, and from what. Lengths in angstrom."""
+    """Settings for picking particles; lengths are in angstrom."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     diameter: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] = Field(
-        description="of a particle in angstrom, the outer one of a hollow particle"
+        description="Particle diameter in angstrom; the outer diameter of a hollow particle"
     )
     source: Literal["score", "tomogram"] = Field(
         "score",
-        description="score: scores in a ball of the diameter less those around it; tomogram: the "
-        "same of the blurred tomogram, without segmentation",
+        description="Map to pick from: score, or tomogram, the blurred tomogram; heights are how "
+        "much a ball of the diameter differs in it from the shell around the ball",
     )
     workflows: list[Annotated[str, Field(strict=True)]] | None = Field(
         None,
         min_length=1,
-        description="from whose scores to pick, such as gabor-gmm; default gabor-gmm where it is "
-        "run, else the first of a mixture, else all",
+        description="Workflows to pick from, such as gabor-gmm; default: gabor-gmm if it is run, "
+        "else the first GMM, else all",
     )
-    label: Literal[0, 1] = Field(
-        1, description="the cluster that has the particles, 1 the rarer one"
+    label: Literal[0, 1, "auto"] = Field(
+        "auto",
+        description="Label of the particles: 1, the smaller cluster, 0, the larger, or auto, the "
+        "one that stands out more; for methods on labels, auto is 1",
     )
     contrast: Literal["dark", "bright", "auto"] = Field(
-        "auto", description="of particles in the tomogram; auto finds out. For source: tomogram"
+        "auto",
+        description="Contrast of the particles in the tomogram, for source: tomogram: dark, "
+        "bright, or auto, the one that stands out more",
     )
     threshold: Literal["auto"] | Share = Field(
         "auto",
-        description="height from which candidates are particles, 0 to 1, or auto: Otsu's of the "
-        "candidates' heights",
+        description="Least height of a candidate that is picked, 0 to 1, or auto: Otsu's threshold "
+        "of all heights",
     )
     spacing: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] | None = Field(
-        None, description="least distance between particles in angstrom; default 0.8 diameters"
+        None,
+        description="Least distance between two particles in angstrom; default: 0.8 diameters",
     )
     margin: Angstrom = Field(
         0.0,
-        description="least distance from the limits of what has labels, in angstrom; of a "
-        "watershed's markers from the faces of the volume",
+        description="Least distance in angstrom between a particle and the edge of the labelled "
+        "region; for method: watershed, between a marker and the faces of the volume",
     )
     max_particles: Annotated[int, Field(ge=1, lt=2**63, strict=True)] | None = Field(
-        None, description="particles of a tomogram at most, the highest; default all"
+        None,
+        description="Greatest number of particles per tomogram, those of greatest height; default: "
+        "no limit",
     )
     method: Method = Field(
         "ball",
-        description="ball: maxima of the mean in a ball; components, watershed: connected "
-        "components or a watershed of the labels, as PickET's step 2 computes them",
+        description="Picking method: ball (maxima of the mean in a ball), components (connected "
+        "components of the labels) or watershed (a watershed of the labels); the last "
+        "two as in PickET's step 2",
     )
     min_distance: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] | None = (
         Field(
             None,
-            description="least distance between a watershed's markers along one axis in angstrom, "
-            "to the nearest whole voxel; default half a diameter",
+            description="Least distance between two watershed markers along one axis in angstrom, "
+            "rounded to whole voxels; default: half the diameter",
         )
     )
     least_size: Angstrom = Field(
         0.0,
-        description="diameter of the sphere whose volume a component or a part of a watershed has "
-        "at least, in angstrom; default any",
+        description="Least size of a component or watershed part in angstrom, as the diameter of a "
+        "sphere of the same volume; default: any size",
     )
 
     @field_validator("threshold", mode="before")
@@ -91,17 +99,19 @@ class ParticleSettings(BaseModel):
     def _each_once(cls, workflows: list[str] | None) -> list[str] | None:
         for name in workflows or []:
             if (workflows or []).count(name) > 1:
-                raise ValueError(f"{name} appears twice, and would be written to the same files")
+                raise ValueError(f"{name} appears twice; remove one")
         return workflows
 
     @model_validator(mode="after")
     def _used(self) -> Self:
         if self.source == "tomogram" and self.method != "ball":
-            raise ValueError(f"method: {self.method} needs labels; use source: score, or ball")
+            raise ValueError(
+                f"method: {self.method} needs labels; use source: score, or method: ball"
+            )
         for key, methods in _USED_BY.items():
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
-                raise ValueError(f"{key}: is not used by method {self.method}; leave it out")
+                raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
         return self
 
     @property
@@ -127,5 +137,7 @@ class ParticleSettings(BaseModel):
         names = {"-".join(workflow): workflow for workflow in run}
         for name in self.workflows:
             if name not in names:
-                raise ValueError(f"{name} is not run; use one of {', '.join(names)}")
+                raise ValueError(
+                    f"{name} is not among the workflows; use one of {', '.join(names)}"
+                )
         return [names[name] for name in self.workflows]

@@ -20,6 +20,7 @@ class Picking(NamedTuple):
         threshold: height from which candidates are particles.
         candidates: how many there were.
         picked: how many are particles.
+        label: the cluster that they are of.
     """
 
     fingerprint: str
@@ -27,6 +28,7 @@ class Picking(NamedTuple):
     threshold: float
     candidates: int
     picked: int
+    label: int
 
 
 _NAMES = tuple(f"particles_{field}" for field in Picking._fields)
@@ -47,7 +49,8 @@ def write_particles(
     """
     remove_particles(files)
     picks = particles.picks
-    told = Picking(fingerprint, source, picks.threshold, len(picks.candidates), picks.count)
+    candidates = len(picks.candidates)
+    told = Picking(fingerprint, source, picks.threshold, candidates, picks.count, picks.label)
     attributes = {**particles.attributes, **dict(zip(_NAMES, told, strict=True))}
     particles = replace(particles, attributes=attributes)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
@@ -77,7 +80,8 @@ def read_picking(path: Path) -> Picking | None:
     # Not by a YAML reader, which takes a second for some thousand coordinates.
     told = dict(re.findall(r"^  (particles_\w+): (\S+)$", text, re.MULTILINE))
     try:
-        own, source, threshold, candidates, picked = (told[name].strip("'") for name in _NAMES)
-        return Picking(own, source, float(threshold), int(candidates), int(picked))
+        own, source, threshold, *counts = (told[name].strip("'") for name in _NAMES)
+        candidates, picked, label = map(int, counts)
+        return Picking(own, source, float(threshold), candidates, picked, label)
     except (KeyError, ValueError):
         return None

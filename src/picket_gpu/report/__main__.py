@@ -1,10 +1,10 @@
-"""The report from files already written: python -m picket_gpu.report DIR."""
+"""The report from existing files: python -m picket_gpu.report DIR."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from picket_gpu.command import exit_code
+from picket_gpu.command import exit_code, parser_for
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,12 +13,16 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m picket_gpu.report",
-        description="Write report.html and previews of the segmentations in a directory again.",
-        epilog="Tomograms are read where S1 read them, or else by the paths that it was given.",
+    parser = parser_for(
+        "python -m picket_gpu.report",
+        "Write report.html and the previews again, for all segmentations (HDF5) of a directory.\n"
+        "The tomograms are read where S1 read them, or by the paths that S1 was given.",
+        "out/my_dataset",
+        "docs/report.md",
     )
-    parser.add_argument("directory", type=Path, help="output_dir/dataset_name of a run of S1")
+    parser.add_argument(
+        "directory", type=Path, help="directory of segmentations, output_dir/dataset_name"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)
     return exit_code(lambda: _rebuild(options))

@@ -78,5 +78,6 @@ def _told(path: Path) -> tuple[str, float]:
 
 def _unusable(path: Path, error: Exception) -> PicketError:
     return PicketError(
-        f"{path}: is not a whole file of particles ({one_line(error)}); pick again or move it away"
+        f"{path}: file of particles is truncated or damaged ({one_line(error)}); pick again, "
+        "or move it away"
     )

@@ -63,9 +63,7 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     for segmentation in _segmentations(directory):
         by_index.setdefault(segmentation.subject.index, []).append(segmentation)
     if not by_index:
-        raise PicketError(
-            f"{directory}: holds no segmentation_*.h5; S1 writes them by save: [hdf5]"
-        )
+        raise PicketError(f"{directory}: contains no segmentation_*.h5; run S1 with save: [hdf5]")
     # All of them, before a page of an older report is replaced.
     picked = {index: _check(segmentations) for index, segmentations in by_index.items()}
     dataset = by_index[min(by_index)][0].subject.dataset
@@ -85,7 +83,9 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
 def _segmentations(directory: Path) -> Iterable[_Segmentation]:
     """Those in ``directory``, k-means first within a feature mode, as S1 makes them."""
     if not directory.is_dir():
-        raise PicketError(f"{directory}: no such directory")
+        raise PicketError(
+            f"{directory}: no such directory; name output_dir/dataset_name of an S1 run"
+        )
     matches = [match for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
     for match in sorted(matches, key=lambda m: (int(m[1]), m[2], m[3] != "kmeans")):
         path = directory / match[0]
@@ -93,7 +93,8 @@ def _segmentations(directory: Path) -> Iterable[_Segmentation]:
             yield _read(path, int(match[1]))
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise PicketError(
-                f"{path}: is not a whole segmentation of S1 ({one_line(error)})"
+                f"{path}: is not a complete S1 segmentation ({one_line(error)}); run S1 "
+                "again, or move it away"
             ) from None
 
 
@@ -149,15 +150,17 @@ def _check(segmentations: list[_Segmentation]) -> list[PickedWorkflow]:
         subject = replace(other.subject, path=first.subject.path)
         if subject != first.subject or not is_same(other.tomogram, first.tomogram):
             raise PicketError(
-                f"{other.path}: is of another tomogram or fit than {first.path.name}; move one away"
+                f"{other.path}: comes from another tomogram or other settings than "
+                f"{first.path.name}; move one of them away"
             )
     path = first.tomogram
     if isinstance(path, Path) and not path.is_absolute() and not path.exists():
-        raise PicketError(f"{path}: no such file; go to the directory in which S1 was run")
+        raise PicketError(f"{path}: no such file; run from the directory in which S1 was run")
     subject, header = first.subject, read_header(path, first.selector)
     if header.shape != subject.shape:
         raise PicketError(
-            f"{path}: has {header.shape} voxels (z, y, x), its segmentations have {subject.shape}"
+            f"{path}: has {header.shape} voxels (z, y, x), but its segmentations have "
+            f"{subject.shape}; restore the tomogram, or run S1 again"
         )
     # The run's voxel size, which need not be the file's.
     origin = replace(header, voxel_size=subject.voxel_size).place

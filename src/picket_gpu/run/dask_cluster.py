@@ -32,7 +32,9 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
         PicketError: Dask is not installed, or there are fewer GPUs or cores than workers.
     """
     if sys.platform == "win32":
-        raise PicketError("workers: need Linux or macOS; run without, or use a scheduler")
+        raise PicketError(
+            "workers: works on Linux and macOS only; run without it, or use scheduler"
+        )
     distributed = _import()
     import dask
 
@@ -101,7 +103,10 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
     try:
         client = distributed.Client(**where, timeout=ANSWER)
     except (OSError, ValueError, TimeoutError) as error:
-        raise PicketError(f"scheduler: {scheduler} does not answer ({one_line(error)})") from None
+        raise PicketError(
+            f"scheduler: {scheduler} does not answer ({one_line(error)}); check "
+            "its address and that it is running"
+        ) from None
     with client:
         yield client
 
@@ -143,5 +148,5 @@ def _gpu_cluster() -> Any:
     try:
         from dask_cuda import LocalCUDACluster
     except ImportError:
-        raise PicketError("workers: on GPUs needs dask-cuda; install it") from None
+        raise PicketError("workers: GPUs need dask-cuda; install it") from None
     return LocalCUDACluster

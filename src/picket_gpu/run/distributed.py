@@ -72,9 +72,16 @@ def tasks_on(
             except _UnusableTomogramError as error:
                 yield plan, None, error.args[0]
             except KilledWorker:
-                yield plan, name, PicketError(f"{name}: its worker died again and again")
+                yield (
+                    plan,
+                    name,
+                    PicketError(
+                        f"{name}: its worker died repeatedly, often "
+                        "because memory ran out; use fewer workers"
+                    ),
+                )
             except CancelledError:
-                raise ConnectionError("the Dask scheduler is gone; run again to go on") from None
+                raise ConnectionError("lost the Dask scheduler; run again to continue") from None
             except Exception as error:
                 yield plan, name, error
             future.release()

@@ -36,16 +36,17 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
         memory = memory_for(config, backend, entry, windows)
         budget, kept = memory.budget / MIB, memory.cache_bytes / MIB
-        yield f"  memory: at most {budget:.0f} MiB, {kept:.0f} of it to keep features in"
+        yield f"  memory: at most {budget:.0f} MiB, including {kept:.0f} MiB for stored features"
         if memory.slab_planes is not None:
-            yield f"  streamed from host memory in slabs of {memory.slab_planes} planes"
+            yield f"  streamed from host memory in slabs of {memory.slab_planes} z-slices"
         if plan.reused:
             yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.reused}))}"
         for picking in plan.picking:
             done = ", done earlier" if picking.earlier else ""
             yield f"  particles from {picking.source_name}{done}"
         if plan.changed:
-            yield f"  made otherwise, to be made again: {', '.join(plan.changed)}"
+            changed = ", ".join(plan.changed)
+            yield f"  settings or tomogram have changed, computing again: {changed}"
     yield "Files:"
     for plan in run.tomograms:
         for job in plan.pending:

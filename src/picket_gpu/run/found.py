@@ -80,8 +80,8 @@ def find_segmentations(
                 paths.setdefault(file.stem, file)
     if not paths:
         raise PicketError(
-            f"{path}: holds no segmentation_*.h5, .zarr or .mrc; name output_dir/dataset_name of a "
-            f"run of S1"
+            f"{path}: contains no segmentation_*.h5, .zarr or .mrc; name "
+            "output_dir/dataset_name of an S1 run"
         )
     found = [read_segmentation(file, voxel_size) for file in paths.values()]
     return sorted(found, key=lambda one: (one.index, _order(one), one.workflow))
@@ -99,12 +99,12 @@ def read_segmentation(
     """The segmentation in a file, PickET's own HDF5 included; see `find_segmentations`."""
     named = _NUMBERED.fullmatch(path.stem)
     if not path.exists():
-        raise PicketError(f"{path}: no such file; name a segmentation of S1, or its directory")
+        raise PicketError(f"{path}: no such file; name an S1 segmentation or its directory")
     if path.suffix not in _ENDINGS:
-        raise PicketError(f"{path}: is no segmentation of S1; name its .h5, .zarr or .mrc file")
+        raise PicketError(f"{path}: is not an S1 segmentation; name its .h5, .zarr or .mrc file")
     if named is None:
         raise PicketError(
-            f"{path}: does not tell the number of its tomogram; name it as S1 does, such as "
+            f"{path}: file name has no tomogram number; rename it as S1 does, for example "
             f"segmentation_0_gabor_gmm{path.suffix}"
         )
     try:
@@ -115,13 +115,13 @@ def read_segmentation(
         index = int(named[1])
         mode, method = told.get("fex_mode", named[2]), told.get("clustering_method", named[3])
         if not (str(mode).isalnum() and str(method).isalnum()) or None in (mode, method):
-            raise ValueError("it does not name its workflow")
+            raise ValueError("no workflow recorded in it")
         config, entry = config_of_record(path, index, fingerprint) or config_of_attributes(
             path, told
         )
         header, warnings = _geometry(path, told, volume, entry, voxel_size)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise PicketError(f"{path}: is not a segmentation of S1 ({one_line(error)})") from None
+        raise PicketError(f"{path}: is not an S1 segmentation ({one_line(error)})") from None
     workflow = (str(mode), str(method))
     return FoundSegmentation(path, index, workflow, fingerprint, config, entry, header, warnings)
 
@@ -147,9 +147,7 @@ def _geometry(
             size = size or size_of({"voxel_size": header.voxel_size})
             place = place or header.place
         except (PicketError, OSError) as error:
-            warnings = (
-                f"{path}: the origin of its tomogram is not known, and taken for 0 0 0 ({error})",
-            )
+            warnings = (f"{path}: origin of the tomogram is unknown, using 0 0 0 ({error})",)
     size, place = size or (0.0, 0.0, 0.0), place or (0.0, 0.0, 0.0)
     return TomogramHeader(entry.tomogram, (z, y, x), size, place, (0, 0, 0)), warnings
 

@@ -81,7 +81,9 @@ class Outcome:
                 record = before.model_copy(update={"status": "done earlier"})
             self._add(results, record)
         for mode in plan.changed:
-            self._reporter.line(f"  {mode}: was made with other settings or from another file")
+            self._reporter.line(
+                f"  {mode}: settings or tomogram have changed since the last run; computing again"
+            )
 
     def _reused(
         self, plan: TomogramPlan, workflow: tuple[str, Method], provenance: Provenance
@@ -116,9 +118,10 @@ class Outcome:
         """Take what was picked, or was picked earlier."""
         assert self._config.particles is not None
         earlier = ", picked earlier" if result.earlier else ""
+        where = picking.source_name + ("" if result.label else ", label 0")
         self._reporter.line(
-            f"  {result.count} particles from {picking.source_name}, height {result.threshold:.3f} "
-            f"or more of {result.candidates} candidates{earlier}"
+            f"  {result.count} particles from {where} ({result.candidates} "
+            f"candidates, threshold {result.threshold:.3f}){earlier}"
         )
         self._particles[plan.index, *picking.workflow] = result
         self._note(particles_record(plan, picking, self._config.particles, result))
@@ -170,6 +173,6 @@ def _fingerprints(record: UnitRecord) -> list[str]:
 def _describe(result: SegmentationResult) -> str:
     state = "" if result.converged else ", NOT CONVERGED"
     return (
-        f"{result.mode} {result.method}: {result.share:.1%} of voxels labelled 1, "
-        f"{result.iterations} iterations{state}, {result.seconds:.1f} s"
+        f"{result.mode} {result.method}: {result.share:.1%} foreground, {result.iterations} "
+        f"iterations{state}, {result.seconds:.1f} s"
     )

@@ -33,8 +33,8 @@ def files_of(
     isotropic = min(sizes) > 0 and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)
     if "copick" in kinds and not isotropic:
         raise PicketError(
-            f"{entry.tomogram}: copick needs one voxel size of all axes (got {sizes}, z y x); set "
-            f"voxel_size"
+            f"{entry.tomogram}: copick needs the same voxel size on all axes (got {sizes}, z "
+            "y x); set voxel_size"
         )
     copick = None
     if isotropic and RUN_NAME.fullmatch(entry.run_name):

@@ -59,8 +59,8 @@ class PickingPlan:
 
     @property
     def source_name(self) -> str:
-        """From what, for people."""
-        return "the tomogram" if self.workflow == TOMOGRAM else " ".join(self.workflow)
+        """What particles are picked from, for messages."""
+        return "the tomogram" if self.workflow == TOMOGRAM else "-".join(self.workflow)
 
 
 def plan_picking(
@@ -125,8 +125,8 @@ def plan_workflow(
     found = read_picking(paths["yaml"])
     if there and found is None and not overwrite:
         raise PicketError(
-            f"{there[0]}: exists and does not say how it was made; use --overwrite, or another "
-            f"dataset_name"
+            f"{there[0]}: already exists and carries no picket_gpu settings; use --overwrite "
+            "to replace it, or change dataset_name"
         )
     same = found and found.fingerprint == digest and len(there) == len(paths) and not overwrite
     return PickingPlan(workflow, digest, source, paths, found if same else None)
@@ -174,7 +174,7 @@ def pick_planned(
         voxel_size=size,
         origin=header.place,
         diameter=settings.diameter,
-        attributes=_attributes(config, entry, header, plan, segmentation, seconds),
+        attributes=_attributes(config, entry, header, plan, segmentation, picks.label, seconds),
     )
     told = plan.earlier
     if told is None:
@@ -197,6 +197,7 @@ def _attributes(
     header: TomogramHeader,
     plan: PickingPlan,
     segmentation: Path | None,
+    label: int,
     seconds: float,
 ) -> dict[str, Any]:
     """What PickET's YAML says of a picking, beside what the segmentation says of itself."""
@@ -211,7 +212,7 @@ def _attributes(
         "clustering_method": method,
         **({} if segmentation is None else read_attributes(segmentation)),
         "voxel_size": header.voxel_size,
-        "particle_cluster_id": settings.label if segmentation else None,
+        "particle_cluster_id": label if segmentation else None,
         "pex_mode": PEX_MODES[settings.method],
         "pex_min_distance": min_distance(settings, header.voxel_size) if splits else None,
         "time_taken_for_s2": seconds,

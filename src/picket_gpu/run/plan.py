@@ -155,10 +155,12 @@ def _indices(total: int, chosen: list[int] | None) -> list[int]:
     if chosen is None:
         return list(range(total))
     if not chosen:
-        raise PicketError("tomograms: must not be empty")
+        raise PicketError("tomograms: must name at least one tomogram")
     for index in (chosen[0], chosen[-1]):
         if not 0 <= index < total:
-            raise PicketError(f"tomograms: no {index}, inputs are numbered 0 to {total - 1}")
+            raise PicketError(
+                f"tomograms: {index} is out of range; inputs are numbered 0 to {total - 1}"
+            )
     return chosen
 
 

@@ -28,79 +28,90 @@ class _Record(BaseModel):
 
 
 class SegmentationRecord(_Record):
-    """One segmentation."""
+    """One segmentation of a task."""
 
-    method: str = Field(description="clustering method")
-    fingerprint: str = Field(description="of all that its labels depend on")
-    files: list[str] = Field(description="its files, relative to the directory of this record")
-    share: float = Field(description="of the labelled voxels, how many have label 1")
-    iterations: int = Field(description="of the clustering method")
-    converged: bool = Field(description="whether it met its stopping rule")
-    passes: float | None = Field(
-        None, description="how often the features of a window were computed, on average"
+    method: str = Field(description="Clustering method")
+    fingerprint: str = Field(description="Digest of everything that the labels depend on")
+    files: list[str] = Field(
+        description="Files of the segmentation, relative to the directory of this record"
     )
-    seconds: dict[str, float] = Field(description="time of each stage")
+    share: float = Field(description="Foreground fraction: labelled voxels with label 1, 0 to 1")
+    iterations: int = Field(description="Number of iterations of the clustering method")
+    converged: bool = Field(description="Whether the clustering method met its stopping rule")
+    passes: float | None = Field(
+        None, description="Mean number of times that the features of a neighborhood were computed"
+    )
+    seconds: dict[str, float] = Field(description="Seconds per stage")
 
 
 class ParticlesRecord(_Record):
-    """Particles of one tomogram, from one workflow."""
+    """Particles of one tomogram, picked from one workflow."""
 
-    mode: str = Field(description="feature mode; tomogram if picked without a segmentation")
-    method: str = Field(description="clustering method; ball if picked without a segmentation")
-    fingerprint: str = Field(description="of all that they depend on")
-    files: list[str] = Field(description="relative to the directory of this record")
-    settings: dict[str, Any] = Field(description="of picking, lengths in angstrom")
-    threshold: float = Field(description="height from which candidates are particles")
-    candidates: int
-    count: int = Field(description="of particles")
-    seconds: float
+    mode: str = Field(description="Feature mode; tomogram if picked without a segmentation")
+    method: str = Field(description="Clustering method; ball if picked without a segmentation")
+    fingerprint: str = Field(description="Digest of everything that the particles depend on")
+    files: list[str] = Field(
+        description="Files of the particles, relative to the directory of this record"
+    )
+    settings: dict[str, Any] = Field(description="Settings for picking, lengths in angstrom")
+    threshold: float = Field(description="Least height of a candidate that is picked")
+    label: int = Field(1, description="Label of the particles")
+    candidates: int = Field(description="Number of candidates")
+    count: int = Field(description="Number of particles picked")
+    seconds: float = Field(description="Seconds for picking and writing")
 
 
 class UnitRecord(_Record):
-    """One tomogram by one feature mode, its particles, or a tomogram that failed as a whole."""
+    """One task (a tomogram and a feature mode), picked particles, or a tomogram that failed."""
 
-    index: int = Field(description="the tomogram's place in inputs, from 0")
-    tomogram: str = Field(description="its file, as in the configuration")
+    index: int = Field(description="Index of the tomogram in inputs, from 0")
+    tomogram: str = Field(description="File or URL of the tomogram, as in the configuration")
     mode: str | None = Field(
-        description="feature mode; null for all of them; particles for what was picked"
+        description="Feature mode; null for all modes, particles for picked particles"
     )
-    status: Status
-    error: str | None = Field(None, description="why it failed")
-    traceback: str | None = Field(None, description="of an error that was not foreseen")
-    windows: int | None = Field(None, description="used for fitting")
-    worker: str | None = Field(None, description="name of the Dask worker it ran on")
-    host: str | None = Field(None, description="machine of that worker")
-    device: str | None = Field(None, description="where it computed, and why")
+    status: Status = Field(description="Outcome: done in this run, done earlier, or failed")
+    error: str | None = Field(None, description="Error message, if the task failed")
+    traceback: str | None = Field(None, description="Traceback of an unexpected error")
+    windows: int | None = Field(None, description="Number of neighborhoods used for fitting")
+    worker: str | None = Field(None, description="Name of the Dask worker")
+    host: str | None = Field(None, description="Host name of the Dask worker")
+    device: str | None = Field(None, description="Device used, and why")
     peak_host_bytes: int | None = Field(
-        None, description="most memory that the process has held so far"
+        None, description="Peak host memory of the process so far, in bytes"
     )
     peak_device_bytes: int | None = Field(
-        None, description="most memory of the GPU that arrays of the process have held so far"
+        None, description="Peak GPU memory of the process's arrays so far, in bytes"
     )
-    warnings: list[str] = Field([], description="what else its user should know")
-    segmentations: list[SegmentationRecord] = []
-    particles: list[ParticlesRecord] = []
+    warnings: list[str] = Field([], description="Warnings about the tomogram and its results")
+    segmentations: list[SegmentationRecord] = Field(
+        [], description="Segmentations of this task, one per clustering method"
+    )
+    particles: list[ParticlesRecord] = Field([], description="Particles of one workflow")
 
 
 class RunRecord(_Record):
-    """One run, rewritten whenever a task is done."""
+    """Record of one run, rewritten after each task."""
 
-    format: Literal[1] = 1
-    started: datetime
+    format: Literal[1] = Field(1, description="Version of this format")
+    started: datetime = Field(description="Time when the run started")
     finished: datetime | None = Field(
-        None, description="missing while it runs, or if it was killed"
+        None, description="Time when the run ended; null while it runs, or if it was killed"
     )
-    config: dict[str, Any] = Field(description="as used, with defaults")
-    versions: dict[str, str]
-    commit: str | None = Field(description="of the repository that the package runs from")
-    host: str
-    working_directory: str | None = Field(None, description="where relative paths start")
-    device: str = Field(description="where it computed, and why")
+    config: dict[str, Any] = Field(description="Settings used, defaults included")
+    versions: dict[str, str] = Field(description="Versions of Python and of packages")
+    commit: str | None = Field(
+        description="Git commit of the repository that the package runs from; null if there is none"
+    )
+    host: str = Field(description="Host name of the machine that started the run")
+    working_directory: str | None = Field(
+        None, description="Working directory, where relative paths start"
+    )
+    device: str = Field(description="Device used, and why")
     tomograms: list[int] | None = Field(
-        None, description="the part of inputs that it was for, from 0; null for all"
+        None, description="Indices of the inputs that the run was for, from 0; null for all"
     )
-    seed: int
-    units: list[UnitRecord] = []
+    seed: int = Field(description="Random seed")
+    units: list[UnitRecord] = Field([], description="Tasks, in the order in which they ended")
 
     def write(self, path: Path) -> None:
         """Replace the record at ``path``."""
@@ -195,6 +206,7 @@ def particles_record(
                 ],
                 settings=settings.model_dump(mode="json", exclude_none=True),
                 threshold=result.threshold,
+                label=result.label,
                 candidates=result.candidates,
                 count=result.count,
                 seconds=result.seconds,

@@ -35,8 +35,9 @@ def excluded_voxels(
         excluded = padding.mask
         values = " and ".join(f"{value:.4g}" for value in padding.values)
         warnings.append(
-            f"{entry.tomogram}: {padding.share:.1%} of its voxels are padding of the value "
-            f"{values}; they are neither fitted nor labelled (padding: keep takes them as data)"
+            f"{entry.tomogram}: {padding.share:.1%} of the voxels are padding with the value "
+            f"{values}; they are left out of fitting and labelling (padding: keep uses them "
+            "as data)"
         )
     if entry.outside_is_padding:
         outside = np.ones(voxels.shape, dtype=bool)
@@ -45,7 +46,7 @@ def excluded_voxels(
             outside |= ~read_mask(entry.fitting_mask, voxels.shape, entry.storage_options)
         excluded = outside if excluded is None else excluded | outside
     if excluded is not None and excluded.all():
-        raise PicketError(f"{entry.tomogram}: is padding all over; use padding: keep")
+        raise PicketError(f"{entry.tomogram}: contains padding only; set padding: keep")
     return excluded, warnings
 
 
@@ -60,7 +61,7 @@ def windows_to_fit(
     clear = None if excluded is None else clear_of(excluded, windows.side)
     if entry.fitting_mask is None and clear is None:
         return windows
-    where = "in the mask" if clear is None else "where no padding is near"
+    where = "in the mask" if clear is None else "away from padding"
     mask = clear
     if entry.fitting_mask is not None:
         mask = read_mask(entry.fitting_mask, windows.volume_shape, entry.storage_options)
@@ -98,7 +99,10 @@ def labelled_voxels(
     clear = clear_of(excluded, side)
     wanted = clear if wanted is None else clear & wanted
     if not core(wanted, side).any():
-        raise PicketError(f"{entry.tomogram}: no voxel to be labelled is clear of padding")
+        raise PicketError(
+            f"{entry.tomogram}: no voxel can be labelled, all are too close to "
+            "padding; change the limits, or set padding: keep"
+        )
     return wanted
 
 

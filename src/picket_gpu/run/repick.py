@@ -76,7 +76,7 @@ def plan_repicking(
         groups: dict[int, list[FoundSegmentation]] = {}
         for found in find_segmentations(path, voxel_size):
             if not min(found.header.voxel_size) > 0:
-                raise PicketError(f"{found.path}: its voxel size is not known; give --voxel-size")
+                raise PicketError(f"{found.path}: voxel size is unknown; give --voxel-size")
             config = found.config.model_copy(update={"particles": settings})
             found = replace(found, config=config)
             groups.setdefault(found.index, []).append(found)
@@ -100,13 +100,12 @@ def _plan_group(
     try:
         chosen = settings.chosen(list(fingerprints))
     except ValueError as error:
-        told = str(error).replace("is not run", "is not there")
-        raise PicketError(f"--workflow: {told} (in {path})") from None
+        raise PicketError(f"--workflow: {error} (in {path})") from None
     planned = []
     for workflow in chosen:
         found = by_workflow[workflow]
         if workflow == TOMOGRAM and found.entry.tomogram == found.path:
-            raise PicketError(f"{found.path}: does not name its tomogram; use --source score")
+            raise PicketError(f"{found.path}: records no tomogram; use --source score")
         header = found.header
         check_size(str(found.path), settings, header.shape, header.voxel_size, "--diameter")
         plan = plan_workflow(
@@ -142,7 +141,8 @@ def _check_names(planned: list[Repicking]) -> None:
         if csv in taken:
             raise PicketError(
                 f"{one.found.path}: its particles and those of {taken[csv]} would both be "
-                f"{csv.name}; pick from one at a time, with an --output-dir each"
+                f"written to {csv.name}; pick from one at a time, each with its own "
+                "--output-dir"
             )
         taken[csv] = one.found.path
 
@@ -153,7 +153,8 @@ def _prepared(found: FoundSegmentation, backend: Backend) -> PreparedTomogram:
     voxels = read_voxels(path, entry.selector)
     if voxels.shape != found.header.shape:
         raise PicketError(
-            f"{path}: has {voxels.shape} voxels (z, y, x), {found.path} {found.header.shape}"
+            f"{path}: has {voxels.shape} voxels (z, y, x), but {found.path} has "
+            f"{found.header.shape}; restore the tomogram, or run S1 again"
         )
     windows = fit_windows(
         found.header.shape,
@@ -174,6 +175,6 @@ def describe(
     first, *others = files.values()
     kinds = f" ({', '.join(path.suffix for path in others)})" if others else ""
     return (
-        f"{first}{kinds}: {count} particle{'s' * (count != 1)}, of {candidates} candidates those "
-        f"of height {threshold:.3f} or more{', picked earlier' if earlier else ''}"
+        f"{first}{kinds}: {count} particle{'s' * (count != 1)} from {candidates} candidates, "
+        f"threshold {threshold:.3f}{', picked earlier' if earlier else ''}"
     )

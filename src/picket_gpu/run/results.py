@@ -71,7 +71,7 @@ class SegmentationResult:
         """
         scores = read_scores(self.path)
         if scores is None:
-            raise PicketError(f"{self.path}: holds no scores; run again with scores: true")
+            raise PicketError(f"{self.path}: contains no scores; run again with scores: true")
         return scores
 
 
@@ -115,6 +115,7 @@ class ParticleResult:
         method: clustering method, likewise; "ball" if from the tomogram itself.
         count: of particles.
         threshold: height from which candidates are particles.
+        label: the cluster that they are of.
         candidates: how many there were.
         seconds: spent on picking and on files.
         earlier: whether they were there already, picked by an earlier run with the same settings.
@@ -127,6 +128,7 @@ class ParticleResult:
     method: str
     count: int
     threshold: float
+    label: int
     candidates: int
     seconds: float
     earlier: bool = False
@@ -155,6 +157,7 @@ def picked_result(
         method=method,
         count=told.picked,
         threshold=told.threshold,
+        label=told.label,
         candidates=told.candidates,
         seconds=seconds,
         earlier=picking.earlier is not None,

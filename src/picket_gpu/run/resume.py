@@ -50,8 +50,8 @@ def _provenance(path: Path) -> Provenance | None:
     told = read_provenance(path)
     if told is None and path.exists():
         raise PicketError(
-            f"{path}: exists and does not say how it was made; use --overwrite, or another "
-            f"dataset_name"
+            f"{path}: already exists and carries no picket_gpu settings; use --overwrite to "
+            "replace it, or change dataset_name"
         )
     return told
 

@@ -168,7 +168,7 @@ class Runner:
             made = {(result.mode, result.method): result for result in self._outcome.of(plan)}
             if picking.workflow not in made:
                 raise PicketError(
-                    f"there is no segmentation by {' '.join(picking.workflow)} to pick from"
+                    f"no particles, because the segmentation by {'-'.join(picking.workflow)} failed"
                 )
             segmentation = made[picking.workflow].path
         elif task is None:

@@ -66,7 +66,7 @@ class S2Plan:
         picks = self.mode.pick(labels, label, *self.told.z_slices)
         warnings: tuple[str, ...] = ()
         if not np.any(labels == label):
-            warnings = (f"{self.told.segmentation}: no voxel has the label {label} of {self.key}",)
+            warnings = (f"{self.told.segmentation}: no voxel has the label {label} ({self.key})",)
         seconds = time.perf_counter() - started
         picking = write_particles(
             self.files, self._particles(picks, seconds), self.fingerprint, self.found.fingerprint

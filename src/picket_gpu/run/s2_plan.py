@@ -59,8 +59,8 @@ def plan_s2(
         if overwrite or earlier is None or earlier.fingerprint != fingerprint:
             if there and not overwrite:
                 raise PicketError(
-                    f"{there[0]}: exists and was made with other settings or by another program; "
-                    f"use --overwrite, or another dataset_name"
+                    f"{there[0]}: already exists with other settings or from another program; "
+                    "use --overwrite to replace it, or change dataset_name"
                 )
             earlier = None
         whole = len(there) == len(files)
@@ -78,7 +78,7 @@ def _results(
     for place, told in enumerate(config.inputs):
         key = f"{where}inputs[{place}]"
         if told.segmentation.suffix != ".h5":
-            raise PicketError(f"{key}.segmentation: {told.segmentation} is no HDF5 file (.h5)")
+            raise PicketError(f"{key}.segmentation: {told.segmentation} is not an HDF5 file (.h5)")
         found = read_segmentation(told.segmentation, voxel_size)
         try:
             z_slices(found.header.shape[0], *told.z_slices)

@@ -109,20 +109,20 @@ def check_sources(
             continue
         if path not in numbered and not (_is_same(before, now) and before.dataset == now.dataset):
             raise PicketError(
-                f"{path}: is of {before.tomogram} in {before.dataset}, not of {now.as_given}; give "
-                f"each tomogram a name of its own, or use --overwrite"
+                f"{path}: belongs to {before.tomogram} in {before.dataset}, not to "
+                f"{now.as_given}; give each tomogram its own name, or use --overwrite"
             )
         if not _is_same(before, now) and path in replaced:
             raise PicketError(
-                f"{path}: is of {before.tomogram}, and would be replaced by that of "
-                f"{now.as_given}; keep the order of inputs and add new tomograms at the end, take "
-                f"another dataset_name, or use --overwrite"
+                f"{path}: belongs to {before.tomogram} and would be replaced by "
+                f"{now.as_given}; keep the order of inputs and add new tomograms at the end, "
+                "change dataset_name, or use --overwrite"
             )
         if not _is_same(before, now):
             raise PicketError(
-                f"{path}: is of {before.tomogram}, and number {files.index} is {now.as_given} now; "
-                f"keep the order of inputs and add new tomograms at the end, take another "
-                f"dataset_name, or move it away"
+                f"{path}: belongs to {before.tomogram}, but number {files.index} is now "
+                f"{now.as_given}; keep the order of inputs and add new tomograms at the end, "
+                "change dataset_name, or move the file away"
             )
 
 

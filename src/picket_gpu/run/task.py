@@ -127,7 +127,7 @@ def open_task(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: 
     started = time.perf_counter()
     voxels = read_voxels(path, entry.selector)
     if fingerprints(config, entry) != plan.fingerprints or voxels.shape != plan.header.shape:
-        raise PicketError(f"{path}: was changed while the run was under way; run again")
+        raise PicketError(f"{path}: was changed during the run; run again")
     tomogram, warnings = prepare_tomogram(config, backend, entry, path, voxels, plan.windows)
     del voxels
     backend.synchronize()
@@ -166,7 +166,8 @@ def prepare_tomogram(
     volume = prepare(backend, voxels, config.blur_sigma, memory, str(path), keep, limits)
     if volume.central < SLIVER:
         warnings.append(
-            f"{path}: 99% of its voxels share {volume.central:.1%} of the grey range, so label 1 "
-            f"may be one outlier, such as a gold bead; set clip: 5 to cut outliers off"
+            f"{path}: 99% of the voxels lie within {volume.central:.1%} of the grey-value "
+            "range, so the foreground may be a few outliers, such as gold beads; set clip: 5 "
+            "to limit them"
         )
     return PreparedTomogram(volume, windows, memory, to_label, str(path)), warnings

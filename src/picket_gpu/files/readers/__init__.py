@@ -40,8 +40,8 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
         ending = Path(re.sub(r"\.(gz|bz2)$", "", where.name.lower())).suffix
         if ending in _BY_ENDING or ending in MRC_ENDINGS:
             raise PicketError(
-                f"{where}: of URLs only Zarr can be read, piece by piece; download the file, and "
-                f"name it where it is then"
+                f"{where}: only Zarr can be read from a URL; download the file and give its "
+                "local path"
             )
         return open_zarr(where, selector)
     try:
@@ -55,15 +55,15 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
     if where.is_dir():
         return open_zarr(where, selector)
     if not where.is_file():
-        raise PicketError(f"{where}: is not a file; tomogram must name a volume")
+        raise PicketError(f"{where}: is not a regular file; tomogram must be the path of a volume")
     try:
         with where.open("rb"):
             pass
     except PermissionError:
-        raise PicketError(f"{where}: no permission to read it") from None
+        raise PicketError(f"{where}: no permission to read it; change its permissions") from None
     reader = _BY_ENDING.get(where.suffix.lower(), open_mrc)
     if selector.level is not None:
-        raise PicketError(f"{where}: level is for OME-Zarr; remove it")
+        raise PicketError(f"{where}: level applies to OME-Zarr only; remove it")
     if selector.dataset is not None and reader is not open_hdf5:
-        raise PicketError(f"{where}: dataset is for HDF5 and Zarr; remove it")
+        raise PicketError(f"{where}: dataset applies to HDF5 and Zarr only; remove it")
     return reader(where, selector)

@@ -27,7 +27,7 @@ def open_em(path: Path, selector: VolumeSelector) -> LazyVolume:
     with path.open("rb") as file:
         start = file.read(HEADER)
     if len(start) < HEADER or start[0] not in _ORDERS:
-        raise PicketError(f"{path}: is not an EM file; name a tomogram")
+        raise PicketError(f"{path}: is not an EM file; check the path and the extension")
     if start[3] not in _VOXEL_TYPES:
         known = ", ".join(map(str, _VOXEL_TYPES))
         raise PicketError(f"{path}: EM type {start[3]} is not supported; use one of {known}")
@@ -35,11 +35,14 @@ def open_em(path: Path, selector: VolumeSelector) -> LazyVolume:
     x, y, z = (int(n) for n in np.frombuffer(start[4:16], f"{order}i4"))
     if min(x, y, z) < 1:
         raise PicketError(
-            f"{path}: its header tells of {(z, y, x)} voxels (z, y, x); copy it again"
+            f"{path}: EM header gives an impossible size, {(z, y, x)} voxels (z, y, x); the "
+            "file is damaged, copy it again"
         )
     dtype = np.dtype(f"{order}{_VOXEL_TYPES[start[3]]}")
     needed, there = HEADER + x * y * z * dtype.itemsize, path.stat().st_size
     if there < needed:
-        raise PicketError(f"{path}: not a whole EM file, {there} of {needed} bytes; copy it again")
+        raise PicketError(
+            f"{path}: EM file is truncated ({there} of {needed} bytes); copy it again"
+        )
     voxels = np.memmap(path, dtype, "r", HEADER, (z, y, x))
     return LazyVolume(voxels.shape, dtype, partial(planes_of, voxels))

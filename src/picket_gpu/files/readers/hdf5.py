@@ -24,19 +24,25 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
             name = selector.dataset or _only_volume(path, file)
             dataset = file.get(name)
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-                raise PicketError(f"{path}: has no dataset {name}; it has {_listed(file)}")
+                raise PicketError(
+                    f"{path}: has no dataset {name} (found: {_listed(file)}); change dataset"
+                )
             shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
             step = chunks[space_of(shape)[0]] if chunks else PLANES
             geometry = _geometry(dataset)
     except OSError as error:
-        raise PicketError(f"{path}: is not an HDF5 file ({one_line(error)})") from None
+        raise PicketError(
+            f"{path}: cannot be read as HDF5 ({one_line(error)}); check the path, or copy it again"
+        ) from None
 
     def blocks() -> Iterator[np.ndarray]:
         try:
             with h5py.File(path) as file:
                 yield from planes_of(file[name], step)
         except OSError as error:
-            raise PicketError(f"{path}: is not a whole HDF5 file ({one_line(error)})") from None
+            raise PicketError(
+                f"{path}: HDF5 file is truncated or damaged ({one_line(error)}); copy it again"
+            ) from None
 
     return LazyVolume(shape, dtype, blocks, **geometry)
 
@@ -85,8 +91,8 @@ def _only_volume(path: Path, file: h5py.File) -> str:
         return OURS
     if len(volumes) != 1:
         raise PicketError(
-            f"{path}: holds {len(volumes)} datasets of 3 dimensions ({_listed(file)}); name one by "
-            f"dataset"
+            f"{path}: contains {len(volumes)} 3D datasets ({_listed(file)}); select one with "
+            "dataset"
         )
     return volumes[0]
 
@@ -118,4 +124,4 @@ def _is_copy(dataset: h5py.Dataset) -> bool:
 
 
 def _listed(file: h5py.File) -> str:
-    return ", ".join(_volumes(file)[:9]) or "none of 3 dimensions"
+    return ", ".join(_volumes(file)[:9]) or "no 3D dataset"

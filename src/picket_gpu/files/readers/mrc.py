@@ -67,7 +67,7 @@ def _first_bytes(path: Path, decompress: Callable[[Path, str], Any]) -> bytes:
             start: bytes = file.read(HEADER)
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise PicketError(
-            f"{path}: is not an MRC file ({one_line(error)}); name a tomogram"
+            f"{path}: is not an MRC file ({one_line(error)}); check the path and the extension"
         ) from None
     return start
 
@@ -102,7 +102,7 @@ def _decompressed(
             file.read(1)  # at the end of the stream, its checksum is compared
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise PicketError(
-            f"{path}: not a whole MRC file ({one_line(error)}); copy it again"
+            f"{path}: MRC file is truncated or damaged ({one_line(error)}); copy it again"
         ) from None
 
 

@@ -20,6 +20,6 @@ def open_npy(path: Path, selector: VolumeSelector) -> LazyVolume:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # of NumPy, or of Python's parser, which reads the header
         raise PicketError(
-            f"{path}: is not a whole .npy file ({one_line(error)}); copy it again"
+            f"{path}: .npy file is truncated or damaged ({one_line(error)}); copy it again"
         ) from None
     return LazyVolume(array.shape, array.dtype, partial(planes_of, array))

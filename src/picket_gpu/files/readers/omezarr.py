@@ -28,7 +28,7 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
     """
     node = _node(where, selector)
     if selector.dataset is not None and not _is_group(node):
-        raise PicketError(f"{where}: is an array itself; remove dataset")
+        raise PicketError(f"{where}: is a single array; remove dataset")
     chosen = node if selector.dataset is None else _member(where, node, selector.dataset)
     if not _is_group(chosen):
         _no_level(where, selector)
@@ -103,7 +103,8 @@ def _only_image(where: Location, group: Any) -> Any:
     names = _images(group)
     if len(names) > 1:
         raise PicketError(
-            f"{where}: holds {len(names)} images ({', '.join(names[:9])}); name one by dataset"
+            f"{where}: contains {len(names)} images ({', '.join(names[:9])}); select one with "
+            "dataset"
         )
     return _member(where, group, names[0]) if names else None
 
@@ -122,7 +123,7 @@ def _images(group: Any) -> list[str]:
 
 def _no_level(where: Location, selector: VolumeSelector) -> None:
     if selector.level is not None:
-        raise PicketError(f"{where}: has no levels there; remove level")
+        raise PicketError(f"{where}: has no resolution levels; remove level")
 
 
 def _node(where: Location, selector: VolumeSelector) -> Any:
@@ -140,10 +141,11 @@ def _node(where: Location, selector: VolumeSelector) -> Any:
             refused = re.search("credential|forbidden|access ?denied|40[13]", repr(error), re.I)
             hint = "; for public data set storage_options: {anon: true}" if refused else ""
             raise PicketError(
-                f"{where}: no Zarr can be read there ({one_line(error)}){hint}"
+                f"{where}: cannot be read as Zarr ({one_line(error)}){hint}"
             ) from None
         raise PicketError(
-            f"{where}: is a directory and no Zarr ({one_line(error)}); tomogram must name a volume"
+            f"{where}: directory is not a Zarr ({one_line(error)}); tomogram must be the path "
+            "of a volume"
         ) from None
 
 
@@ -168,8 +170,8 @@ def _only_array(where: Location, group: Any) -> Any:
     volumes = [array for _, array in group.arrays() if len(space_of(array.shape)) == 3]
     if len(volumes) != 1:
         raise PicketError(
-            f"{where}: holds {len(volumes)} arrays of 3 dimensions and no multiscales; name one by "
-            f"dataset"
+            f"{where}: contains {len(volumes)} 3D arrays and no multiscales; select one with "
+            "dataset"
         )
     return volumes[0]
 
@@ -182,7 +184,7 @@ def _source(array: Any) -> LazyVolume:
 def _choose(where: Location, group: Any, levels: list[Level], selector: VolumeSelector) -> Level:
     if selector.level is not None:
         if selector.level >= len(levels):
-            raise PicketError(f"{where}: level {selector.level}: has levels 0 to {len(levels) - 1}")
+            raise PicketError(f"{where}: has no level {selector.level}; use 0 to {len(levels) - 1}")
         return levels[selector.level]
     if selector.shape is not None:
         for level in levels:
@@ -194,7 +196,8 @@ def _choose(where: Location, group: Any, levels: list[Level], selector: VolumeSe
                 return level
         sizes = "; ".join(" x ".join(f"{n:g}" for n in level.voxel_size) for level in levels)
         raise PicketError(
-            f"{where}: voxel_size: no level has {selector.voxel_size}; there are {sizes} (z y x, "
-            f"angstrom); to override it name a level too"
+            f"{where}: voxel_size: no level has {selector.voxel_size} (found: {sizes} "
+            "angstrom, z y x); use one of these, or set level as well to override the voxel "
+            "size"
         )
     return levels[0]

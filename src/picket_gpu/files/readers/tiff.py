@@ -37,10 +37,12 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
         raise
     except Exception as error:  # tifffile lets through what damaged tags make Python say
         raise PicketError(
-            f"{path}: is not a TIFF file ({one_line(error)}); name a tomogram"
+            f"{path}: is not a TIFF file ({one_line(error)}); check the path and the extension"
         ) from None
     if dtype is None or coloured:
-        raise PicketError(f"{path}: holds colours or nothing; a tomogram has grey values")
+        raise PicketError(
+            f"{path}: TIFF file is empty or in colour; a tomogram must have grey values"
+        )
 
     def blocks() -> Iterator[np.ndarray]:
         try:
@@ -56,7 +58,7 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
             yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
         except Exception as error:  # of any codec, with whatever it raises
             raise PicketError(
-                f"{path}: is not a whole TIFF file ({one_line(error)}); copy it again"
+                f"{path}: TIFF file is truncated or damaged ({one_line(error)}); copy it again"
             ) from None
 
     return LazyVolume(shape, dtype, blocks, voxel_size=geometry)
@@ -75,13 +77,13 @@ def _shape(path: Path, file: Any) -> tuple[int, ...]:
         odd = next((one for one in others if one not in alike or len(one.shape) > 2), None)
         if odd is not None:
             raise PicketError(
-                f"{path}: its pages differ, {shape} {first.dtype} and {tuple(odd.shape)} "
-                f"{odd.dtype}; save one volume of equal pages"
+                f"{path}: TIFF pages differ, {shape} {first.dtype} and {tuple(odd.shape)} "
+                f"{odd.dtype}; save one volume with equal pages"
             )
         return (1 + len(others), *shape)
     volumes = 1 + sum(len(one.shape) > 2 for one in alike)
     if volumes > 1:  # what is not alike are pictures beside the volume
-        raise PicketError(f"{path}: holds {volumes} volumes; save one alone, or all as one")
+        raise PicketError(f"{path}: contains {volumes} volumes; save one volume per file")
     return shape
 
 

@@ -244,7 +244,7 @@ class _EM:
             bound = self._bound(components, sums)
             settled = abs(bound - at.bound) < TOLERANCE
             at = _Progress(components, sums, bound, at.iterations + 1, settled)
-            self.reporter.status(f"mixture iteration {at.iterations}, log-likelihood {bound:.4f}")
+            self.reporter.status(f"GMM iteration {at.iterations}, log-likelihood {bound:.4f}")
             if settled:
                 break
         return at

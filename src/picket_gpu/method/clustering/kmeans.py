@@ -116,7 +116,7 @@ def fit_kmeans(
         few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
         model, _ = _lloyd(backend, few, start, np.zeros_like(total), few_total, 0)
     else:
-        reporter.status("k-means by a library")
+        reporter.status("k-means by cuML")
         centres = centres_by_library(lloyd, features, centres, reported, total, MAX_ITERATIONS)
         model = KMeans(centres, metric, 0, False)
     model = KMeans(model.centres, metric, 0, False)

@@ -38,8 +38,8 @@ class Gabor(FeatureMode):
         filters = self.num_sinusoids**3
         if self.num_output_features > filters:
             raise ValueError(
-                f"num_output_features is {self.num_output_features}, but {self.num_sinusoids} "
-                f"sinusoids give {filters} filters; use {filters} or fewer"
+                f"num_output_features is {self.num_output_features}, but num_sinusoids "
+                f"{self.num_sinusoids} gives {filters} filters; use {filters} or fewer"
             )
         return self
 

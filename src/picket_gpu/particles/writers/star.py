@@ -38,8 +38,8 @@ def write_star(path: Path, particles: ParticleSet) -> None:
     name = particles.tomogram_name
     if star_name(name) is None:
         raise PicketError(
-            f"{path}: {name!r} cannot be the name of a tomogram in a star file; give it a name "
-            f"without quotes, # and tabs"
+            f"{path}: {name!r} is not a valid tomogram name in a STAR file; set a name "
+            "without quotes, # and tabs"
         )
     picks = particles.picks
     centred = particles.angstrom_from([n / 2 for n in particles.shape])
