@@ -1,4 +1,4 @@
-"""Particles without scores, where grey values stand out from what is around: `pick_by_contrast`."""
+"""Picking of particles from grey values, without scores: `pick_by_contrast`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
@@ -32,19 +32,20 @@ def pick_by_contrast(
     backend: Backend | None = None,
     memory_budget: int | None = None,
 ) -> Picks:
-    """Pick particles: places where a ball of their size is darker, or brighter, than its shell.
+    """Pick particles where a ball of their size is darker, or brighter, than the shell around it.
 
-    A candidate's height is the mean over the shell, from the ball's radius to 1.6 of it, minus that
-    over the ball (or the other way round), over the same of the highest candidate: 1 stands out
-    most, and 0.5 half as much. It says nothing of how much is particle. Near a face the height is
-    that times the share of the shell that is inside: means of fewer voxels are higher by chance.
+    The shell reaches from the ball's radius to 1.6 radii. The height of a candidate is the
+    difference between the two means, divided by that of the highest candidate: 1 stands out most,
+    0.5 half as much. It does not measure how much of the ball is particle. Near a face the
+    difference is multiplied by the fraction of the shell that lies inside, because means of few
+    voxels are larger by chance.
 
     Args:
-        tomogram: (z, y, x) grey values, any real type, blurred as for a segmentation: noise that
-            is left makes many small maxima, above which Otsu's threshold is too low.
-        dark: whether particles are darker; None for what stands out more: the contrast whose
+        tomogram: (z, y, x) grey values, any real type, blurred as for a segmentation: in a noisy
+            tomogram many small maxima make Otsu's threshold too low.
+        dark: whether particles are darker than their surroundings; default: the contrast whose
             candidates' heights have the larger sum of cubes.
-        inside: bool, (z, y, x), voxels that count; None for all.
+        inside: bool, (z, y, x), voxels to use; default: all.
 
     The other arguments are those of `pick`.
 

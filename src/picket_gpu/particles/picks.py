@@ -11,10 +11,10 @@ class Picks:
 
     Attributes:
         candidates: (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
-        candidate_heights: (m,) float64, descending: the share of a sphere of the particle's size
-            that is particle.
-        threshold: height from which candidates are picked.
-        count: how many of the first candidates are picked.
+        candidate_heights: (m,) float64, descending: the fraction of a sphere of the particle's
+            size that is particle.
+        threshold: least height of a candidate that is picked.
+        count: number of candidates that are picked, the first ones.
     """
 
     candidates: np.ndarray
@@ -24,10 +24,10 @@ class Picks:
 
     @property
     def coordinates(self) -> np.ndarray:
-        """(n, 3) float64, (z, y, x) in voxels, of what is picked."""
+        """Centres of the picked particles, (n, 3) float64, (z, y, x) in voxels."""
         return self.candidates[: self.count]
 
     @property
     def heights(self) -> np.ndarray:
-        """(n,) float64, of what is picked."""
+        """Heights of the picked particles, (n,) float64."""
         return self.candidate_heights[: self.count]
