@@ -1,4 +1,4 @@
-"""Faults that a user can mend, each in one line."""
+"""Errors that a user can fix, each in one line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ def one_line(error: Exception) -> str:
 
 
 class PicketError(Exception):
-    """A fault in the input, in one line: what is wrong, and what would be right.
+    """Error in the input, in one line: what is wrong, and how to fix it.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
@@ -30,13 +30,13 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Failure:
-    """A part of a run that came to nothing.
+    """Failed part of a run: a tomogram, or one of its feature modes.
 
     Attributes:
-        index: the tomogram's place in ``inputs``, from 0.
-        tomogram: its file or URL.
-        mode: feature mode; None for all of them.
-        error: why.
+        index: index of the tomogram in ``inputs``, from 0.
+        tomogram: file or URL of the tomogram.
+        mode: feature mode; None for all feature modes.
+        error: exception that was raised.
     """
 
     index: int
@@ -46,7 +46,7 @@ class Failure:
 
     @property
     def message(self) -> str:
-        """Why, in one line that names the file."""
+        """Error message, in one line that names the file."""
         text, where = str(self.error), printable(str(self.tomogram))
         if not isinstance(self.error, PicketError):
             text = printable(f"{type(self.error).__name__}: {' '.join(text.split())}")
@@ -54,10 +54,10 @@ class Failure:
 
 
 class NothingDoneError(PicketError):
-    """All parts of a run came to nothing.
+    """Error of a run in which every part failed.
 
     Attributes:
-        failures: why, at least one.
+        failures: failed parts, at least one.
     """
 
     def __init__(self, failures: Sequence[Failure]) -> None:

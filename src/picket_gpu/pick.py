@@ -79,25 +79,26 @@ def pick_files(
     device: str = "auto",
     reporter: "Reporter | None" = None,
 ) -> tuple[list["ParticleResult"], list[Failure]]:
-    """Pick from segmentations that are there, and write the files that a run would.
+    """Pick particles from existing segmentations, and write the same files as a run.
 
-    What is there, picked with the same settings from the same segmentations, is left as it is, by a
-    run too that follows.
+    Particles that were picked earlier with the same settings from the same segmentations are kept,
+    also by a later run.
 
     Args:
-        paths: output directories of S1, and files of segmentations.
-        settings: as ``particles`` in the parameter file.
-        voxel_size: angstrom, of all axes, instead of what files say.
-        output_dir: for all results; default beside the segmentations.
+        paths: output directories of S1, or files of segmentations.
+        settings: settings for picking, as ``particles`` in the parameter file.
+        voxel_size: voxel size in angstrom, equal on all axes; default: that of the files.
+        output_dir: directory of the results; default: that of each segmentation.
         overwrite: pick again, and replace files that were not made by picking.
         device: "auto", "cpu", "gpu" or "gpu:N".
+        reporter: receiver of progress lines; default: none.
 
     Returns:
-        What was picked, and what failed.
+        The picked particles, and the failures.
 
     Raises:
-        PicketError: an argument or a segmentation is unusable, which is found before anything is
-            written, or nothing could be done.
+        PicketError: an argument or a segmentation is invalid (nothing is written then), or nothing
+            could be picked.
     """
     from picket_gpu.console import SILENT
     from picket_gpu.device.select import select_backend
@@ -118,7 +119,7 @@ def pick_files(
             continue
         results.append(result)
         told = one.plan.files, result.count, result.threshold, result.candidates
-        reporter.line(describe(*told, result.earlier))
+        reporter.line(describe(*told, result.reused))
     if failures and not results:
         raise NothingDoneError(failures)
     return results, failures

@@ -50,24 +50,27 @@ def run_s1(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> S1Run:
-    """Segment every tomogram of a configuration by every workflow, and write the files.
+    """Segment all tomograms of a configuration by all workflows, pick particles, write the files.
 
-    Segmentations that are there, made with the same settings from the same files, are left as they
-    are. A tomogram or feature mode that fails is told of, and the others go on.
+    Finished segmentations, made with the same settings from the same files, are kept. If a tomogram
+    or feature mode fails, the others continue. A task is one tomogram and one feature mode.
 
     Args:
-        config: an `S1Config`, a mapping with its keys, or the path of a YAML file.
-        tomograms: the part of ``inputs`` to run, by number from 0; all unless told.
-        overwrite: run everything again, replacing all files of the segmentations.
+        config: path of a YAML file, a mapping with its keys, or an `S1Config`.
+        tomograms: indices of the entries of ``inputs`` to process, from 0; default: all.
+        overwrite: recompute everything and replace existing files.
         quiet: print nothing.
-        log_format: "json" prints one object a line, for programs.
-        client: a `distributed.Client`, whose workers run the units: a tomogram by a feature mode.
-        workers: processes to run the units on this machine, each on a part of the cores or a GPU.
-        scheduler: address or file of a Dask scheduler whose workers run the units.
+        log_format: "text", or "json" for one object per line.
+        client: `distributed.Client` whose workers run the tasks; default: this process runs them.
+        workers: number of worker processes on this machine, one per GPU or sharing the cores.
+        scheduler: address or file of a Dask scheduler whose workers run the tasks.
+
+    Returns:
+        The segmentations, with failures, warnings and picked particles as attributes.
 
     Raises:
-        PicketError: the configuration is unusable, which is found before anything is written, or
-            nothing could be done: a `NothingDoneError`, which has the failures.
+        PicketError: the configuration is invalid (nothing is written then), or nothing could be
+            computed (a `NothingDoneError` with the failures).
     """
     config = load_config(config)
     elsewhere = client is not None or scheduler is not None
@@ -146,7 +149,7 @@ def _summary(results: list[SegmentationResult]) -> list[list[str]]:
             r.name,
             r.mode,
             r.method,
-            f"{r.share:.1%}",
+            f"{r.foreground_fraction:.1%}",
             f"{r.iterations}" + ("" if r.converged else " (not converged)"),
             f"{r.seconds:.1f}",
             r.path.name,

@@ -1,4 +1,4 @@
-"""The method on an array: a volume in, labels out, no files."""
+"""Segmentation of an array in memory, without files: `segment`."""
 
 import warnings
 from typing import Any, Literal
@@ -39,32 +39,36 @@ def segment(
     kmeans_engine: KMeansEngine = "auto",
     precision: Precision = "float32",
 ) -> np.ndarray:
-    """Segment a tomogram in memory into background and the rest.
+    """Segment a tomogram in memory into foreground and background.
 
     Args:
         volume: grey values, (z, y, x), any real type, NumPy or CuPy.
-        features: "ffts", "gabor" or "intensities", or a mapping with the settings of one as in the
-            YAML file, such as ``{"mode": "gabor", "num_sinusoids": 6}``, or its model.
-        clustering: "kmeans" or "gmm".
-        neighborhood_size: window side in voxels, odd, at least 3.
-        lower: first z-slice used for fitting, from 0; labels are given everywhere.
-        upper: z-slice after the last used for fitting.
-        max_num_neighborhoods_for_fitting: windows used for fitting, at most.
-        blur_sigma: of the Gaussian blur, in voxels; 0 for none.
-        padding: "mask" keeps regions of one grey value out of blur, fit and labels, with a
-            UserWarning; "keep" takes them as data.
-        clip: robust standard deviations from the median at which grey values are cut off before
-            the blur; None for not.
-        seed: of the sample of windows and of k-means++.
-        device: "auto", "cpu", "gpu", or "gpu:N" for GPU N of those that CuPy sees, from 0.
-        memory_budget: bytes for all arrays on the device; None for a default.
-        kmeans_engine: "cuml" for cuML's k-means on a GPU, "native" for ours, "auto" for cuML's
-            where it is installed and the feature matrix fits the budget.
-        precision: "tf32" lets a GPU round the operands of the mixture's products to TF32.
+        features: feature mode, "ffts", "gabor" or "intensities"; or a mapping with its settings as
+            in the YAML file, such as ``{"mode": "gabor", "num_sinusoids": 6}``; or a `FeatureMode`.
+        clustering: clustering method, "kmeans" or "gmm".
+        neighborhood_size: side of a neighborhood in voxels, odd, at least 3.
+        lower: first z-slice used for fitting, from 0; default: the first. All z-slices are
+            labelled in any case.
+        upper: end of the z-slices used for fitting, exclusive; default: all.
+        max_num_neighborhoods_for_fitting: greatest number of neighborhoods used for fitting;
+            default: all.
+        blur_sigma: standard deviation of the initial Gaussian blur, in voxels; 0 for no blur.
+        padding: "mask" leaves regions of one grey value out of blur, fit and labels, with a
+            UserWarning; "keep" uses them as data.
+        clip: limit of grey values before the blur, in robust standard deviations from the median;
+            default: no limit.
+        seed: random seed for neighborhood sampling and k-means++ initialisation.
+        device: "auto" (a GPU if there is one), "cpu", "gpu", or "gpu:N" for the N-th GPU that CuPy
+            sees, from 0.
+        memory_budget: memory for arrays on the device, in bytes; default: depends on the volume.
+        kmeans_engine: k-means on a GPU: "cuml", "native" (picket_gpu), or "auto" (cuML if it is
+            installed and the feature matrix fits the budget).
+        precision: precision of the GMM's matrix products on a GPU, "float32" or "tf32".
 
     Returns:
-        int8 labels in the volume's shape: 0 for the more populous cluster, 1 for the other, -1
-        nearer than neighborhood_size // 2 to a face or to padding.
+        Labels, int8, in the volume's shape: 0 for the larger cluster (background), 1 for the
+        smaller (foreground), -1 within ``neighborhood_size // 2`` voxels of the volume's edge or
+        of padding.
 
     Raises:
         PicketError: an argument is out of range, or the volume cannot be segmented.

@@ -77,17 +77,17 @@ def _show(path: Path, tomogram: Location | None) -> int:
 
 
 def add_layers(viewer: Any, path: Path, tomogram: Location | None = None) -> None:
-    """Add tomogram, scores if there are any, label 1, and particles if there are any, to a viewer.
+    """Add a tomogram, its segmentation, and scores and particles if there are any, to a viewer.
 
-    napari shows a sphere on the slices that cut it where they are as thick as the sphere.
+    napari shows a sphere on the slices that cut it only if slices are as thick as the sphere.
 
     Args:
         viewer: napari's ``Viewer`` or ``ViewerModel``.
-        path: of the segmentation, or of particles in its directory.
-        tomogram: instead of the one that the segmentation names.
+        path: file of the segmentation, or of particles in its directory.
+        tomogram: tomogram to show; default: the one that the segmentation was made from.
 
     Raises:
-        PicketError: a file is missing or unusable, or the tomogram is of another shape.
+        PicketError: a file is missing or invalid, or the tomogram has another shape.
     """
     add = {"image": viewer.add_image, "labels": viewer.add_labels, "points": viewer.add_points}
     thickness = 0.0

@@ -265,12 +265,12 @@ def test_a_rerun_leaves_all_kinds_as_they_are_and_redoes_what_is_missing(tmp_pat
     copick = directory / "copick/ExperimentRuns/TS_01/Segmentations"
     name = "10.000_picket-gpu_intensities-gmm_particle.zarr"
     for broken in (file_of(directory, "gmm", ".zarr"), copick / name):
-        assert all(result.earlier for result in run_s1(config, quiet=True))
+        assert all(result.reused for result in run_s1(config, quiet=True))
         (broken / ".zattrs").write_text("{}")
         with pytest.raises(PicketError, match=rf"{broken.name}: already exists and carries no"):
             run_s1(config, quiet=True)
         again = run_s1(config, quiet=True, overwrite=True)
-        assert not any(result.earlier for result in again)
+        assert not any(result.reused for result in again)
         assert read_provenance(broken) is not None
     kinds = {path.suffix for path in directory.glob("segmentation_*")}
     assert kinds == {".h5", ".mrc", ".zarr"}
@@ -317,9 +317,9 @@ def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
     other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc"), "name": "TS_01"}
     with pytest.raises(PicketError, match=r"vol.mrc in set, not to \S*other/vol.mrc; give"):
         run_s1(config | {"inputs": [other], "dataset_name": "other"}, quiet=True)
-    assert all(result.earlier for result in run_s1(config, quiet=True))
+    assert all(result.reused for result in run_s1(config, quiet=True))
     # The same tomogram with other settings may replace them.
-    assert not any(result.earlier for result in run_s1(config | {"seed": 1}, quiet=True))
+    assert not any(result.reused for result in run_s1(config | {"seed": 1}, quiet=True))
 
 
 def test_napari_finds_a_tomogram_from_any_directory_or_where_its_project_was_moved(

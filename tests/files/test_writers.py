@@ -214,8 +214,10 @@ def test_results_say_what_the_files_hold(run):
         assert result.tomogram == tomogram
         assert result.path.name.endswith(f"_{result.mode}_{result.method}.h5")
         assert labels.dtype == np.int8
-        assert result.share == pytest.approx((labels == 1).sum() / (labels >= 0).sum())
-        assert result.share <= 0.5
+        assert result.foreground_fraction == pytest.approx(
+            (labels == 1).sum() / (labels >= 0).sum()
+        )
+        assert result.foreground_fraction <= 0.5
         assert result.converged
         assert set(result.timings) == {"volume", "features", "clustering", "labels", "files"}
 

@@ -179,7 +179,7 @@ def test_a_page_made_again_knows_padding_where_only_masks_were_saved(padded):
     page = Path("out/set/report.html")
     before = data_of(page.read_text())["workflows"]
     page.unlink()
-    assert all(result.earlier for result in run_s1(settings(save=["mrc"]), quiet=True))
+    assert all(result.reused for result in run_s1(settings(save=["mrc"]), quiet=True))
     for one, other in zip(data_of(page.read_text())["workflows"], before, strict=True):
         assert (one["separation"], one["bits"]) == (other["separation"], other["bits"])
 

@@ -70,11 +70,11 @@ def test_a_threshold_is_the_least_share_of_the_largest(boxes):
     ("changes", "says"),
     [
         ({"source": "tomogram"}, "method: components needs labels"),
-        ({"spacing": 50.0}, "spacing: is not used by method components"),
-        ({"margin": 50.0}, "margin: is not used by method components"),
-        ({"min_distance": 50.0}, "min_distance: is not used by method components"),
-        ({"method": "ball", "min_distance": 50.0}, "min_distance: is not used by method ball"),
-        ({"method": "ball", "least_size": 50.0}, "least_size: is not used by method ball"),
+        ({"spacing": 50.0}, "spacing: has no effect with method components"),
+        ({"margin": 50.0}, "margin: has no effect with method components"),
+        ({"min_distance": 50.0}, "min_distance: has no effect with method components"),
+        ({"method": "ball", "min_distance": 50.0}, "min_distance: has no effect with method ball"),
+        ({"method": "ball", "least_size": 50.0}, "least_size: has no effect with method ball"),
     ],
 )
 def test_keys_of_another_method_are_refused(changes, says):

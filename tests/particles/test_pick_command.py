@@ -87,7 +87,7 @@ def test_it_picks_what_the_run_picks(finished, bare):
     assert len(tables(bare)) == 3
     (line,) = process.stdout.splitlines()
     count = len(read_csv(bare / f"{STEM}.csv"))
-    assert f"{STEM}.csv (.star, .cmm, .yaml): {count} particles, of " in line
+    assert f"{STEM}.csv (.star, .cmm, .yaml): {count} particles from " in line
 
 
 def test_a_run_that_follows_keeps_it_if_its_settings_are_the_same(bare):
@@ -96,7 +96,7 @@ def test_a_run_that_follows_keeps_it_if_its_settings_are_the_same(bare):
     for diameter, kept in ((140, True), (130, False)):
         settings = config(bare.parent, particles={"diameter": diameter})
         (result,) = run_s1(settings, quiet=True).particles
-        assert result.earlier is kept
+        assert result.reused is kept
         assert (snapshot(bare)[f"{STEM}.csv"] == before[f"{STEM}.csv"]) is kept
 
 
@@ -436,16 +436,19 @@ BAD = {
     "spacing": (["--spacing", "0"], "--spacing: input should be greater than 0"),
     "margin": (["--margin", "-1"], "--margin: input should be greater than or equal to 0"),
     "number": (["--max-particles", "1.5"], "--max-particles: input should be a valid integer"),
-    "label": (["--label", "2"], "--label: input should be 0 or 1"),
+    "label": (["--label", "2"], "--label: input should be 0, 1 or 'auto'"),
     "source": (["--source", "mask"], "--source: input should be 'score' or 'tomogram'"),
     "method": (["--method", "blob"], "--method: input should be 'ball', 'components' or"),
-    "workflow": (["--workflow", "gabor-gmm"], "--workflow: gabor-gmm is not there; use one of"),
+    "workflow": (
+        ["--workflow", "gabor-gmm"],
+        "--workflow: gabor-gmm is not among the workflows; use one of",
+    ),
     "workflow twice": (["--workflow", "a", "a"], "--workflow: a appears twice"),
-    "distance": (["--min-distance", "50"], "--min-distance: is not used by method ball"),
-    "size": (["--least-size", "50"], "--least-size: is not used by method ball"),
+    "distance": (["--min-distance", "50"], "--min-distance: has no effect with method ball"),
+    "size": (["--least-size", "50"], "--least-size: has no effect with method ball"),
     "spacing of parts": (
         ["--method", "watershed", "--spacing", "50"],
-        "--spacing: is not used by method watershed",
+        "--spacing: has no effect with method watershed",
     ),
     "labels of the tomogram": (
         ["--method", "components", "--source", "tomogram"],
@@ -513,7 +516,7 @@ def test_two_results_of_one_name_are_refused(bare, tmp_path, capsys):
     other = Path(shutil.copytree(bare, tmp_path / "other"))
     arguments = [str(bare), str(other), "--diameter", "140"]
     assert main([*arguments, "--output-dir", str(tmp_path / "out")]) == 2
-    assert f"would both be {STEM}.csv" in the_error(capsys.readouterr().err)
+    assert f"would both be written to {STEM}.csv" in the_error(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
     assert main([*arguments, "-q"]) == 0
 

@@ -274,7 +274,7 @@ def test_the_table_tells_each_workflow(page, demo):
     for row, result in zip(rows, demo.results, strict=True):
         cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
         assert cells[1] == f"{result.mode} {result.method}"
-        assert cells[2] == f"{result.share:.1%}"
+        assert cells[2] == f"{result.foreground_fraction:.1%}"
         assert cells[7] == str(result.iterations)
         _, count = ndimage.label(result.labels == 1)
         sizes = np.bincount(ndimage.label(result.labels == 1)[0].ravel())[1:]
@@ -374,7 +374,7 @@ def test_the_index_leads_to_every_page_and_gives_s2_for_all(browser, several):
     assert len(rows) == 2
     assert HOSTILE in rows[0].text
     shares = [cell.text for cell in rows[0].find_elements(By.CSS_SELECTOR, "td.number")][1:]
-    assert shares == [f"{result.share:.1%}" for result in several.results[:4]]
+    assert shares == [f"{result.foreground_fraction:.1%}" for result in several.results[:4]]
     the(browser, "summary").click()
     Select(the(browser, "#workflow")).select_by_visible_text("intensities gmm")
     Select(the(browser, "#particle")).select_by_visible_text("label 0")

@@ -99,7 +99,7 @@ def test_a_page_that_is_missing_comes_back_where_all_is_done(place):
     page = Path("out/set/report_1.html")
     before = data_of(page.read_text())
     page.unlink()
-    assert all(result.earlier for result in run_s1("params.yaml", workers=1, quiet=True))
+    assert all(result.reused for result in run_s1("params.yaml", workers=1, quiet=True))
     after = data_of(page.read_text())
     assert [w["bits"] for w in after["workflows"]] == [w["bits"] for w in before["workflows"]]
 

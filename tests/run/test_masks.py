@@ -147,7 +147,7 @@ def test_the_mask_for_output_only_takes_labels_away(tmp_path, whole, save):
         assert (labels[labelled] == before[labelled]).all()
         outside = core_of(~labelled)
         assert set(np.unique(labels[outside])) == {-1 if save == ["hdf5"] else 0}
-        assert result.share == before[labelled].mean() <= 0.5
+        assert result.foreground_fraction == before[labelled].mean() <= 0.5
         scores = whole[method].scores[labelled]
         expected = 1 - scores if exchanged else scores
         assert abs(result.scores[labelled] - expected).max() <= np.finfo(np.float16).eps
@@ -175,7 +175,7 @@ def test_clusters_are_counted_where_labels_are_wanted(tmp_path, whole):
     result = segmentations(tmp_path, {"mask_for_output": path}, scores=True)["gmm"]
     assert set(np.unique(result.labels[before == 1])) == {0}
     assert (result.labels[before != 1] == -1).all()
-    assert result.share == 0
+    assert result.foreground_fraction == 0
     assert (result.scores <= 0.5).all()
 
 
@@ -192,7 +192,7 @@ def test_z_slices_to_label(tmp_path, whole, lower, upper, expected):
         before, _ = counted_in(whole[method].labels, labelled)
         assert (result.labels[labelled] == before[labelled]).all()
         assert set(np.unique(np.delete(result.labels, np.r_[inside], axis=0))) == {-1}
-        assert result.share == before[labelled].mean()
+        assert result.foreground_fraction == before[labelled].mean()
     with h5py.File(result.path) as file:
         attributes = file["segmentations"].attrs
         assert attributes["z_lb_for_prediction"] == ("None" if lower is None else lower)
@@ -206,17 +206,17 @@ def test_a_mask_that_we_wrote_is_a_mask(tmp_path, whole):
     results = segmentations(tmp_path / "second", {"mask": first.path})
     for result in results.values():
         assert ((result.labels >= 0) == (mask > 0)).all()
-        assert 0 < result.share <= 0.5
+        assert 0 < result.foreground_fraction <= 0.5
 
 
 def test_another_mask_makes_other_segmentations(tmp_path):
     path = mask_file(tmp_path / "mask.mrc", ball())
     first = segmentations(tmp_path, {"mask": path})
-    assert not any(result.earlier for result in first.values())
-    assert all(result.earlier for result in segmentations(tmp_path, {"mask": path}).values())
+    assert not any(result.reused for result in first.values())
+    assert all(result.reused for result in segmentations(tmp_path, {"mask": path}).values())
     mask_file(path, ball(20))
     again = segmentations(tmp_path, {"mask": path})
-    assert not any(result.earlier for result in again.values())
+    assert not any(result.reused for result in again.values())
     assert (read_labels(again["gmm"].path, 5)[~ball(20)] == -1).all()
 
 
@@ -274,7 +274,7 @@ def test_separation_is_that_of_the_two_labels(tmp_path):
         (result,) = run_s1(config, quiet=True)
         found.append(data_of(page.read_text())["workflows"][0]["separation"])
         page.unlink()
-    assert result.earlier
+    assert result.reused
     labels = np.where(mask > 0, result.labels, -1)
     blurred = gaussian_filter(grey, 2.0)
     parts = [blurred[labels == n] for n in (0, 1)]

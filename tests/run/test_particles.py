@@ -120,7 +120,7 @@ def test_a_rerun_leaves_all_as_it_is(place):
     before = particle_stamps(), stamps()
     again = run()
     assert (particle_stamps(), stamps()) == before
-    assert all(r.earlier for r in again.particles)
+    assert all(r.reused for r in again.particles)
     for one, other in zip(first.particles, again.particles, strict=True):
         assert (one.count, one.threshold, one.candidates) == (
             other.count,
@@ -138,7 +138,7 @@ def test_other_settings_pick_again_and_segment_nothing(place, report):
     results = run(report=report, particles={"diameter": 110.0})
     assert stamps() == before
     assert all(particle_stamps()[name] > first[name] for name in first)
-    assert not any(r.earlier for r in results.particles)
+    assert not any(r.reused for r in results.particles)
 
 
 def test_the_index_counts_them(place):

@@ -212,13 +212,15 @@ def test_a_rerun_of_a_complete_run_touches_nothing(place, capsys):
     for path, changed in before.items():
         assert path.stat().st_mtime_ns == changed, path
     for ours, theirs in zip(again, first, strict=True):
-        assert ours.earlier
+        assert ours.reused
+        assert ours.earlier  # the old name
+        assert ours.share == ours.foreground_fraction  # the old name
         assert (ours.path, ours.iterations, ours.converged) == (
             theirs.path,
             theirs.iterations,
             theirs.converged,
         )
-        assert ours.share == pytest.approx(theirs.share, rel=1e-6)
+        assert ours.foreground_fraction == pytest.approx(theirs.foreground_fraction, rel=1e-6)
         assert (ours.labels == theirs.labels).all()
 
 
@@ -227,9 +229,9 @@ def test_what_is_done_is_known_from_either_kind_of_file(place, save):
     configure(save=save, scores=True)
     first = run_s1("params.yaml", quiet=True)
     again = run_s1("params.yaml", quiet=True)
-    assert all(result.earlier for result in again)
+    assert all(result.reused for result in again)
     for ours, theirs in zip(again, first, strict=True):
-        assert ours.share == pytest.approx(theirs.share, rel=1e-6)
+        assert ours.foreground_fraction == pytest.approx(theirs.foreground_fraction, rel=1e-6)
 
 
 CHANGES = {
@@ -253,14 +255,14 @@ def test_other_settings_are_run_again_and_it_says_so(place, capsys, key):
         "gabor: settings or tomogram have changed since the last run; computing again"
         in capsys.readouterr().out
     )
-    assert not any(result.earlier for result in run)
+    assert not any(result.reused for result in run)
     assert all(stamps()[name] != before[name] for name in before)
 
 
 def test_settings_that_change_no_label_run_nothing_again(place):
     run_s1("params.yaml", quiet=True)
     configure(memory_budget="300 MiB", device="auto", kmeans_engine="native")
-    assert all(result.earlier for result in run_s1("params.yaml", quiet=True))
+    assert all(result.reused for result in run_s1("params.yaml", quiet=True))
 
 
 def test_only_what_changed_is_run_again(place):
@@ -270,14 +272,14 @@ def test_only_what_changed_is_run_again(place):
     Path("out/set/segmentation_2_gabor_kmeans.mrc").unlink()
     modes = [{"mode": "gabor", "num_output_features": 40}, {"mode": "intensities"}]
     run = run_s1("params.yaml", quiet=True)
-    redone = {(r.path.name.split("_")[1], r.mode) for r in run if not r.earlier}
+    redone = {(r.path.name.split("_")[1], r.mode) for r in run if not r.reused}
     assert redone == {("1", "gabor"), ("1", "intensities"), ("2", "gabor")}
     changed = {name for name, when in stamps().items() if before.get(name) != when}
     assert {tuple(name.split("_")[1:3]) for name in changed} == redone
     configure(feature_extraction_params=modes)
     run = run_s1("params.yaml", quiet=True)
-    assert {r.mode for r in run if not r.earlier} == {"gabor"}
-    assert len([r for r in run if not r.earlier]) == 6
+    assert {r.mode for r in run if not r.reused} == {"gabor"}
+    assert len([r for r in run if not r.reused]) == 6
 
 
 def test_the_report_after_a_rerun_is_whole(place):
@@ -312,7 +314,7 @@ def test_a_tomogram_that_changes_while_it_is_segmented_is_run_again(place, monke
         patch.setattr(task, "read_voxels", read_voxels)
         with pytest.raises(PicketError, match=r"t0.mrc: was changed during the run"):
             run_s1("params.yaml", quiet=True)
-    assert not any(result.earlier for result in run_s1("params.yaml", quiet=True))
+    assert not any(result.reused for result in run_s1("params.yaml", quiet=True))
 
 
 def workflows(page: str) -> list[tuple]:
@@ -346,7 +348,7 @@ def test_a_page_is_never_of_other_segmentations_than_the_files(place, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             run_s1("params.yaml", quiet=True)
     run = run_s1("params.yaml", quiet=True)
-    assert [result.earlier for result in run] == [True] * 4 + [False] * 8
+    assert [result.reused for result in run] == [True] * 4 + [False] * 8
     for index in range(3):
         assert sorted(workflows(f"report_{index}.html")) == made(index)
 
@@ -354,7 +356,7 @@ def test_a_page_is_never_of_other_segmentations_than_the_files(place, monkeypatc
 def test_a_page_has_the_workflows_of_the_configuration(place):
     run_s1("params.yaml", quiet=True)
     configure(clustering_methods=["kmeans"])
-    assert all(result.earlier for result in run_s1("params.yaml", quiet=True))
+    assert all(result.reused for result in run_s1("params.yaml", quiet=True))
     index = data_of(Path("out/set/report.html").read_text())
     assert {w["method"] for row in index["tomograms"] for w in row["workflows"]} == {"kmeans"}
     assert {method for _, method, *_ in workflows("report_1.html")} == {"kmeans"}
@@ -400,7 +402,7 @@ def test_a_file_that_was_cut_is_made_again(place):
     path.write_bytes(whole[:5000])
     run = run_s1("params.yaml", quiet=True)
     assert path.stat().st_size == len(whole)
-    redone = {(r.path.name.split("_")[1], r.mode) for r in run if not r.earlier}
+    redone = {(r.path.name.split("_")[1], r.mode) for r in run if not r.reused}
     assert redone == {("2", "gabor")}
 
 
@@ -540,10 +542,10 @@ def test_the_record_of_a_run(place):
     assert unit.windows == 16 * 20 * 24
     assert 2**26 < unit.peak_host_bytes < 2**33
     for ours, result in zip(unit.segmentations, run, strict=False):
-        assert (ours.method, ours.iterations, ours.share) == (
+        assert (ours.method, ours.iterations, ours.foreground_fraction) == (
             result.method,
             result.iterations,
-            result.share,
+            result.foreground_fraction,
         )
         assert ours.seconds == result.timings
         assert ours.passes == result.passes

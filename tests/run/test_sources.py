@@ -31,7 +31,7 @@ def run(*names, output="out", overwrite=False, **changes):
     """Whether each segmentation was there before."""
     settings = {"dataset_name": "set", "output_dir": output, "neighborhood_size": 3, **ONE}
     settings |= {"inputs": [{"tomogram": name} for name in names]} | changes
-    return [result.earlier for result in run_s1(settings, quiet=True, overwrite=overwrite)]
+    return [result.reused for result in run_s1(settings, quiet=True, overwrite=overwrite)]
 
 
 def state(directory: Path) -> dict[Path, int]:

@@ -26,13 +26,16 @@ _MODELS = {
 
 
 def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
-    """A validated configuration from a YAML file, a mapping, or one that is valid already.
+    """Load and check a configuration.
 
-    Patterns and star files in ``inputs`` are replaced by the tomograms that they stand for.
+    Patterns and STAR files in ``inputs`` are replaced by the tomograms that they list.
+
+    Args:
+        source: path of a YAML file, a mapping with its keys, or an `S1Config`.
 
     Raises:
-        PicketError: the file cannot be read, is not YAML, or breaks the schema, or a pattern or a
-            star file stands for nothing.
+        PicketError: the file cannot be read, is not YAML or has invalid keys or values, or a
+            pattern or STAR file lists no tomogram.
     """
     if isinstance(source, S1Config):
         return _with_all_inputs(source, "")

@@ -104,10 +104,13 @@ _MODELS = {"": S2Config, "inputs": S2Input, **MODES}
 
 
 def load_s2_config(source: Mapping[str, Any] | str | Path) -> S2Config:
-    """A validated configuration from PickET's S2 parameter file, or a mapping like it.
+    """Load and check PickET's S2 parameter file.
+
+    Args:
+        source: path of the YAML file, or a mapping with its keys.
 
     Raises:
-        PicketError: the file cannot be read, is not YAML, or breaks the schema.
+        PicketError: the file cannot be read, is not YAML, or has invalid keys or values.
     """
     where = "" if isinstance(source, Mapping) else f"{source}: "
     content = source if isinstance(source, Mapping) else read_yaml(Path(source), _FILE)

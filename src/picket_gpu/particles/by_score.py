@@ -1,4 +1,4 @@
-"""Particles where scores are higher than around: `pick`."""
+"""Picking of particles from scores: `pick`."""
 
 from dataclasses import replace
 
@@ -30,28 +30,29 @@ def pick(
     backend: Backend | None = None,
     memory_budget: int | None = None,
 ) -> Picks:
-    """Pick particles: places where scores are higher in a ball of their size than around it.
+    """Pick particles where scores in a ball of their size are higher than around it.
 
-    A candidate's height is the mean score in a ball minus that in the shell around it, at most 1:
-    see `contrast_maxima`. It is a local maximum of that, with nothing higher nearer than
-    ``spacing``.
+    Candidates are local maxima of the height, no two closer than ``spacing``. The height is the
+    mean score in the ball less that in the shell around it, at most 1: see `contrast_maxima`.
 
     Args:
-        scores: (z, y, x) float16 or float32 in [0, 1], how sure it is that a voxel is particle, 0
-            where there is none; NumPy, or CuPy on a GPU.
-        diameter: of a particle, in the units of ``voxel_size``; the outer one of a hollow particle.
-        voxel_size: (z, y, x); by default lengths are in voxels.
-        spacing: between two candidates, at least; None for 0.8 diameters.
-        margin: between a candidate and the faces of the box around all that is inside, at least.
-        threshold: height from which candidates are picked, or "auto" for Otsu's of their heights.
-        max_particles: picked at most.
+        scores: (z, y, x) float16 or float32, how certain it is that a voxel is particle, 0 to 1; 0
+            for unlabelled voxels; NumPy, or CuPy on a GPU.
+        diameter: particle diameter, in the units of ``voxel_size``; for a hollow particle the outer
+            diameter.
+        voxel_size: (z, y, x) voxel size; default: 1, so that lengths are in voxels.
+        spacing: least distance between two candidates; default: 0.8 diameters.
+        margin: least distance between a candidate and the faces of the box around ``inside``.
+        threshold: least height of a candidate that is picked, 0 to 1, or "auto" for Otsu's
+            threshold of all heights.
+        max_particles: greatest number of particles, those of greatest height; default: no limit.
         label: 1 for particles where scores are high, 0 where they are low, None for what stands
             out more: the label whose candidates' heights have the larger sum of cubes.
-        inside: bool, (z, y, x), voxels that have scores: means are over these, and candidates lie
-            on them. None for the smallest box that holds all scores above 0.
-        backend: None for a GPU where there is one, else the CPU.
-        memory_budget: of the device, for what is computed slab by slab; None for 1 GiB, or what a
-            large diameter needs.
+        inside: bool, (z, y, x), voxels that have scores: means are taken over these voxels, and
+            candidates lie on them; default: the smallest box with all scores above 0.
+        backend: device to compute on; default: a GPU if there is one, else the CPU.
+        memory_budget: device memory for the slabs, in bytes; default: 1 GiB, or more if a large
+            diameter needs it.
 
     Raises:
         ValueError: an argument is out of range.

@@ -13,9 +13,9 @@ class Picks:
         candidates: (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
         candidate_heights: (m,) float64, descending: how much a ball of the particle's size stands
             out from what is around it, at most 1.
-        threshold: height from which candidates are picked.
-        count: how many of the first candidates are picked.
-        label: the cluster that they are of; 1 where there are no clusters.
+        threshold: least height of a candidate that is picked.
+        count: number of candidates that are picked, the first ones.
+        label: label of the particles; 1 where there are no labels.
     """
 
     candidates: np.ndarray
@@ -26,10 +26,10 @@ class Picks:
 
     @property
     def coordinates(self) -> np.ndarray:
-        """(n, 3) float64, (z, y, x) in voxels, of what is picked."""
+        """Centres of the picked particles, (n, 3) float64, (z, y, x) in voxels."""
         return self.candidates[: self.count]
 
     @property
     def heights(self) -> np.ndarray:
-        """(n,) float64, of what is picked."""
+        """Heights of the picked particles, (n,) float64."""
         return self.candidate_heights[: self.count]

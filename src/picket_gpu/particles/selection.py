@@ -21,7 +21,7 @@ Threshold = float | Literal["auto"]
 
 @dataclass(frozen=True)
 class Selection:
-    """What is wanted of particles; lengths are in the units of ``voxel_size``, (z, y, x).
+    """Criteria for particles; lengths are in the units of ``voxel_size``, (z, y, x).
 
     Raises:
         ValueError: one of them is out of range.

@@ -1,4 +1,4 @@
-"""What the parameter file says of particles."""
+"""Settings for picking particles, in the parameter file."""
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -120,13 +120,13 @@ class ParticleSettings(BaseModel):
         return None if self.method == "ball" else self.method
 
     def chosen(self, run: list[Workflow]) -> list[Workflow]:
-        """From which workflows to pick.
+        """Return the workflows to pick from.
 
         Args:
-            run: those of the run, in its order.
+            run: workflows of the run, in its order.
 
         Raises:
-            ValueError: one is not run.
+            ValueError: a workflow of ``workflows`` is not among them.
         """
         if self.source == "tomogram":
             return [TOMOGRAM]

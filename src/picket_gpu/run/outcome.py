@@ -89,7 +89,7 @@ class Outcome:
         self, plan: TomogramPlan, workflow: tuple[str, Method], provenance: Provenance
     ) -> SegmentationResult:
         timings = {"all stages, earlier": provenance.seconds}
-        return result_of(self._config, plan, workflow, provenance, timings, earlier=True)
+        return result_of(self._config, plan, workflow, provenance, timings, reused=True)
 
     def warn(self, plan: TomogramPlan, warnings: Iterable[str]) -> None:
         """Tell what is odd about a tomogram, each thing once."""
@@ -117,7 +117,7 @@ class Outcome:
     ) -> None:
         """Take what was picked, or was picked earlier."""
         assert self._config.particles is not None
-        earlier = ", picked earlier" if result.earlier else ""
+        earlier = ", picked earlier" if result.reused else ""
         where = picking.source_name + ("" if result.label else ", label 0")
         self._reporter.line(
             f"  {result.count} particles from {where} ({result.candidates} "
@@ -173,6 +173,6 @@ def _fingerprints(record: UnitRecord) -> list[str]:
 def _describe(result: SegmentationResult) -> str:
     state = "" if result.converged else ", NOT CONVERGED"
     return (
-        f"{result.mode} {result.method}: {result.share:.1%} foreground, {result.iterations} "
-        f"iterations{state}, {result.seconds:.1f} s"
+        f"{result.mode} {result.method}: {result.foreground_fraction:.1%} foreground, "
+        f"{result.iterations} iterations{state}, {result.seconds:.1f} s"
     )

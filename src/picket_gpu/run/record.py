@@ -175,7 +175,7 @@ def unit_record(
                     os.path.relpath(path, plan.files.directory)
                     for path in plan.files.of(mode, result.method).values()
                 ],
-                share=result.share,
+                share=result.foreground_fraction,
                 iterations=result.iterations,
                 converged=result.converged,
                 passes=result.passes,
@@ -195,7 +195,7 @@ def particles_record(
         index=plan.index,
         tomogram=str(plan.header.path),
         mode=PARTICLES,
-        status="done earlier" if result.earlier else "done",
+        status="done earlier" if result.reused else "done",
         particles=[
             ParticlesRecord(
                 mode=result.mode,

@@ -58,7 +58,7 @@ class RunReport:
             results: all of the tomogram; what was made earlier is added.
         """
         for result in results:
-            if result.earlier:
+            if result.reused:
                 labels = self._labels(plan, result)
                 report.add(workflow_of(plan, result), labels)
         modes: list[str] = [mode.mode for mode in self._config.feature_extraction_params]
@@ -120,7 +120,7 @@ def workflow_of(plan: TomogramPlan, result: SegmentationResult) -> Workflow:
         mode=result.mode,
         method=result.method,
         path=result.path if result.path.suffix == ".h5" else None,
-        share=result.share,
+        share=result.foreground_fraction,
         iterations=result.iterations,
         converged=result.converged,
         seconds=result.seconds,

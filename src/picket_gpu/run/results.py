@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""Results of a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,22 +21,23 @@ from picket_gpu.run.plan import TomogramPlan
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """One segmentation that a run has written.
+    """Segmentation of one tomogram by one workflow.
 
     Attributes:
-        path: its file, HDF5 where that was saved.
-        tomogram: the tomogram's path or URL as in the configuration.
-        name: what reports call the tomogram.
+        path: segmentation file; the HDF5 file if one was saved.
+        tomogram: path or URL of the tomogram, as in the configuration.
+        name: name of the tomogram in reports.
         mode: feature mode.
         method: clustering method.
-        timings: seconds for ``features``, ``clustering``, ``labels`` and ``files``, and ``volume``:
-            reading, blurring and scaling the tomogram, which its workflows share.
-        share: of the labelled voxels, how many have label 1.
-        iterations: of the clustering method.
-        converged: whether it met its stopping rule.
-        neighborhood_size: window side in voxels.
-        passes: see `picket_gpu.method.workflows.Segmentation`; None if ``earlier``.
-        earlier: whether it was there already, made by an earlier run with the same settings.
+        timings: seconds per stage: ``features``, ``clustering``, ``labels``, ``files``, and
+            ``volume`` for reading, blurring and scaling the tomogram, which its workflows share.
+        foreground_fraction: fraction of the labelled voxels with label 1, 0 to 1.
+        iterations: number of iterations of the clustering method.
+        converged: whether the clustering method met its stopping rule.
+        neighborhood_size: side of a neighborhood in voxels.
+        passes: mean number of times that the features of a neighborhood were computed; None if
+            ``reused``.
+        reused: whether an earlier run with the same settings had made the segmentation.
     """
 
     path: Path
@@ -45,29 +46,44 @@ class SegmentationResult:
     mode: str
     method: Method
     timings: dict[str, float]
-    share: float
+    foreground_fraction: float
     iterations: int
     converged: bool
     neighborhood_size: int
     passes: float | None = None
-    earlier: bool = False
+    reused: bool = False
+
+    @property
+    def share(self) -> float:
+        """Old name of ``foreground_fraction``, to be removed after one release."""
+        return self.foreground_fraction
+
+    @property
+    def earlier(self) -> bool:
+        """Old name of ``reused``, to be removed after one release."""
+        return self.reused
 
     @property
     def seconds(self) -> float:
-        """Time of this segmentation, that of the volume left out."""
+        """Seconds for this segmentation, without stage ``volume``."""
         return sum(seconds for stage, seconds in self.timings.items() if stage != "volume")
 
     @property
     def labels(self) -> np.ndarray:
-        """int8 labels, (z, y, x), read from the file: a hundred tomograms do not fit in memory."""
+        """Labels, int8, (z, y, x): 1 foreground, 0 background, -1 unlabelled.
+
+        Each access reads the file, because the labels of many tomograms do not fit in memory.
+        """
         return read_labels(self.path, self.neighborhood_size)
 
     @property
     def scores(self) -> np.ndarray:
-        """float16 scores, (z, y, x), read from the file: how sure label 1 is, 0 to 1.
+        """Scores, float16, (z, y, x), 0 to 1: how certain it is that a voxel is foreground.
+
+        Each access reads the file.
 
         Raises:
-            PicketError: none were saved.
+            PicketError: no scores were saved.
         """
         scores = read_scores(self.path)
         if scores is None:
@@ -82,9 +98,9 @@ def result_of(
     provenance: Provenance,
     timings: dict[str, float],
     passes: float | None = None,
-    earlier: bool = False,
+    reused: bool = False,
 ) -> SegmentationResult:
-    """The result of a workflow, feature mode and clustering method, whose files are there."""
+    """The result of a workflow (feature mode, clustering method) whose files exist."""
     mode, method = workflow
     files = plan.files.of(mode, method)
     return SegmentationResult(
@@ -94,31 +110,31 @@ def result_of(
         mode=mode,
         method=method,
         timings=timings,
-        share=provenance.share,
+        foreground_fraction=provenance.share,
         iterations=provenance.iterations,
         converged=provenance.converged,
         neighborhood_size=config.neighborhood_size,
         passes=passes,
-        earlier=earlier,
+        reused=reused,
     )
 
 
 @dataclass(frozen=True)
 class ParticleResult:
-    """Particles of one tomogram that a run has picked.
+    """Particles of one tomogram, picked from one workflow or from the tomogram itself.
 
     Attributes:
-        path: of the CSV file; others are beside it under the same name.
-        tomogram: the tomogram's path or URL as in the configuration.
-        name: what reports call the tomogram.
-        mode: feature mode whose scores they are from; "tomogram" if from the tomogram itself.
-        method: clustering method, likewise; "ball" if from the tomogram itself.
-        count: of particles.
-        threshold: height from which candidates are particles.
-        label: the cluster that they are of.
-        candidates: how many there were.
-        seconds: spent on picking and on files.
-        earlier: whether they were there already, picked by an earlier run with the same settings.
+        path: CSV file; the other files have the same name with another extension.
+        tomogram: path or URL of the tomogram, as in the configuration.
+        name: name of the tomogram in reports.
+        mode: feature mode of the workflow; "tomogram" if picked from the tomogram itself.
+        method: clustering method of the workflow; "ball" if picked from the tomogram itself.
+        count: number of particles picked.
+        threshold: least height of a candidate that is picked.
+        label: label of the particles.
+        candidates: number of candidates.
+        seconds: seconds for picking and writing files.
+        reused: whether an earlier run with the same settings had picked the particles.
     """
 
     path: Path
@@ -131,23 +147,31 @@ class ParticleResult:
     label: int
     candidates: int
     seconds: float
-    earlier: bool = False
+    reused: bool = False
+
+    @property
+    def earlier(self) -> bool:
+        """Old name of ``reused``, to be removed after one release."""
+        return self.reused
 
     @property
     def coordinates(self) -> np.ndarray:
-        """(n, 3) float64, (z, y, x) in voxels, 0 the centre of the first; from the file."""
+        """Centres, (n, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
+
+        Each access reads the file.
+        """
         return read_csv(self.path)[:, [6, 5, 4]]
 
     @property
     def heights(self) -> np.ndarray:
-        """(n,) float64, descending, from the file."""
+        """Heights, (n,) float64, descending. Each access reads the file."""
         return read_csv(self.path)[:, 3]
 
 
 def picked_result(
     plan: TomogramPlan | FoundSegmentation, picking: PickingPlan, told: Picking, seconds: float
 ) -> ParticleResult:
-    """The result of picking from a workflow, whose files are there."""
+    """The result of picking from a workflow whose files exist."""
     mode, method = picking.workflow
     return ParticleResult(
         path=picking.files["csv"],
@@ -160,17 +184,17 @@ def picked_result(
         label=told.label,
         candidates=told.candidates,
         seconds=seconds,
-        earlier=picking.earlier is not None,
+        reused=picking.earlier is not None,
     )
 
 
 class S1Run(list[SegmentationResult]):
-    """The segmentations of a run, in the order of inputs, modes and methods.
+    """Segmentations of a run: a list in the order of inputs, feature modes and methods.
 
     Attributes:
-        failures: what is missing, and why.
-        warnings: what is odd about the tomograms, a line each.
-        particles: what was picked, in the order of inputs and of workflows.
+        failures: failed tomograms or feature modes, with their errors.
+        warnings: warnings about the tomograms, one line each.
+        particles: picked particles, in the order of inputs and workflows.
     """
 
     def __init__(
