@@ -31,7 +31,8 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
         models: the model classes that each part of the input is made of, by the last name on the
             way to it; their keys are offered where an unknown one is misspelled.
     """
-    faults = error.errors()
+    # Unknown keys first: one that is missing may be misspelled.
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     fault: Mapping[str, Any] = faults[0]
     place, kind, context = list(fault["loc"]), fault["type"], fault.get("ctx", {})
     discriminator = context.get("discriminator", "").strip("'")
