@@ -144,6 +144,18 @@ def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(gpu, hiv, on_gpu, mo
     assert any("out of memory" in line for line in lines)
 
 
+def test_copies_by_staging(gpu, cupy):
+    sent = np.random.default_rng(0).random((30, 512, 1023), dtype=np.float32)  # more than it holds
+    out = np.zeros_like(sent)
+    with gpu.exclusive():
+        there = gpu.upload(sent)
+        assert bool((there == cupy.asarray(sent)).all())
+        for factor in (2, 3):
+            gpu.begin_download(there * factor, out)
+        gpu.finish_downloads()
+    assert (out == 3 * sent).all()
+
+
 def test_tf32_changes_few_labels(gpu, hiv, on_gpu, cupy):
     before = cupy._core.get_compute_type(np.float32)
     assert_agree(six(gpu, hiv, precision="tf32")[0], on_gpu, 0.9995)

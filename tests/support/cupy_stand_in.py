@@ -33,13 +33,20 @@ class Pool:
         return 0
 
 
+class Event(str):
+    """The name of its stream."""
+
+    def synchronize(self) -> None:
+        LOG.append(f"host waits for {self}")
+
+
 class Stream:
     def __init__(self, non_blocking: bool = False) -> None:
         self.name = "copies" if non_blocking else "kernels"
 
-    def record(self) -> str:
+    def record(self) -> Event:
         LOG.append(f"record {self.name}")
-        return self.name
+        return Event(self.name)
 
     def wait_event(self, event: str) -> None:
         LOG.append(f"{self.name} wait for {event}")
@@ -99,7 +106,7 @@ class StandIn(DeviceNumpy):
         self.cuda = SimpleNamespace(
             Device=Device,
             MemoryPool=Pool,
-            PinnedMemory=bytearray,
+            PinnedMemory=_pin,
             PinnedMemoryPointer=lambda memory, offset: memory,
             Stream=Stream,
             get_current_stream=lambda: kernels,
@@ -109,6 +116,11 @@ class StandIn(DeviceNumpy):
                 getDeviceProperties=lambda number: {"name": b"double"},
             ),
         )
+
+
+def _pin(size: int) -> bytearray:
+    LOG.append("pin")
+    return bytearray(size)
 
 
 def _using_allocator(allocator: Any) -> Any:
