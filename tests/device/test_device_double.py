@@ -123,6 +123,17 @@ def test_a_streamed_volume_gives_the_same_labels(small, on_host, operations, sla
     assert_same(device, on_host(**options))
 
 
+def test_on_a_device_the_plan_alone_decides_on_tiles(small):
+    windows = fit_windows(small.shape, 5)
+    for backend, subsets in ((DeviceDouble(), None), (select_backend("cpu", threads=1), 64)):
+        plan = plan_memory(backend, windows, 2)
+        tomogram = PreparedTomogram(prepare(backend, small, 2.0, plan), windows, plan)
+        job = ModeJob(backend, tomogram, FFTs(), Settings(["gmm"]), plan, SILENT)
+        most = plan.tile_windows
+        assert most % 4 == 0
+        assert job.tile_windows == (most if subsets is None else -(-windows.count // subsets))
+
+
 class Late(DeviceDouble):
     """Downloads that are begun arrive when they must, and arrays keep what they have till then."""
 
@@ -438,6 +449,7 @@ def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget, monkeypatch):
     plan = plan_memory(backend, windows, 2, budget)
     assert (plan.slab_planes is None) == (budget is None)
     assert plan.budget == (budget or int(0.8 * 2**30))
+    plan = replace(plan, tile_windows=4000)  # several blocks of labels
     cupy_stand_in.LOG.clear()
     labels = {}
     with backend.exclusive():

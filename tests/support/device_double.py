@@ -263,6 +263,7 @@ class DeviceDouble(Backend):
     name = "gpu"
     streams = True
     correlates = True
+    batches = False
 
     def __init__(self, operations: Any = Operations, memory: int = 2**40) -> None:
         """

@@ -46,6 +46,8 @@ class Backend:
         fft: the scipy.fft that goes with it.
         operations: the innermost loops.
         workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
+        batches: whether the settings' subsets bound tiles. They are for a CPU's memory; on a GPU
+            they would make tiles of small volumes too small to keep it busy.
         tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
             should stay in cache; a GPU wants many more windows at a time.
         streams: whether a volume beyond the memory budget is streamed from host memory.
@@ -60,6 +62,7 @@ class Backend:
     name: str = "cpu"
     streams = False
     correlates = False
+    batches = True
     tile_bytes = 2 * MIB
     download_bytes: int | None = None
     lloyd: Lloyd | None = None

@@ -64,6 +64,7 @@ class GPUBackend(Backend):
     name = "gpu"
     streams = True
     correlates = True
+    batches = False
     tile_bytes = 64 * MIB  # a tile's launches take about 0.1 ms of Python, its work 0.3 ms
     download_bytes = Staging.at_once
 

@@ -18,7 +18,7 @@ class FFTs(FeatureMode):
         ge=1,
         lt=2**63,
         strict=True,
-        description="windows are processed in this many subsets or more",
+        description="on a CPU, windows are processed in this many subsets or more",
     )
     raw_kind: ClassVar[str] = "magnitudes"
 

@@ -20,7 +20,7 @@ class Gabor(FeatureMode):
         ge=1,
         lt=2**63,
         strict=True,
-        description="windows are processed in this many subsets or more",
+        description="on a CPU, windows are processed in this many subsets or more",
     )
     num_parallel_filters: int = Field(
         8, ge=1, lt=2**63, strict=True, description="filters made and examined at a time"
