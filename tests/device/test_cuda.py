@@ -6,6 +6,8 @@ import scipy.ndimage
 
 from picket_gpu.device.cuda import OPTIONS, SOURCE
 from picket_gpu.device.operations import Draw, Operations, Scratch
+from picket_gpu.method.features.ffts import FFTs, dft_matrices, magnitudes_by_fft
+from tests.support.cubin import local_bytes
 from tests.support.cuda_on_host import COMPILER, KERNELS, kernels_on_host
 
 SIDES = [3, 5, 7]
@@ -31,6 +33,10 @@ def test_kernels_compile(architecture, side):
         pytest.fail(nvrtc.getProgramLog(program))
     binary = nvrtc.getCUBIN(program)
     assert all(name.encode() in binary for name in (*KERNELS, "FILTER"))
+    local = local_bytes(binary)
+    assert set(local) >= set(KERNELS)
+    if side <= 9:  # all in registers
+        assert not any(local.values())
 
 
 @pytest.fixture
@@ -101,13 +107,25 @@ def test_draw(arrays, kernels, count, total, seed):
 @on_host
 @pytest.mark.parametrize("side", SIDES)
 def test_magnitudes(arrays, kernels, side):
-    rng, pairs, n = np.random.default_rng(0), (side**2 - 1) // 2, 77
-    spectrum = rng.standard_normal((pairs, 2 * side, n), dtype=np.float32)
-    central = rng.standard_normal((side, n), dtype=np.float32)
-    expected, result = (np.full(((side**3 + 1) // 2 + 1, n), np.nan, "float32") for _ in "ab")
-    kernels.magnitudes(spectrum, central, result)
-    arrays.magnitudes(spectrum, central, expected)
-    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    rng, n = np.random.default_rng(0), 77
+    lines = rng.standard_normal((side**2, side * n), dtype=np.float32)
+    _, along, zero = (matrix.astype(np.float32) for matrix in dft_matrices(side))
+    expected = arrays.magnitudes(lines, along, zero, 0.7, Scratch(np))
+    result = kernels.magnitudes(lines, along, zero, 0.7, Scratch(np))
+    assert result.shape == ((side**3 + 1) // 2 + 1, n)
+    # Sums of 2 * side numbers of size one, each way with its own rounding.
+    np.testing.assert_allclose(result, expected, atol=2 * side * np.finfo(np.float32).eps)
+
+
+@on_host
+@pytest.mark.parametrize("side", [*SIDES, 9, 11])
+def test_magnitudes_are_those_of_an_fft(kernels, side):
+    windows = np.ones((side**3 + 1, 50), dtype=np.float32)
+    windows[:-1] = np.random.default_rng(1).standard_normal((side**3, 50))
+    expected = magnitudes_by_fft(np, windows.astype(np.float64), side, 0.3)
+    result = FFTs().extractor(kernels, side, 0.3)(windows, Scratch(np))
+    # float32 sums of side**3 numbers of size one.
+    np.testing.assert_allclose(result, expected, atol=side**3 * np.finfo(np.float32).eps)
 
 
 @on_host

@@ -19,6 +19,7 @@ from picket_gpu.device import gpu
 from picket_gpu.device.backend import MIB
 from picket_gpu.device.operations import Operations
 from picket_gpu.device.select import select_backend
+from picket_gpu.device.staging import Staging
 from picket_gpu.errors import PicketError
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
@@ -120,6 +121,61 @@ def test_a_streamed_volume_gives_the_same_labels(small, on_host, operations, sla
     streaming = replace(plan, slab_planes=slab, blur_planes=5)
     device = all_labels(backend, small, plan=streaming, **options)
     assert_same(device, on_host(**options))
+
+
+def test_on_a_device_the_plan_alone_decides_on_tiles(small):
+    windows = fit_windows(small.shape, 5)
+    for backend, subsets in ((DeviceDouble(), None), (select_backend("cpu", threads=1), 64)):
+        plan = plan_memory(backend, windows, 2)
+        tomogram = PreparedTomogram(prepare(backend, small, 2.0, plan), windows, plan)
+        job = ModeJob(backend, tomogram, FFTs(), Settings(["gmm"]), plan, SILENT)
+        most = plan.tile_windows
+        assert most % 4 == 0
+        assert job.tile_windows == (most if subsets is None else -(-windows.count // subsets))
+
+
+class Late(DeviceDouble):
+    """Downloads that are begun arrive when they must, and arrays keep what they have till then."""
+
+    def __init__(self, operations=Operations):
+        super().__init__(operations)
+        self.coming, self.begun, self.most = [], 0, 0
+
+    def begin_download(self, array, out):
+        self.coming.append((array, array._host.copy(), out))
+        self.begun += 1
+        self.most = max(self.most, len(self.coming))
+
+    def finish_downloads(self):
+        for array, begun, out in self.coming:
+            assert (array._host == begun).all()
+            out[...] = begun
+        self.coming.clear()
+
+
+@pytest.mark.parametrize("planes", [1, 4])
+@pytest.mark.parametrize("slab", [None, 7], ids=["resident", "streamed"])
+def test_labels_come_down_in_blocks_while_others_are_made(small, slab, planes):
+    windows, results = fit_windows(small.shape, 5, cap=5000), {}
+    for scores in (False, True):
+        for backend in (DeviceDouble(), Late()):
+            plan = plan_memory(backend, windows, 6)
+            plan = replace(plan, slab_planes=slab, tile_windows=800)
+            bytes_of_plane = 2 * (3 if scores else 1) * 30 * 36
+            backend.download_bytes = planes * bytes_of_plane if isinstance(backend, Late) else None
+            prepared = prepare(backend, small, 2.0, plan)
+            tomogram = PreparedTomogram(prepared, windows, plan)
+            settings = Settings(["kmeans", "gmm"], scores=scores)
+            found = [*run_workflows(backend, tomogram, [Intensities()], settings)]
+            results[type(backend)] = [a for r in found for a in (r.labels, r.scores)]
+        arrays = 4 if scores else 2
+        # Of the planes that windows begin on, and of no more than half a slab of them.
+        slabs = [20] if slab is None else [7, 7, 6]
+        most = planes if slab is None else min(planes, slab // 2)
+        assert backend.begun == arrays * sum(-(-n // most) for n in slabs)
+        assert backend.most == arrays
+        for late, at_once in zip(*results.values(), strict=True):
+            assert (late is None and at_once is None) or (late == at_once).all()
 
 
 def test_blurring_in_blocks_changes_nothing(small):
@@ -382,7 +438,10 @@ def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_cou
 
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels")
 @pytest.mark.parametrize("budget", [None, 600 * 1024])
-def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget):
+def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget, monkeypatch):
+    for name, size in {"least": 4096, "buffer_bytes": 4096, "at_once": 16384}.items():
+        monkeypatch.setattr(Staging, name, size)
+    monkeypatch.setattr(gpu.GPUBackend, "download_bytes", Staging.at_once)
     volume = phantom[:24, 20:60, 30:70]
     backend = gpu.GPUBackend(cupy_stand_in.StandIn(), cupy_stand_in.cupyx(), 1, "native")
     assert backend.reason == "GPU 1, double (CuPy 0 (a stand-in), k-means by picket_gpu)"
@@ -390,6 +449,7 @@ def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget):
     plan = plan_memory(backend, windows, 2, budget)
     assert (plan.slab_planes is None) == (budget is None)
     assert plan.budget == (budget or int(0.8 * 2**30))
+    plan = replace(plan, tile_windows=4000)  # several blocks of labels
     cupy_stand_in.LOG.clear()
     labels = {}
     with backend.exclusive():
@@ -406,6 +466,11 @@ def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget):
     assert log[:3] == ["record kernels", "kernels wait for kernels", "allocator"]
     assert f"limit {plan.budget}" in log
     assert log[-1] == "free"
+    # Pinned once: the volume where it is streamed, and buffers for what goes up and comes down.
+    assert log.count("pin") == (2 if budget else 1)
+    assert "host waits for kernels" in log  # before it fills a buffer again
+    fetched = log.count("kernels wait for copies")
+    assert log.count("record copies") - fetched >= log.count("host waits for copies") > 10
     assert log.count("compute in tf32") == log.count("compute in default") > 0
     if budget:
         # Every transfer waits for the kernels before it, and kernels for the transfer.
@@ -426,7 +491,7 @@ def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget):
 def names_of_cupy():
     """Dotted names that the device takes from CuPy, as its source has them."""
     found = set()
-    for module in ("gpu", "cuda", "cuml", "operations", "pool"):
+    for module in ("gpu", "cuda", "cuml", "operations", "pool", "staging"):
         source = import_module(f"picket_gpu.device.{module}").__file__
         tree = ast.parse(Path(source).read_text())
         aliases = {"cupy": "cupy", "cupyx": "cupyx", "core": "cupy._core", "xp": "cupy"}
@@ -437,7 +502,7 @@ def names_of_cupy():
                 parts.insert(0, node.attr)
                 node = node.value
             base = getattr(node, "id", None)
-            if base == "self" and parts and parts[0] in ("xp", "_xp", "_cupy", "_cupyx"):
+            if base == "self" and parts and parts[0] in ("xp", "_xp", "_cupy", "_cupyx", "_cuda"):
                 base = parts.pop(0).strip("_")
             if base in aliases and parts:
                 found.add(".".join([aliases[base], *parts]))

@@ -16,6 +16,7 @@ from picket_gpu.device.gpu import find_gpu
 from picket_gpu.device.operations import Draw, Operations, Scratch
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.features import FFTs, Gabor, Intensities
+from picket_gpu.method.features.ffts import dft_matrices
 from picket_gpu.method.labels import core
 from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.neighborhoods import fit_windows
@@ -144,6 +145,18 @@ def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(gpu, hiv, on_gpu, mo
     assert any("out of memory" in line for line in lines)
 
 
+def test_copies_by_staging(gpu, cupy):
+    sent = np.random.default_rng(0).random((30, 512, 1023), dtype=np.float32)  # more than it holds
+    out = np.zeros_like(sent)
+    with gpu.exclusive():
+        there = gpu.upload(sent)
+        assert bool((there == cupy.asarray(sent)).all())
+        for factor in (2, 3):
+            gpu.begin_download(there * factor, out)
+        gpu.finish_downloads()
+    assert (out == 3 * sent).all()
+
+
 def test_tf32_changes_few_labels(gpu, hiv, on_gpu, cupy):
     before = cupy._core.get_compute_type(np.float32)
     assert_agree(six(gpu, hiv, precision="tf32")[0], on_gpu, 0.9995)
@@ -220,13 +233,12 @@ def test_gathering_kernels(pair, side):
 @pytest.mark.parametrize("side", [3, 5, 7, 9])
 def test_feature_and_label_kernels(pair, side):
     kernels, arrays, xp = pair
-    rng, pairs = xp.random.default_rng(0), (side**2 - 1) // 2
-    spectrum = rng.standard_normal((pairs, 2 * side, 3000), dtype="float32")
-    central = rng.standard_normal((side, 3000), dtype="float32")
-    ours, theirs = (xp.full(((side**3 + 1) // 2 + 1, 3000), 7, dtype="float32") for _ in "ab")
-    kernels.magnitudes(spectrum, central, ours)
-    arrays.magnitudes(spectrum, central, theirs)
-    xp.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    rng, scratch, other = xp.random.default_rng(0), Scratch(xp), Scratch(xp)
+    lines = rng.standard_normal((side**2, side * 3000), dtype="float32")
+    _, along, zero = (xp.asarray(matrix.astype(np.float32)) for matrix in dft_matrices(side))
+    ours = kernels.magnitudes(lines, along, zero, 0.7, scratch)
+    theirs = arrays.magnitudes(lines, along, zero, 0.7, other)
+    xp.testing.assert_allclose(ours, theirs, atol=2 * side * np.finfo(np.float32).eps)
 
     slab = rng.standard_normal((37, 50, 90), dtype="float32")
     plane = np.random.default_rng(0).standard_normal(side**3 + 1)

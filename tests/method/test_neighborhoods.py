@@ -61,6 +61,31 @@ def test_a_capped_set_gathers_the_sampled_windows(backend, noise, size, step):
     assert all(len(tile) <= size for tile in windows.tiles(size, step))
 
 
+@pytest.mark.parametrize(
+    ("grid", "size"),
+    [
+        ((97, 131, 131), 133_152),  # whole planes of 17,161 windows
+        ((97, 1019, 1019), 133_152),  # rows
+        ((30, 1018, 1018), 133_153),
+        ((5, 70, 300), 254),  # parts of rows
+        ((8, 20, 21), 8 * 420 + 1),  # all planes but none to spare
+    ],
+)
+def test_tiles_have_a_multiple_of_4_windows(grid, size):
+    shape = tuple(n + 4 for n in grid)
+    for windows in (WindowSet(shape, 5, 0, shape[0]), WindowSet(shape, 5, 0, shape[0], cap=9999)):
+        tiles = list(windows.tiles(size, WHOLE))
+        counts = [
+            len(t) if isinstance(t, range) else np.prod([len(range(s.start, s.stop)) for s in t])
+            for t in tiles
+        ]
+        assert max(counts) <= size
+        assert sum(counts) == windows.count
+        assert len({c for c in counts if c % 4}) <= 1  # what is left at an end
+        assert counts[0] % 4 == 0 or len(counts) == 1
+        assert len(counts) <= 2 * windows.count / size + 1
+
+
 @pytest.mark.parametrize("cap", [None, 300])
 @pytest.mark.parametrize("step", [1, 4, WHOLE])
 def test_chosen_windows_are_those_of_their_tiles(backend, noise, cap, step):

@@ -112,6 +112,13 @@ class Pool:
         return self._total
 
 
+class Event(str):
+    """The name of its stream."""
+
+    def synchronize(self) -> None:
+        LOG.append(f"host waits for {self}")
+
+
 class Stream:
     """Streams by name; the null stream is "kernels"."""
 
@@ -127,9 +134,9 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         STREAMS.pop()
 
-    def record(self) -> str:
+    def record(self) -> Event:
         LOG.append(f"record {self.name}")
-        return self.name
+        return Event(self.name)
 
     def wait_event(self, event: str) -> None:
         LOG.append(f"{self.name} wait for {event}")
@@ -200,7 +207,7 @@ class StandIn(DeviceNumpy):
             MemoryPointer=MemoryPointer,
             MemoryPool=Pool,
             alloc=lambda size: ALLOCATORS[-1](size),
-            PinnedMemory=bytearray,
+            PinnedMemory=_pin,
             PinnedMemoryPointer=lambda memory, offset: memory,
             Stream=Stream,
             get_current_stream=lambda: STREAMS[-1],
@@ -213,6 +220,11 @@ class StandIn(DeviceNumpy):
                 getDeviceProperties=lambda number: {"name": b"double"},
             ),
         )
+
+
+def _pin(size: int) -> bytearray:
+    LOG.append("pin")
+    return bytearray(size)
 
 
 @contextmanager

@@ -73,8 +73,10 @@ class DeviceArray:
             return _guarded(value, getattr(cupy.ndarray, name))
         return DeviceArray(value) if isinstance(value, np.ndarray) else value
 
-    def get(self, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:
-        DeviceArray.waits += 1
+    def get(
+        self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True
+    ) -> np.ndarray:
+        DeviceArray.waits += blocking
         if out is None:
             return self._host.copy()
         assert out.flags.c_contiguous
@@ -261,6 +263,7 @@ class DeviceDouble(Backend):
     name = "gpu"
     streams = True
     correlates = True
+    batches = False
 
     def __init__(self, operations: Any = Operations, memory: int = 2**40) -> None:
         """

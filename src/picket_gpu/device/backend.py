@@ -46,11 +46,15 @@ class Backend:
         fft: the scipy.fft that goes with it.
         operations: the innermost loops.
         workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
+        batches: whether the settings' subsets bound tiles. They are for a CPU's memory; on a GPU
+            they would make tiles of small volumes too small to keep it busy.
         tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
             should stay in cache; a GPU wants many more windows at a time.
         streams: whether a volume beyond the memory budget is streamed from host memory.
         correlates: whether labels of a linear decision come faster from a correlation than from
             windows. On a CPU they take three times as long.
+        download_bytes: of arrays that come down at a time, while the next ones are computed; None
+            where that gains nothing.
         lloyd: k-means of a library, if one is to be used.
         transfers: where it ``streams``, transfers of float32 arrays of at most a given shape.
     """
@@ -58,7 +62,9 @@ class Backend:
     name: str = "cpu"
     streams = False
     correlates = False
+    batches = True
     tile_bytes = 2 * MIB
+    download_bytes: int | None = None
     lloyd: Lloyd | None = None
     transfers: Callable[[tuple[int, ...]], Transfers]
 
@@ -133,6 +139,16 @@ class Backend:
             return array  # type: ignore[no-any-return]
         out[...] = array
         return out
+
+    def begin_download(self, array: Array, out: np.ndarray) -> None:
+        """Copy ``array`` to ``out``, C-contiguous, by the end of `finish_downloads` at the latest.
+
+        ``array`` must not change until then.
+        """
+        self.download(array, out)
+
+    def finish_downloads(self) -> None:
+        """Wait until what was begun is in host memory."""
 
     def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
         """A float32 array in host memory that can be sent to the device fast."""

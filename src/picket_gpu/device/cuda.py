@@ -72,9 +72,15 @@ class CudaOperations(Operations):
         self._launch("windows_at", side, count, slab, *slab.shape[1:], index, *shape, out)
         return out
 
-    def magnitudes(self, spectrum: Array, central: Array, out: Array) -> None:
-        count = out.shape[1]
-        self._launch("magnitudes", len(central), count, spectrum, central, count, out)
+    def magnitudes(
+        self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
+    ) -> Array:
+        side = len(zero)
+        count = lines.shape[1] // side
+        out = scratch.array("magnitudes", ((side**3 + 1) // 2 + 1, count))
+        waves = along[1]  # the lowest frequency, from which the kernel has all others
+        self._launch("magnitudes", side, count, lines, waves, np.float32(middle), count, out)
+        return out
 
     def row_dots(self, z: Array, product: Array, scratch: Scratch) -> Array:
         count, size = z.shape

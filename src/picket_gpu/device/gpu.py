@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from picket_gpu.device.cuda import OPTIONS, SOURCE, CudaOperations
 from picket_gpu.device.cuml import lloyd_by_cuml, without_effects
 from picket_gpu.device.operations import Array
 from picket_gpu.device.pool import DevicePool
+from picket_gpu.device.staging import PinnedArrays, Staging
 from picket_gpu.errors import PicketError, one_line
 
 _SHARE = 0.8  # of the free memory, unless the user says
@@ -67,7 +68,9 @@ class GPUBackend(Backend):
     name = "gpu"
     streams = True
     correlates = True
+    batches = False
     tile_bytes = 64 * MIB  # a tile's launches take about 0.1 ms of Python, its work 0.3 ms
+    download_bytes = Staging.at_once
 
     def __init__(self, cupy: Any, cupyx: Any, number: int, kmeans_engine: KMeansEngine) -> None:
         name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
@@ -87,6 +90,7 @@ class GPUBackend(Backend):
                         f"or use native"
                     ) from None
                 engine += f"; cuML: {one_line(error)}"
+        self._pinned = PinnedArrays(cupy)
         self.operations = CudaOperations(cupy, self.ndimage, self._module)
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
 
@@ -143,6 +147,7 @@ class GPUBackend(Backend):
 
     def release(self) -> None:
         super().release()
+        self.finish_downloads()
         self.xp.fft.config.get_plan_cache().clear()  # a plan keeps what it works in
         self._pool.release()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
@@ -154,19 +159,33 @@ class GPUBackend(Backend):
         return array.get(out=out)  # type: ignore[no-any-return]
 
     def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
-        cuda, size = self.xp.cuda, prod(shape)
+        size = prod(shape)
         try:
-            # Not by CuPy's pool of pinned memory, which rounds up to a power of two.
-            memory = cuda.PinnedMemory(size * 4)
-        except cuda.runtime.CUDARuntimeError as error:
+            return self._pinned.empty(size).reshape(shape)
+        except self.xp.cuda.runtime.CUDARuntimeError as error:
             warnings.warn(
                 f"{size * 4 // MIB} MiB of host memory cannot be pinned ({error}); "
                 "streaming from it is slower",
                 stacklevel=2,
             )
             return super().host_empty(shape)
-        pointer = cuda.PinnedMemoryPointer(memory, 0)
-        return np.frombuffer(pointer, dtype=np.float32, count=size).reshape(shape)
+
+    @cached_property
+    def _staging(self) -> Staging:
+        return Staging(self.xp, self.host_empty)
+
+    def upload(self, array: Any) -> Array:
+        host = isinstance(array, np.ndarray) and array.dtype.isnative
+        if host and array.nbytes >= Staging.least:
+            return self._staging.upload(array)
+        return super().upload(array)
+
+    def begin_download(self, array: Array, out: np.ndarray) -> None:
+        self._staging.begin_download(array, out)
+
+    def finish_downloads(self) -> None:
+        if "_staging" in vars(self):
+            self._staging.finish_downloads()
 
     def transfers(self, shape: tuple[int, ...]) -> "_Prefetch":
         return _Prefetch(self.xp, shape)

@@ -94,24 +94,68 @@ extern "C" __global__ void draw(
     out[j] = place < 0 ? number - total : number;
 }
 
-// Operations.magnitudes.
+// A real line x along the window's x axis as x[r] + x[-r] and x[r] - x[-r], r up to HALF.
+__device__ void halve(Input line, Index count, float even[], float odd[])
+{
+    even[0] = *line;
+    UNROLL
+    for (int r = 1; r <= HALF; ++r) {
+        const float a = line[r * count], b = line[(SIDE - r) * count];
+        even[r] = a + b;
+        odd[r] = a - b;
+    }
+}
+
+// Sums over x of a halved line times the cosine and the sine of frequency k. `waves` has one period
+// of the cosine, then of the sine.
+__device__ void transform(
+    Input waves, int k, const float even[], const float odd[], float& by_cosine, float& by_sine)
+{
+    by_cosine = even[0];
+    by_sine = 0.0f;
+    UNROLL
+    for (int r = 1; r <= HALF; ++r) {
+        const int turn = k * r % SIDE;
+        const int near = turn <= HALF ? turn : SIDE - turn;  // half of the values in registers
+        by_cosine += waves[near] * even[r];
+        by_sine += (turn <= HALF ? waves[SIDE + near] : -waves[SIDE + near]) * odd[r];
+    }
+}
+
+// Operations.magnitudes: a window's lines by one thread, which keeps one complex line at a time.
 extern "C" __global__ void magnitudes(
-    Input spectrum, Input central, Index count, Output out)
+    Input lines, Input waves, float middle, Index count, Output out)
 {
     const Index j = thread_number();
     if (j >= count) return;
-    spectrum += j;
-    central += j;
+    lines += j;
     out += j;
-    for (int pair = 0; pair < PAIRS; ++pair, spectrum += SIDE * count)
-        for (int k = 0; k < SIDE; ++k, spectrum += count, out += count) {
-            const float imaginary = spectrum[SIDE * count];
-            *out = sqrtf(*spectrum * *spectrum + imaginary * imaginary);
+    float even[HALF + 1], odd[HALF + 1], even_i[HALF + 1], odd_i[HALF + 1];
+    float cosine, sine, cosine_i, sine_i;
+#pragma unroll 1
+    for (int pair = 0; pair < PAIRS; ++pair, lines += 2 * SIDE * count, out += SIDE * count) {
+        halve(lines, count, even, odd);
+        halve(lines + SIDE * count, count, even_i, odd_i);
+        transform(waves, 0, even, odd, cosine, sine);
+        transform(waves, 0, even_i, odd_i, cosine_i, sine_i);
+        *out = sqrtf(cosine * cosine + cosine_i * cosine_i);
+        UNROLL
+        for (int k = 1; k <= HALF; ++k) {
+            transform(waves, k, even, odd, cosine, sine);
+            transform(waves, k, even_i, odd_i, cosine_i, sine_i);
+            const float a = cosine + sine_i, b = cosine_i - sine;  // at k
+            const float c = cosine - sine_i, d = cosine_i + sine;  // at -k
+            out[k * count] = sqrtf(a * a + b * b);
+            out[(SIDE - k) * count] = sqrtf(c * c + d * d);
         }
-    *out = fabsf(*central);
+    }
+    halve(lines, count, even, odd);
+    transform(waves, 0, even, odd, cosine, sine);
+    *out = fabsf(cosine + middle);
+    UNROLL
     for (int k = 1; k <= HALF; ++k) {
-        const float real = central[k * count], imaginary = central[(HALF + k) * count];
-        out[k * count] = sqrtf(real * real + imaginary * imaginary);
+        transform(waves, k, even, odd, cosine, sine);
+        out[k * count] = sqrtf(2.0f * (cosine * cosine + sine * sine));
     }
     out[(HALF + 1) * count] = 1.0f;
 }

@@ -130,26 +130,40 @@ class Operations:
         out[-1] = 1
         return out
 
-    def magnitudes(self, spectrum: Array, central: Array, out: Array) -> None:
-        """Magnitudes of DFT coefficients, and a row of ones.
+    def magnitudes(
+        self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
+    ) -> Array:
+        """DFT over x of what is transformed over z and y, its magnitudes, and a row of ones.
 
         Args:
-            spectrum: (pairs, 2 * side, windows), real parts above imaginary ones; overwritten.
-            central: (side, windows), real parts of 0 to side // 2, then imaginary parts of 1 to
-                side // 2; overwritten.
-            out: (pairs * side + side // 2 + 2, windows).
+            lines: (side**2, side * windows), the windows running fastest: real and imaginary part
+                of one frequency after the other, and at last zero frequency, real.
+            along: (2 * side, 2 * side), the DFT of a complex line, real parts above imaginary ones;
+                its second row is a period of the cosine, then of the sine.
+            zero: (side, side), the DFT of the line at zero frequency: real parts of 0 to
+                side // 2, imaginary parts of 1 to side // 2.
+            middle: to be added to the sum over all voxels.
+
+        Returns:
+            ((side**3 + 1) / 2 + 1, windows) float32, an array of ``scratch``.
         """
         xp = self.xp
-        pairs, double, n = spectrum.shape
-        side, half = double // 2, double // 4
+        side, pairs = len(zero), len(lines) // 2
+        half, n = side // 2, lines.shape[1] // side
+        spectrum = scratch.array("spectrum", (pairs, 2 * side, n))
+        xp.matmul(along, lines[:-1].reshape(pairs, 2 * side, n), out=spectrum)
+        central = zero @ lines[-1].reshape(side, n)
+        central[0] += middle
         xp.multiply(spectrum, spectrum, out=spectrum)
         xp.multiply(central, central, out=central)
+        out = scratch.array("magnitudes", (pairs * side + half + 2, n))
         squares = out[: pairs * side].reshape(pairs, side, n)
         xp.add(spectrum[:, :side], spectrum[:, side:], out=squares)
         out[pairs * side : -1] = central[: half + 1]
         out[pairs * side + 1 : -1] += central[half + 1 :]
         xp.sqrt(out[:-1], out=out[:-1])
         out[-1] = 1
+        return out
 
     def row_dots(self, z: Array, product: Array, scratch: Scratch) -> Array:
         """z . product of each row, (windows,) float32."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from math import prod
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -63,21 +63,26 @@ def label_volume(
     """
     backend, side = features.backend, features.windows.side
     filters = voxels and backend.correlates and not scores
-    parts = [_Parts([], [], 0) for _ in decisions]
-    for first, numbers in _by_slab(features):
-        blocks = _label_slab(features, decisions, filters, scores, first, numbers)
+    parts = [_Parts() for _ in decisions]
+    plane_bytes = len(decisions) * (3 if scores else 1) * prod(features.volume.shape[1:])
+    for first, last, numbers in _blocks(features, plane_bytes):
+        blocks = _label_block(features, decisions, filters, scores, first, last, numbers)
+        begin = first and first + side // 2
+        backend.finish_downloads()  # of the block before: two are on the device at most
         for part, (labels, block) in zip(parts, blocks, strict=True):
             # All planes are one run of memory, which a GPU sums fast; the border counts -1.
             border = labels.planes.size - labels.inside.size
-            part.ones += int(labels.planes.sum(dtype="int64")) + border
-            part.labels.append(backend.download(labels.planes))
+            part.ones = part.ones + labels.planes.sum(dtype="int64") + border
+            part.labels = _bring_down(features, labels.planes, begin, part.labels)
             if block is not None:
-                part.scores.append(backend.download(block.planes))
-        del blocks, labels, block  # before the next slab's
+                part.scores = _bring_down(features, block.planes, begin, part.scores)
+        del blocks, labels, block  # before the next block's
+    backend.finish_downloads()
     volumes = []
     for part in parts:
-        volume = Labelled(_whole(part.labels), _whole(part.scores) if scores else None)
-        ones, labelled = part.ones, features.count
+        assert part.labels is not None
+        volume = Labelled(part.labels, part.scores)
+        ones, labelled = int(part.ones), features.count
         if wanted is not None:
             ones, labelled = _restrict(volume, wanted)
         if 2 * ones > labelled:
@@ -94,11 +99,29 @@ def core(volume: Array, side: int) -> Array:
 
 @dataclass
 class _Parts:
-    """Labels and scores slab by slab, and how many of the labels are 1."""
+    """Labels and scores as far as they are made, and how many of the labels are 1.
 
-    labels: list[np.ndarray]
-    scores: list[np.ndarray]
-    ones: int
+    Attributes:
+        ones: on the device, so that nobody has to wait for it.
+    """
+
+    labels: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    ones: Array = 0
+
+
+def _bring_down(
+    features: RawFeatures, planes: Array, begin: int, volume: np.ndarray | None
+) -> np.ndarray:
+    """The volume in host memory, made if there is none, with ``planes`` from ``begin`` on. They
+    are there once all downloads are finished."""
+    backend, shape = features.backend, features.volume.shape
+    if planes.shape == shape:
+        return backend.download(planes)
+    if volume is None:
+        volume = np.empty(shape, planes.dtype)
+    backend.begin_download(planes, volume[begin : begin + len(planes)])
+    return volume
 
 
 def share_of_ones(labels: np.ndarray) -> float:
@@ -133,29 +156,45 @@ class _Block(NamedTuple):
     inside: Array
 
 
-def _by_slab(features: RawFeatures) -> Iterator[tuple[int, list[int]]]:
-    """The first plane on which windows of a slab begin, and the numbers of their tiles."""
-    step = features.volume.step
-    by_slab = groupby(range(len(features.tiles)), key=lambda n: features.planes[n] // step)
-    for slab, numbers in by_slab:
-        yield slab * step, list(numbers)
+def _blocks(features: RawFeatures, plane_bytes: int) -> Iterator[tuple[int, int, list[int]]]:
+    """The planes on which windows begin, all of a slab or fewer: the first one, the one after the
+    last, and the numbers of the tiles.
+
+    Args:
+        plane_bytes: of what comes down for each plane.
+    """
+    bound, step = features.backend.download_bytes, features.volume.step
+    # The plan of memory has labels of one slab, and those of two blocks are there at a time.
+    most = step if bound is None else max(1, min(bound // plane_bytes, step // 2))
+    block: list[int] = []
+    first = last = 0
+    for number, tile in enumerate(features.tiles):
+        z = cast("Box", tile)[0]
+        new_planes = z.start >= last
+        if block and new_planes and (z.stop - first > most or z.start // step > first // step):
+            yield first, last, block
+            first, block = z.start, []
+        block.append(number)
+        last = z.stop
+    yield first, last, block
 
 
-def _label_slab(
+def _label_block(
     features: RawFeatures,
     decisions: Sequence[Decision],
     filters: bool,
     scores: bool,
     first: int,
+    last: int,
     numbers: list[int],
 ) -> list[tuple[_Block, _Block | None]]:
-    """Labels, and scores if asked for, of the windows that begin in one slab."""
+    """Labels, and scores if asked for, of the windows that begin on planes of one slab."""
     operations, side = features.backend.operations, features.windows.side
     xp = features.backend.xp
     blocks = [
         (
-            _empty_block(features, first, UNLABELLED, "int8"),
-            _empty_block(features, first, 0, "float16") if scores else None,
+            _empty_block(features, first, last, UNLABELLED, "int8"),
+            _empty_block(features, first, last, 0, "float16") if scores else None,
         )
         for _ in decisions
     ]
@@ -186,21 +225,16 @@ def _label_slab(
     return blocks
 
 
-def _empty_block(features: RawFeatures, first: int, fill: int, dtype: str) -> _Block:
-    """Planes around the windows that begin in the slab at ``first``, all ``fill``. The volume's
-    first and last planes belong to its first and last slab."""
+def _empty_block(features: RawFeatures, first: int, last: int, fill: int, dtype: str) -> _Block:
+    """Planes around the windows that begin on ``first`` up to ``last``, all ``fill``. The volume's
+    first and last planes belong to its first and last block."""
     _, rows, columns = features.volume.shape
     half, windows = features.windows.side // 2, features.windows.grid[0]
-    last = min(first + features.volume.step, windows)
     above, below = half * (first == 0), half * (last == windows)
     shape = (above + last - first + below, rows, columns)
     xp = features.backend.xp
     planes = xp.full(shape, fill, dtype=dtype)
     return _Block(planes, planes[above : above + last - first, half:-half, half:-half])
-
-
-def _whole(pieces: list[np.ndarray]) -> np.ndarray:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _agreeing(xp: Any, score: Array, chosen: Array) -> Array:

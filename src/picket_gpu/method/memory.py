@@ -9,7 +9,7 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.blur import blur_radius
 from picket_gpu.method.clustering.library import matrix_width
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.neighborhoods import WindowSet
+from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
 BLUR_ARRAYS = 5
@@ -168,7 +168,8 @@ class _Parts:
         self, backend: Backend, windows: WindowSet, tile_bytes: int, subset_array: int
     ) -> None:
         window = (windows.side**3 + 1) * FLOAT
-        self.tile = max(1, tile_bytes // window)
+        most = max(1, tile_bytes // window)
+        self.tile = most - most % ALIGNED or most
         self.subset = min(windows.count, max(2, subset_array // window))
         self.kmeans_bytes = self.subset * self.subset_arrays * window
         self.bytes = backend.workers * self.tile * self.tile_arrays * window + self.kmeans_bytes

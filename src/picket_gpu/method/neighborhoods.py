@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from math import prod
+from math import gcd, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from picket_gpu.method.volume import Slab
 
 # Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
 Tile: TypeAlias = Box | range
+ALIGNED = 4  # windows: rows of a tile's arrays then begin at 16 bytes, as fast products want them
 DRAWN_AT_ONCE = 2**20
 MOST_DRAWN = 2**63  # drawn windows times all of them: the draw computes in 64 bits
 
@@ -68,7 +69,8 @@ class WindowSet:
     def tiles(self, size: int, step: int) -> Iterator[Tile]:
         """The windows in pieces of at most ``size``, in C order of the window grid.
 
-        The windows of a piece begin in the same slab: on planes of the volume from one multiple
+        All but the last pieces have a multiple of `ALIGNED` windows, where ``size`` allows it. The
+        windows of a piece begin in the same slab: on planes of the volume from one multiple
         of ``step`` to the next.
         """
         edges = _edges(self.lower, self.lower + self.grid[0], step)
@@ -254,6 +256,8 @@ def _edges(first: int, last: int, step: int) -> list[int]:
 
 def _runs(edges: list[int], size: int) -> Iterator[range]:
     """Runs of at most ``size`` between one edge and the next."""
+    if size > ALIGNED:
+        size -= size % ALIGNED
     for first, last in pairwise(edges):
         for start in range(first, last, size):
             yield range(start, min(start + size, last))
@@ -263,13 +267,9 @@ def _boxes(grid: Shape, planes: slice, size: int) -> Iterator[Box]:
     """Boxes of at most ``size`` windows that cover ``planes`` of ``grid``: planes, or rows, or
     parts of rows."""
     z, y, x = planes.stop - planes.start, *grid[1:]
-    step_x = min(x, size)
-    step_y = max(1, min(y, size // x))
-    step_z = max(1, min(z, size // (y * x)))
-    # Even steps: 96 rows in pieces of 48, not of 85 and 11.
-    step_x, step_y, step_z = (
-        -(-n // -(-n // step)) for n, step in ((x, step_x), (y, step_y), (z, step_z))
-    )
+    step_x = _even_step(x, size, 1)
+    step_y = _even_step(y, size // x, x)
+    step_z = _even_step(z, size // (y * x), y * x)
     for k in range(planes.start, planes.stop, step_z):
         for j in range(0, y, step_y):
             for i in range(0, x, step_x):
@@ -278,3 +278,20 @@ def _boxes(grid: Shape, planes: slice, size: int) -> Iterator[Box]:
                     slice(j, min(j + step_y, y)),
                     slice(i, min(i + step_x, x)),
                 )
+
+
+def _even_step(n: int, most: int, windows: int) -> int:
+    """Step of at most ``most`` that cuts ``n`` into even pieces: 96 rows in pieces of 48, not of
+    85 and 11.
+
+    Args:
+        windows: of each of the ``n``.
+    """
+    if most >= n:
+        return n
+    multiple = ALIGNED // gcd(ALIGNED, windows)
+    if most < multiple:
+        multiple = 1
+    most = max(1, most - most % multiple)
+    even = -(-n // -(-n // most))
+    return -(-even // multiple) * multiple

@@ -169,7 +169,7 @@ class ModeJob:
 
     @property
     def tile_windows(self) -> int:
-        """Windows of a tile, at most, by memory and by the settings of the mode."""
+        """Windows of a tile, at most, by memory and, on a CPU, by the settings of the mode."""
         return self._tile_windows(self.tomogram.windows)
 
     def fit(self) -> _Fit:
@@ -252,7 +252,8 @@ class ModeJob:
         )
 
     def _tile_windows(self, windows: WindowSet) -> int:
-        return min(self.memory.tile_windows, self.mode.batch_limit(windows.count))
+        most = self.memory.tile_windows
+        return min(most, self.mode.batch_limit(windows.count)) if self.backend.batches else most
 
     def _moments(self, features: RawFeatures) -> np.ndarray:
         """Of the raw features used for fitting, which feature modes of one kind share."""

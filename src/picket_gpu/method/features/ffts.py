@@ -18,7 +18,7 @@ class FFTs(FeatureMode):
         ge=1,
         lt=2**63,
         strict=True,
-        description="Neighborhoods are processed in at least this many batches",
+        description="On a CPU, neighborhoods are processed in at least this many batches",
     )
     raw_kind: ClassVar[str] = "magnitudes"
 
@@ -34,19 +34,12 @@ class FFTs(FeatureMode):
     def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
         xp = operations.xp
         across, along, zero = (xp.asarray(m.astype(np.float32)) for m in dft_matrices(side))
-        pairs, half = len(across) // 2, side // 2
 
         def magnitudes(windows: Array, scratch: Scratch) -> Array:
             n = windows.shape[1]
             lines = scratch.array("lines", (side**2, side * n))
             xp.matmul(across, windows[:-1].reshape(side**2, side * n), out=lines)
-            spectrum = scratch.array("spectrum", (pairs, 2 * side, n))
-            xp.matmul(along, lines[:-1].reshape(pairs, 2 * side, n), out=spectrum)
-            central = zero @ lines[-1].reshape(side, n)
-            central[0] += side**3 * offset
-            out = scratch.array("magnitudes", (pairs * side + half + 2, n))
-            operations.magnitudes(spectrum, central, out)
-            return out
+            return operations.magnitudes(lines, along, zero, side**3 * offset, scratch)
 
         return magnitudes
 

@@ -24,7 +24,7 @@ class Gabor(FeatureMode):
         ge=1,
         lt=2**63,
         strict=True,
-        description="Neighborhoods are processed in at least this many batches",
+        description="On a CPU, neighborhoods are processed in at least this many batches",
     )
     num_parallel_filters: int = Field(
         8, ge=1, lt=2**63, strict=True, description="Filters examined at a time"
