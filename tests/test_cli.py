@@ -357,7 +357,7 @@ def test_a_dry_run_and_a_run_warn_of_an_unknown_voxel_size(place, capsys):
     write_config(place, **ONE, inputs=[{"tomogram": "tomo.mrc", "mask": "mask.mrc"}])
     warnings = [
         "  warning: tomo.mrc: has no voxel size; set voxel_size",
-        "  warning: mask.mrc: its header has the unknown machine stamp: 0x00 0x00 0x00 0x00; it is "
+        "  warning: mask.mrc: MRC header has the unknown machine stamp: 0x00 0x00 0x00 0x00; "
         "read as little-endian",
     ]
     assert main(["params.yaml", "--dry-run"]) == 0

@@ -542,7 +542,7 @@ def test_the_record_of_a_run(place):
     assert unit.windows == 16 * 20 * 24
     assert 2**26 < unit.peak_host_bytes < 2**33
     for ours, result in zip(unit.segmentations, run, strict=False):
-        assert (ours.method, ours.iterations, ours.foreground_fraction) == (
+        assert (ours.method, ours.iterations, ours.share) == (
             result.method,
             result.iterations,
             result.foreground_fraction,
