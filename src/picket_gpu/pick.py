@@ -102,6 +102,7 @@ def pick_files(
     """
     from picket_gpu.console import SILENT
     from picket_gpu.device.select import select_backend
+    from picket_gpu.files.filenames import INDEX
     from picket_gpu.run.repick import describe, plan_repicking
 
     reporter = reporter or SILENT
@@ -120,6 +121,12 @@ def pick_files(
         results.append(result)
         told = one.plan.files, result.count, result.threshold, result.candidates
         reporter.line(describe(*told, result.reused))
+    new = [result for result in results if not result.reused]
+    for report in sorted({result.path.with_name(INDEX) for result in new}):
+        if report.exists():
+            reporter.line(
+                f"{report}: shows earlier particles; rerun the parameter file to renew it"
+            )
     if failures and not results:
         raise NothingDoneError(failures)
     return results, failures

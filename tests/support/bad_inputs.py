@@ -421,6 +421,9 @@ PARAMETER_FILES = {
 }
 
 VALUES = {
+    "a required key that is misspelled": Bad(
+        config(particles={"diametre": 60.0}), ("particles.diametre", "did you mean diameter")
+    ),
     "particles without a diameter": Bad(
         config(particles={"threshold": 0.5}), ("particles.diameter", "is missing")
     ),

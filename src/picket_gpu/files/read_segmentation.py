@@ -36,14 +36,22 @@ def read_foreground(path: Path) -> np.ndarray:
     return np.asarray(volume == FOREGROUND)
 
 
-def read_scores(path: Path) -> np.ndarray | None:
-    """Scores that belong to the labels in ``path``, float16, (z, y, x); None if none were saved."""
+def has_scores(path: Path) -> bool:
+    """Whether scores belong to the labels in ``path``."""
     if path.suffix == ".h5":
         with h5py.File(path) as file:
-            return np.asarray(file[GROUP][SCORES]) if SCORES in file[GROUP] else None
-    beside = path.with_name(f"{path.stem}_score{path.suffix}")
-    if not beside.exists():
+            return SCORES in file[GROUP]
+    return _beside(path).exists()
+
+
+def read_scores(path: Path) -> np.ndarray | None:
+    """Scores that belong to the labels in ``path``, float16, (z, y, x); None if none were saved."""
+    if not has_scores(path):
         return None
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            return np.asarray(file[GROUP][SCORES])
+    beside = _beside(path)
     return _finest(beside) if path.suffix == ".zarr" else np.asarray(mrcfile.read(beside))
 
 
@@ -67,6 +75,11 @@ def read_hdf5_labels(path: Path) -> np.ndarray:
     """Labels as they are in an HDF5 file, integers, (z, y, x)."""
     with h5py.File(path) as file:
         return np.asarray(file[GROUP][DATASET])
+
+
+def _beside(path: Path) -> Path:
+    """Where scores are, but for HDF5."""
+    return path.with_name(f"{path.stem}_score{path.suffix}")
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
+from picket_gpu.files.read_segmentation import has_scores
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram
@@ -104,6 +105,9 @@ def _plan_group(
     planned = []
     for workflow in chosen:
         found = by_workflow[workflow]
+        if workflow != TOMOGRAM and settings.method == "ball" and not has_scores(found.path):
+            warning = f"{found.path}: has no scores; using its labels, as scores of 0 and 1"
+            found = replace(found, warnings=(*found.warnings, warning))
         if workflow == TOMOGRAM and found.entry.tomogram == found.path:
             raise PicketError(f"{found.path}: records no tomogram; use --source score")
         header = found.header
