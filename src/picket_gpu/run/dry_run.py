@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.files.filenames import record_name, report_names
+from picket_gpu.run.picking import picking_budget
 from picket_gpu.run.plan import RunPlan, memory_for
 
 
@@ -43,7 +44,8 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
             yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.reused}))}"
         for picking in plan.picking:
             done = ", done earlier" if picking.earlier else ""
-            yield f"  particles from {picking.source_name}{done}"
+            most = picking_budget(config, backend, header) / MIB
+            yield f"  particles from {picking.source_name}, in at most {most:.0f} MiB{done}"
         if plan.changed:
             changed = ", ".join(plan.changed)
             yield f"  settings or tomogram have changed, computing again: {changed}"

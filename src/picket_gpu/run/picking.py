@@ -153,7 +153,7 @@ def pick_planned(
     settings = config.particles
     assert settings is not None
     started = time.perf_counter()
-    memory = _memory(config, backend, header)
+    memory = picking_budget(config, backend, header)
     size = header.voxel_size
     if segmentation is not None:
         side = config.neighborhood_size
@@ -182,8 +182,9 @@ def pick_planned(
     return particles, told, time.perf_counter() - started
 
 
-def _memory(config: S1Config, backend: Backend, header: TomogramHeader) -> int:
-    """For arrays beside scores, labels and the places of both, four bytes of a voxel."""
+def picking_budget(config: S1Config, backend: Backend, header: TomogramHeader) -> int:
+    """Bytes for arrays on the device, beside four for each voxel in host memory: its score, its
+    label, and whether it has one."""
     volume = FLOAT * int(np.prod(header.shape))
     beside = 0 if backend.streams else volume
     if config.memory_budget is not None:

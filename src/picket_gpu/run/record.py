@@ -14,7 +14,7 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.settings import ParticleSettings
-from picket_gpu.run.machine import PACKAGES, commit, versions
+from picket_gpu.run.machine import PACKAGES, commit, peak_host_bytes, versions
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
 from picket_gpu.run.results import ParticleResult, SegmentationResult
@@ -196,6 +196,7 @@ def particles_record(
         tomogram=str(plan.header.path),
         mode=PARTICLES,
         status="done earlier" if result.reused else "done",
+        peak_host_bytes=None if result.reused else peak_host_bytes(),
         particles=[
             ParticlesRecord(
                 mode=result.mode,
