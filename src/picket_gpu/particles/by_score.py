@@ -13,8 +13,6 @@ from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.region import check_inside, region_of
 from picket_gpu.particles.selection import Selection, Threshold
 
-REACH = 2.0  # voxels that scores are high beyond a particle, as they are of windows of 5
-
 
 def pick(
     scores: Array,
@@ -26,6 +24,7 @@ def pick(
     threshold: Threshold = "auto",
     max_particles: int | None = None,
     label: int | None = 1,
+    reach: float = 2.0,
     inside: Array | None = None,
     backend: Backend | None = None,
     memory_budget: int | None = None,
@@ -48,6 +47,8 @@ def pick(
         max_particles: greatest number of particles, those of greatest height; default: no limit.
         label: 1 for particles where scores are high, 0 where they are low, None for what stands
             out more: the label whose candidates' heights have the larger sum of cubes.
+        reach: voxels by which scores are high beyond a particle: half a neighborhood, 2 for one of
+            5 voxels.
         inside: bool, (z, y, x), voxels that have scores: means are taken over these voxels, and
             candidates lie on them; default: the smallest box with all scores above 0.
         backend: device to compute on; default: a GPU if there is one, else the CPU.
@@ -71,7 +72,7 @@ def pick(
     inside = None if inside is None else inside[region]
     signs = {1: {1: 1.0}, 0: {0: -1.0}, None: {1: 1.0, 0: -1.0}}[label]
     found = contrast_maxima(
-        backend, scores, inside, selection, REACH, list(signs.values()), memory_budget
+        backend, scores, inside, selection, reach, list(signs.values()), memory_budget
     )
     chosen, points, heights = strongest(selection, dict(zip(signs, found, strict=True)), scores)
     points += [part.start for part in region]

@@ -49,6 +49,7 @@ def pick_in_segmentation(
             scores,
             settings.diameter,
             label=None if settings.label == "auto" else settings.label,
+            reach=side // 2,
             inside=inside,
             backend=backend,
             memory_budget=memory_budget,
