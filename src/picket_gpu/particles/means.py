@@ -7,6 +7,7 @@ bytes. Sums along x alone would take 2 pi R^2 operations a voxel, from R = 4 on 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,10 @@ FLOAT = 4  # bytes
 DEFAULT_BYTES = 1024 * MIB
 MOST_POINTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
 # Float32 spectra and maps of a slab at a time, beside a spectrum and two maps for each kernel: of
-# the voxels and of those inside, what a transform reads, writes and works in, and two for maxima.
-ARRAYS = 7
+# the voxels and of those inside, what a transform reads, writes and works in.
+ARRAYS = 6
+MAXIMA = 8  # float32 maps of a slab, with a voxel more around it, that finding maxima takes
+SPLITS = range(1, 17)  # blocks along y and x
 SLIGHT = np.float32(1e-6)  # weight that is no voxel's
 
 
@@ -66,32 +69,51 @@ def local_means(
     Raises:
         ValueError: ``memory_budget`` is too little.
     """
-    xp, depth = backend.xp, len(values)
+    xp, shape = backend.xp, values.shape
+    if 0 in shape:
+        return
     half = [max(kernel.shape[axis] // 2 for kernel in kernels) for axis in range(3)]
-    step, lengths = _plan(values.shape, half, len(kernels), memory_budget)
-    transform = _Transform(backend, lengths)
+    plan = _plan(shape, half, len(kernels), memory_budget)
+    transform = _Transform(backend, plan.lengths)
     with scipy.fft.set_workers(backend.workers):  # not CuPy's, which has no use for them
         spectra = [transform.forward(backend.upload(kernel)) for kernel in kernels]
-    for first in range(0, depth, step):
-        last = min(first + step, depth)
-        low, high = max(first - 1, 0), min(last + 1, depth)
-        begin, end = max(low - half[0], 0), min(high + half[0], depth)
-        if inside is None:
-            there = xp.ones((end - begin, *values.shape[1:]), dtype=bool)
-        else:
-            there = backend.upload(inside[begin:end])
-        block = backend.upload(values[begin:end]).astype("float32")
-        block -= np.float32(offset)
-        block *= there
-        box = (slice(low - begin, high - begin), *(slice(0, n) for n in values.shape[1:]))
-        with scipy.fft.set_workers(backend.workers):
-            means, shares = zip(
-                *_means(xp, transform, block, there, kernels, spectra, box), strict=True
+    for first in range(0, shape[0], plan.step):
+        last = min(first + plan.step, shape[0])
+        low, high = max(first - 1, 0), min(last + 1, shape[0])
+        planes = (high - low, *shape[1:])
+        means, shares = ([xp.empty(planes, dtype="float32") for _ in kernels] for _ in range(2))
+        there = xp.ones(planes, dtype=bool) if inside is None else backend.upload(inside[low:high])
+        for y, x in plan.blocks(shape):
+            core = (slice(low, high), y, x)
+            around = tuple(
+                slice(max(part.start - h, 0), min(part.stop + h, n))
+                for part, h, n in zip(core, half, shape, strict=True)
             )
-        del block
-        yield MeansOfSlab(first, last, low, means, shares, there[box])
+            block = _block(backend, values[around], None if inside is None else inside[around])
+            block[0][...] -= np.float32(offset) * block[1]
+            box = tuple(
+                slice(part.start - outer.start, part.stop - outer.start)
+                for part, outer in zip(core, around, strict=True)
+            )
+            with scipy.fft.set_workers(backend.workers):
+                made = _means(xp, transform, *block, kernels, spectra, box)
+                for number, (mean, share) in enumerate(made):
+                    means[number][:, y, x], shares[number][:, y, x] = mean, share
+            del block
+        yield MeansOfSlab(first, last, low, means, shares, there)
         del means, shares, there
         backend.release()
+
+
+def _block(backend: Backend, values: Array, inside: Array | None) -> tuple[Array, Array]:
+    """Values, 0 where they are not inside, and 1 where they are; float32, on the device."""
+    xp = backend.xp
+    block = backend.upload(values).astype("float32")  # a copy
+    if inside is None:
+        return block, xp.ones(block.shape, dtype="float32")
+    there = backend.upload(inside).astype("float32")
+    block *= there
+    return block, there
 
 
 def _means(
@@ -103,7 +125,7 @@ def _means(
     spectra: Sequence[Array],
     box: tuple[slice, ...],
 ) -> Iterator[tuple[Array, Array]]:
-    spectrum, weights = transform.forward(block), transform.forward(there.astype("float32"))
+    spectrum, weights = transform.forward(block), transform.forward(there)
     for kernel, of_kernel in zip(kernels, spectra, strict=True):
         # Transformed from its corner, not its centre, a kernel moves what it filters.
         moved = tuple(
@@ -139,34 +161,78 @@ class _Transform:
         return fft.irfft(part, n=self.lengths[2], axis=2)[:, :, x]
 
 
-def _plan(
-    shape: Shape, half: Sequence[int], kernels: int, memory_budget: int | None
-) -> tuple[int, Shape]:
-    """Planes of a slab, and points of the transforms.
+class _Plan(NamedTuple):
+    """Slabs of planes, and the blocks of a slab that are transformed at a time.
 
-    Neighbours of a slab's planes for the maxima, and what kernels take in of those, are read too.
-    Beyond the volume's faces there are zeros, which both ends share, as a circle of points is
-    filtered.
+    Attributes:
+        step: planes of a slab.
+        splits: blocks along y, and along x.
+        lengths: points of the transforms.
+        needed: bytes.
     """
-    y, x = (_good_length(shape[axis] + half[axis]) for axis in (1, 2))
 
-    def points(step: int) -> int:
-        return _good_length(min(step + 2 + 2 * half[0], shape[0] + half[0]))
+    step: int
+    splits: int
+    lengths: Shape
+    needed: int
 
-    def needed(step: int) -> int:
-        return FLOAT * (ARRAYS + 3 * kernels) * points(step) * y * (x + 2)
+    @property
+    def points(self) -> int:
+        """Of a transform."""
+        return prod(self.lengths)
 
-    budget = memory_budget
-    if budget is None:
-        budget = max(DEFAULT_BYTES, needed(2 * half[0] + 1))
-    elif needed(1) > budget:
+    def blocks(self, shape: Shape) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of each block of a slab."""
+        sides = [-(-n // self.splits) for n in shape[1:]]
+        for y in range(0, shape[1], sides[0]):
+            for x in range(0, shape[2], sides[1]):
+                end = min(y + sides[0], shape[1]), min(x + sides[1], shape[2])
+                yield slice(y, end[0]), slice(x, end[1])
+
+
+def _plan(shape: Shape, half: Sequence[int], kernels: int, memory_budget: int | None) -> _Plan:
+    """The plan that transforms the fewest points within the memory.
+
+    Raises:
+        ValueError: it is too little for any.
+    """
+    plans = [
+        _planned(shape, half, kernels, step, splits) for splits in SPLITS for step in _steps(shape)
+    ]
+    least = min(plan.needed for plan in plans)
+    budget = max(DEFAULT_BYTES, least) if memory_budget is None else memory_budget
+    if least > budget:
         raise ValueError(
-            f"memory_budget: a slab of this diameter needs {-(-needed(1) // MIB)} MiB "
+            f"memory_budget: a slab of this diameter needs {-(-least // MIB)} MiB "
             f"(got {budget / MIB:.3g} MiB)"
         )
-    fitting = (step for step in range(shape[0], 0, -1) if needed(step) <= budget)
-    step = next((s for s in fitting if points(s) * y * (x + 2) <= MOST_POINTS), 1)
-    return step, (points(step), y, x)
+    fitting = [plan for plan in plans if plan.needed <= budget and plan.points <= MOST_POINTS]
+    return min(fitting, key=lambda plan: -(-shape[0] // plan.step) * plan.splits**2 * plan.points)
+
+
+def _planned(shape: Shape, half: Sequence[int], kernels: int, step: int, splits: int) -> _Plan:
+    """One of the possible plans.
+
+    Planes beside a slab's, for the maxima, and what kernels take in of those, are read too. Beyond
+    the volume's faces there are zeros, which both ends of a block share, as a circle of points is
+    filtered.
+    """
+    core = (step + 2, *(-(-n // splits) for n in shape[1:]))
+    z, y, x = (
+        _good_length(min(n + 2 * h, whole + h))
+        for n, h, whole in zip(core, half, shape, strict=True)
+    )
+    planes = min(step + 2, shape[0])
+    slab = planes * shape[1] * shape[2]
+    padded = (planes + 2) * (shape[1] + 2) * (shape[2] + 2)
+    maps = slab * (2 * kernels * FLOAT + 1)
+    transforms = FLOAT * (ARRAYS + 3 * kernels) * z * y * (x + 2)
+    return _Plan(step, splits, (z, y, x), maps + max(transforms, MAXIMA * FLOAT * padded))
+
+
+def _steps(shape: Shape) -> list[int]:
+    """Planes of a slab to choose from: all, a half, a third, and so on to one."""
+    return sorted({-(-shape[0] // parts) for parts in range(1, shape[0] + 1)})
 
 
 def _good_length(least: int) -> int:
