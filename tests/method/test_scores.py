@@ -189,6 +189,11 @@ def test_files_hold_the_scores(run):
             dataset = file["segmentations/particle_score"]
             assert (dataset.dtype, dataset.compression) == (np.float16, "gzip")
             written = dataset[()]
+            assert "centres" in str(file["segmentations"].attrs["particle_score_is"]) or (
+                result.method == "gmm"
+                and file["segmentations"].attrs["particle_score_is"]
+                == "1 / (1 + exp(-log-odds of label 1 / 32))"
+            )
             labels = file["segmentations/semantic_segmentation"][()]
         assert np.abs(written - expected.scores.astype(np.float32)).max() < 0.05  # other tiles
         assert ((labels == 1) == (written > 0.5)).all()

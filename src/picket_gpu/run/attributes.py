@@ -6,8 +6,15 @@ from typing import Any
 
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.files.location import Location, absolute
+from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.workflows import Segmentation
 from picket_gpu.run.plan import TomogramPlan
+
+# What a score is, by the clustering method.
+SCORES = {
+    "gmm": f"1 / (1 + exp(-log-odds of label 1 / {TEMPERATURE}))",
+    "kmeans": "d0 / (d0 + d1), of the distances to the centres of labels 0 and 1",
+}
 
 
 def attributes(
@@ -55,6 +62,7 @@ def attributes(
         "z_lb_for_prediction": entry.prediction_lower_z_slice_limit,
         "z_ub_for_prediction": entry.prediction_upper_z_slice_limit,
         "blur_sigma": config.blur_sigma,
+        "particle_score_is": SCORES[result.method] if result.scores is not None else None,
         "padding": config.padding,
         "clip": config.clip,
         "warnings": "\n".join(warnings) or None,
