@@ -247,8 +247,8 @@ NX, NY, NZ, MODE, MZ, MAPC, ISPG, NSYMBT, MAP, MACHST = 0, 4, 8, 12, 36, 64, 88,
 DATA = 1024
 GOOD_LINES = len(yaml.safe_dump(GOOD).splitlines())
 RANDOM = np.random.default_rng(1).random((16, 16, 16), dtype=np.float32)
-NEARLY_FLAT = np.ones(SHAPE, dtype=np.float32)
-NEARLY_FLAT[6, 7, 8] = np.nextafter(np.float32(1), np.float32(2))
+NEARLY_FLAT = np.zeros(SHAPE, dtype=np.float32)
+NEARLY_FLAT[6, 7, 8] = 1e-45  # the least of float32, of which a blur leaves nothing
 FLAT_TO_9 = np.where(np.arange(12)[:, None, None] < 9, 0, RANDOM[:12]).astype(np.float32)
 
 GARBAGE = np.random.default_rng(2).bytes(100)
@@ -342,7 +342,7 @@ PARAMETER_FILES = {
     ),
     "yaml a piece of JSON": Bad(text('{"dataset_name": "a"'), ("params.yaml", "line 1")),
     "yaml under a title": Bad(
-        text("s1:\n  dataset_name: set\n"), ("params.yaml", "dataset_name", "missing")
+        text("s1:\n  dataset_name: set\n"), ("params.yaml", "s1", "unknown key")
     ),
     "brackets nested deep": Bad(
         text("inputs: " + "[" * 500 + "]" * 500), ("params.yaml", "nested too deeply")

@@ -10,6 +10,7 @@ from picket_gpu.device.operations import Array
 from picket_gpu.method.sample import middle_of, sample_of
 
 TRUNCATE = 4.0  # the Gaussian kernel is cut at this many sigma
+LARGE = 1e30  # beyond any grey value
 SLIGHT = np.float32(1e-6)  # weight that is no voxel's
 
 
@@ -82,7 +83,9 @@ def blurred(
 
 def _middle(backend: Backend, voxels: Array) -> np.ndarray:
     some = sample_of(voxels)
-    return middle_of(some if isinstance(some, np.ndarray) else backend.download(some))
+    middle = middle_of(some if isinstance(some, np.ndarray) else backend.download(some))
+    # Of numbers near the largest of float32 a difference would be infinite.
+    return middle if abs(float(middle)) < LARGE else np.zeros_like(middle)
 
 
 def _blur(backend: Backend, block: Array, sigma: float) -> None:
