@@ -108,6 +108,7 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
         when = datetime.fromisoformat(attributes.pop("timestamp_s1"))
         assert abs(datetime.now(when.tzinfo) - when).total_seconds() < 3600
         assert attributes.pop("blur_sigma") == 2.0
+        assert attributes.pop("particle_score_is") == "None"
         assert attributes.pop("padding") == "mask"
         assert attributes.pop("clip") == "None"
         assert "voxels are not cubes" in attributes.pop("warnings")
@@ -162,6 +163,7 @@ TYPES = {
     "z_lb_for_prediction": NONE_OR[WHOLE],
     "z_ub_for_prediction": NONE_OR[WHOLE],
     "blur_sigma": REAL,
+    "particle_score_is": TEXT,  # none here
     "padding": TEXT,
     "clip": TEXT,  # none here
     "warnings": TEXT,
