@@ -189,7 +189,7 @@ def picking_budget(config: S1Config, backend: Backend, header: TomogramHeader) -
     beside = 0 if backend.streams else volume
     if config.memory_budget is not None:
         return max(config.memory_budget - beside, 1)
-    return max(backend.default_budget(volume, 3 * volume) - beside, LEAST_BUDGET)
+    return max(backend.default_budget(volume, 2 * volume) - beside, LEAST_BUDGET)
 
 
 def _attributes(
