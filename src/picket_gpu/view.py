@@ -13,7 +13,12 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Location, as_location
-from picket_gpu.files.read_segmentation import read_attributes, read_foreground, read_scores
+from picket_gpu.files.read_segmentation import (
+    read_attributes,
+    read_foreground,
+    read_scores,
+    tomogram_of,
+)
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.particles.read import Spheres, read_spheres
 
@@ -117,9 +122,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         raise PicketError(f"{path}: is not an S1 segmentation ({one_line(error)})") from None
     if tomogram is None and "tomogram_path" not in told:
         raise PicketError(f"{path}: records no tomogram; name it with --tomogram")
-    where = tomogram or as_location(told["tomogram_path"])
-    if tomogram is None and isinstance(where, Path) and not where.exists():
-        where = as_location(told.get("tomogram_as_given", where))
+    where = tomogram or tomogram_of(told)
     selector = VolumeSelector(dataset=told.get("tomogram_dataset"), shape=labels.shape)
     header = read_header(where, selector)
     if header.shape != labels.shape:

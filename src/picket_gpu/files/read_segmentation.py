@@ -1,6 +1,7 @@
 """Labels and scores, read back from the files of a segmentation."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import mrcfile
 import numpy as np
 
 from picket_gpu.errors import PicketError
+from picket_gpu.files.location import Location, as_location
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP, SCORES
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
 
@@ -80,6 +82,19 @@ def read_hdf5_labels(path: Path) -> np.ndarray:
 def _beside(path: Path) -> Path:
     """Where scores are, but for HDF5."""
     return path.with_name(f"{path.stem}_score{path.suffix}")
+
+
+def tomogram_of(attributes: Mapping[str, Any]) -> Location:
+    """The tomogram that a segmentation names; where the user had it, if it is not there any more:
+    it may have been moved together with the directory.
+
+    Raises:
+        KeyError: it names none.
+    """
+    where = as_location(str(attributes["tomogram_path"]))
+    if isinstance(where, Path) and not where.exists():
+        return as_location(str(attributes.get("tomogram_as_given", where)))
+    return where
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import PARTICLES
-from picket_gpu.particles.writers.cmm import read_diameter
+from picket_gpu.particles.writers.cmm import read_markers
 from picket_gpu.particles.writers.csv import COLUMNS, read_csv
 
 
@@ -38,7 +38,7 @@ def read_spheres(path: Path) -> Spheres:
     try:
         table = read_csv(path)
         reading = markers
-        diameter = read_diameter(markers) if len(table) else np.nan
+        diameter = read_markers(markers)[1] if len(table) else np.nan
     except FileNotFoundError:
         raise PicketError(
             f"{reading}: no such file; {path.name} holds the coordinates of the particles and "

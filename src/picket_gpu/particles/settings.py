@@ -1,5 +1,6 @@
 """Settings for picking particles, in the parameter file."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -119,7 +120,7 @@ class ParticleSettings(BaseModel):
         """How particles are picked, in names of files: one of `PICKINGS`."""
         return None if self.method == "ball" else self.method
 
-    def chosen(self, run: list[Workflow]) -> list[Workflow]:
+    def chosen(self, run: Sequence[Workflow]) -> list[Workflow]:
         """Return the workflows to pick from.
 
         Args:
@@ -133,7 +134,7 @@ class ParticleSettings(BaseModel):
         if self.workflows is None:
             mixtures = [workflow for workflow in run if workflow[1] == "gmm"]
             best = ("gabor", "gmm")
-            return [best] if best in run else mixtures[:1] or run
+            return [best] if best in run else mixtures[:1] or list(run)
         names = {"-".join(workflow): workflow for workflow in run}
         for name in self.workflows:
             if name not in names:

@@ -15,7 +15,7 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import INDEX
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Location, as_location, is_same
-from picket_gpu.files.read_segmentation import read_attributes, read_labels
+from picket_gpu.files.read_segmentation import read_attributes, read_labels, tomogram_of
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP
 from picket_gpu.method.labels import share_of_ones
@@ -107,10 +107,8 @@ def _read(path: Path, index: int) -> _Segmentation:
     side = int(attributes["neighborhood_size"])
     if not 3 <= side <= min(z, y, x):
         raise ValueError(f"neighborhood_size {side}")
-    tomogram = as_location(str(attributes["tomogram_path"]))
-    where = as_location(str(attributes.get("tomogram_as_given", tomogram)))
-    if isinstance(tomogram, Path) and not tomogram.exists():
-        tomogram = where  # moved together with its directory, perhaps
+    tomogram = tomogram_of(attributes)
+    where = as_location(str(attributes.get("tomogram_as_given", attributes["tomogram_path"])))
     subject = Subject(
         index=index,
         directory=path.parent,

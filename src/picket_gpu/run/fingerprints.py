@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -29,13 +30,12 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[tuple[str, Meth
         told[name] = getattr(config, name)
     told["scores"] = config.wants_scores
     return {
-        (mode.mode, method): _digest(
-            told | {"mode": mode.model_dump(mode="json"), "method": method}
-        )
+        (mode.mode, method): digest(told | {"mode": mode.model_dump(mode="json"), "method": method})
         for mode in config.feature_extraction_params
         for method in config.clustering_methods
     }
 
 
-def _digest(told: dict[str, Any]) -> str:
+def digest(told: Mapping[str, Any]) -> str:
+    """Of plain values, 32 hexadecimal digits, whatever the order of their names."""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,9 +1,7 @@
 """Segmentations that are there, and what their files and the records beside them tell of them."""
 
-import hashlib
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from picket_gpu.files.readers.hdf5 import OURS
 from picket_gpu.files.signature import file_signature
 from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.particles.settings import Workflow
+from picket_gpu.run.fingerprints import digest
 from picket_gpu.run.found_config import (
     config_of_attributes,
     config_of_record,
@@ -89,7 +88,7 @@ def find_segmentations(
 
 def _order(found: FoundSegmentation) -> int:
     """Place of a workflow in its run."""
-    run: list[Workflow] = found.config.workflows
+    run: Sequence[Workflow] = found.config.workflows
     return run.index(found.workflow) if found.workflow in run else len(run)
 
 
@@ -159,4 +158,4 @@ def _numbers(told: Any) -> tuple[float, float, float] | None:
 def _digest(path: Path) -> str:
     """Of a file of another program: where it is, its size and its time of change."""
     told = {"path": str(path.absolute()), **file_signature(path, {})}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return digest(told)

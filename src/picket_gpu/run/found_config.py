@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
-from picket_gpu.files.location import Location, as_location
+from picket_gpu.files.read_segmentation import tomogram_of
 from picket_gpu.run.sources import read_records
 
 
@@ -52,7 +52,7 @@ def config_of_attributes(path: Path, told: Mapping[str, Any]) -> tuple[S1Config,
     Raises:
         ValueError: what it tells cannot be.
     """
-    tomogram = _tomogram(path, told)
+    tomogram = tomogram_of({"tomogram_path": path} | dict(told))
     name = told.get("tomogram_name")
     keys = {
         "dataset": "tomogram_dataset",
@@ -77,14 +77,6 @@ def config_of_attributes(path: Path, told: Mapping[str, Any]) -> tuple[S1Config,
         fault = error.errors()[0]
         raise ValueError(f"{fault['loc'][-1]}: {fault['msg']}") from None
     return config, config.inputs[0]
-
-
-def _tomogram(path: Path, told: Mapping[str, Any]) -> Location:
-    """Where the tomogram is; ``path`` where nothing tells."""
-    where = as_location(str(told.get("tomogram_path", path)))
-    if isinstance(where, Path) and not where.exists():
-        where = as_location(str(told.get("tomogram_as_given", where)))
-    return where
 
 
 def size_of(told: Mapping[str, Any]) -> tuple[float, float, float] | None:

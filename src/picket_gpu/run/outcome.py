@@ -46,10 +46,12 @@ class Outcome:
         """
         if not self._results:
             raise NothingDoneError(self._failures)
-        modes = [mode.mode for mode in self._config.feature_extraction_params]
-        methods = self._config.clustering_methods
-        keys = product(range(self._plan.total), modes, methods)
-        results = (self._results[key] for key in keys if key in self._results)
+        keys = product(range(self._plan.total), self._config.workflows)
+        results = (
+            self._results[index, *workflow]
+            for index, workflow in keys
+            if (index, *workflow) in self._results
+        )
         failures = sorted(self._failures, key=lambda failure: failure.index)
         warnings = [text for index in sorted(self._warnings) for text in self._warnings[index]]
         particles = [

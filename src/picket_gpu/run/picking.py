@@ -1,7 +1,5 @@
 """Particles as a part of a run: from what they are picked, in which files they go, and picking."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from picket_gpu.particles.from_files import check_size, pick_in_segmentation, pi
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.particles.write import Picking, read_picking, write_particles
+from picket_gpu.run.fingerprints import digest
 
 LEAST_BUDGET = 256 * MIB  # where the user sets none: to pick in small tomograms
 # As ``pex_mode`` in PickET's files; the names of two are PickET's.
@@ -119,7 +118,7 @@ def plan_workflow(
         told["segmentations"] = sorted(fingerprints.values())
     else:
         told["segmentation"] = source = fingerprints[workflow]  # type: ignore[index]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    fingerprint = digest(told)
     paths = files.particles(*workflow, settings.picking)
     there = [path for path in paths.values() if path.exists()]
     found = read_picking(paths["yaml"])
@@ -128,8 +127,8 @@ def plan_workflow(
             f"{there[0]}: already exists and carries no picket_gpu settings; use --overwrite "
             "to replace it, or change dataset_name"
         )
-    same = found and found.fingerprint == digest and len(there) == len(paths) and not overwrite
-    return PickingPlan(workflow, digest, source, paths, found if same else None)
+    same = found and found.fingerprint == fingerprint and len(there) == len(paths) and not overwrite
+    return PickingPlan(workflow, fingerprint, source, paths, found if same else None)
 
 
 def pick_planned(

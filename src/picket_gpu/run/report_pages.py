@@ -1,7 +1,6 @@
 """The report of a run: what its pages say of each tomogram, and which are to be written."""
 
-from collections.abc import Iterable
-from itertools import product
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -61,8 +60,7 @@ class RunReport:
             if result.reused:
                 labels = self._labels(plan, result)
                 report.add(workflow_of(plan, result), labels)
-        modes: list[str] = [mode.mode for mode in self._config.feature_extraction_params]
-        order: list[tuple[str, str]] = list(product(modes, self._config.clustering_methods))
+        order: Sequence[tuple[str, str]] = self._config.workflows
         report.findings.sort(key=lambda f: order.index((f.workflow.mode, f.workflow.method)))
         if report.findings:
             self._writer.write(report)

@@ -7,8 +7,6 @@ others, such as ``_label0_distance5``; and a file that is there, of other settin
 if that is asked for.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any, TypeAlias
@@ -20,6 +18,7 @@ from picket_gpu.files.location import absolute
 from picket_gpu.particles.instances import z_slices
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.write import read_picking
+from picket_gpu.run.fingerprints import digest
 from picket_gpu.run.found import FoundSegmentation, read_segmentation
 from picket_gpu.run.s2 import S2Plan
 
@@ -123,4 +122,4 @@ def _fingerprint(found: FoundSegmentation, told: S2Input, mode: ExtractionMode) 
         "mode": mode.model_dump(mode="json"),
         "geometry": (found.header.voxel_size, found.header.place),
     }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    return digest(about)

@@ -1,5 +1,6 @@
 """Markers for ChimeraX: balls of the particle's size on top of the tomogram."""
 
+from math import inf
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -32,10 +33,14 @@ def write_cmm(path: Path, particles: ParticleSet) -> None:
         ElementTree.ElementTree(markers).write(temporary)
 
 
-def read_diameter(path: Path) -> float:
-    """Diameter of the first marker, angstrom.
+def read_markers(path: Path) -> tuple[str, float]:
+    """The tomogram's name, and the diameter in angstrom; 0.0 where there are no particles.
 
     Raises:
-        ElementTree.ParseError, LookupError, ValueError: there is none.
+        ElementTree.ParseError, LookupError, ValueError: it is not what `write_cmm` writes.
     """
-    return 2 * float(ElementTree.parse(path).getroot()[0].attrib["radius"])
+    markers = ElementTree.parse(path).getroot()
+    radius = max((float(each.attrib["radius"]) for each in markers.iter("marker")), default=0.0)
+    if not 0 <= radius < inf:
+        raise ValueError(f"radius {radius}")
+    return markers.attrib["name"], 2 * radius

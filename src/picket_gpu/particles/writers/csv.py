@@ -30,7 +30,18 @@ def write_csv(path: Path, particles: ParticleSet) -> None:
 
 
 def read_csv(path: Path) -> np.ndarray:
-    """(n, 7) float64, a row a particle, columns as in `COLUMNS`."""
+    """(n, 7) float64, a row a particle, columns as in `COLUMNS`, highest score first.
+
+    Raises:
+        ValueError: it is not what `write_csv` writes.
+    """
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(COLUMNS))
+        head, *rows = csv.reader(file)
+    if tuple(head) != COLUMNS:
+        raise ValueError(f"columns {','.join(head)}")
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COLUMNS))
+    if not np.isfinite(table).all():
+        raise ValueError("a number is not finite")
+    order = np.argsort(-table[:, COLUMNS.index("score")], kind="stable")
+    sorted_table: np.ndarray = table[order]
+    return sorted_table
