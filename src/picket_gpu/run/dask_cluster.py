@@ -71,6 +71,7 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
                     f"workers: {workers} cannot be started ({one_line(error)})"
                 ) from None
             client = distributed.Client(cluster)
+            client.run(_quiet)
         try:
             yield client
         finally:
@@ -109,6 +110,11 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
         ) from None
     with client:
         yield client
+
+
+def _quiet() -> None:
+    """In a worker: one that is ended between two heartbeats would say so, past ``silence_logs``."""
+    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
 
 
 @contextmanager
