@@ -12,8 +12,7 @@ so the path, and where it ends, are those of EM on all windows but for errors of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -144,23 +143,34 @@ class _Estimate:
 
     Attributes:
         sample: some of the windows.
+        precision: of its products.
         weight: how many windows one of them stands for.
         known: sums over all windows at some components.
         of_sample: those over the sample at the same ones.
         drift: by how much the estimate was off at the end of ``change``, once that is known.
         change: of the moments, from the known ones to where the drift was found.
+        made: sums over the sample by the components' log-odds, for those that come again.
     """
 
     sample: WhitenedFeatures
+    precision: Precision
     weight: float
     known: Sums
     of_sample: Sums
     drift: Sums | None = None
     change: np.ndarray | None = None
+    made: dict[bytes, Sums] = field(default_factory=dict)
 
-    def at(self, components: Components, precision: Precision) -> Sums:
+    def over_sample(self, components: Components) -> Sums:
+        """The E-step at ``components`` over the sample."""
+        key = components.log_odds.tobytes()
+        if key not in self.made:
+            self.made[key] = expect(self.sample, components, self.precision)
+        return self.made[key]
+
+    def at(self, components: Components) -> Sums:
         """The E-step at ``components``."""
-        moved = expect(self.sample, components, precision).minus(self.of_sample).times(self.weight)
+        moved = self.over_sample(components).minus(self.of_sample).times(self.weight)
         if self.drift is not None and self.change is not None:
             length = float((self.change**2).sum())  # 0 where no responsibility has changed
             way = float((moved.moments * self.change).sum()) / length if length else 0.0
@@ -201,8 +211,8 @@ class _EM:
             if ordered is not at:
                 at, of_sample = ordered, of_sample.exchanged(some)
             # Of the sums at the last pass; ``at`` may have gone a little beyond it.
-            estimate = _Estimate(sample, weight, at.sums, of_sample)
-            end = self._iterate(at, partial(estimate.at, precision=self.precision), steps)
+            estimate = _Estimate(sample, self.precision, weight, at.sums, of_sample)
+            end = self._iterate(at, estimate.at, steps)
             if end.components is None:  # for the type checker; ``at`` is not empty
                 return at
             exact = expect(self.features, end.components, self.precision)
@@ -217,7 +227,7 @@ class _EM:
             change = end.sums.moments - at.sums.moments
             estimate = replace(estimate, drift=exact.minus(end.sums), change=change)
             again = end.iterations - at.iterations + BEYOND * end.settled
-            at = self._iterate(at, partial(estimate.at, precision=self.precision), again)
+            at = self._iterate(at, estimate.at, again)
             if at.components is None:
                 return at
             # The log-likelihood need not rise to its end, and where it turns a sample may see it
@@ -225,7 +235,7 @@ class _EM:
             if at.settled and end.settled and abs(at.iterations - end.iterations) <= BEYOND:
                 return at
             # What follows starts from here, by the sums of the pass.
-            of_sample = expect(sample, at.components, self.precision)
+            of_sample = estimate.over_sample(at.components)
             sums = exact.plus(of_sample.minus(there).times(weight))
             bound = self._bound(at.components, sums)
             at = at._replace(sums=sums, bound=bound, settled=False)
