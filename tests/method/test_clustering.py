@@ -9,9 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from picket_gpu.device.operations import Scratch
-from picket_gpu.method.clustering import fit_gmm, fit_kmeans
+from picket_gpu.method.clustering import KMeans, fit_gmm, fit_kmeans
 from picket_gpu.method.clustering.em import expect, maximise, start_from_clusters, total_of
-from picket_gpu.method.clustering.kmeans import KMeans
 from picket_gpu.method.streams import WhitenedFeatures
 from picket_gpu.method.whitening import covariance_of, whiten
 from tests.support.features import GivenFeatures, symmetric_inverse

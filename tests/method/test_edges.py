@@ -9,7 +9,7 @@ import pytest
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.device.select import select_backend
-from picket_gpu.method.clustering import fit_kmeans, gmm, kmeans
+from picket_gpu.method.clustering import fit_kmeans, gmm, kmeans, lloyd
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
 from picket_gpu.method.memory import plan_memory
@@ -224,7 +224,7 @@ def test_kmeans_that_makes_no_step_ends_and_says_so(monkeypatch):
     """Rounding can empty a cluster in the band that was not empty in the pass."""
     points = np.random.default_rng(0).standard_normal((500, 4))
     stream = GivenFeatures(select_backend("cpu", threads=1), points)
-    monkeypatch.setattr(kmeans, "_lloyd", lambda backend, x, model, *_: (model, 0))
+    monkeypatch.setattr(kmeans, "iterate", lambda backend, moving, model, *_: (model, 0))
     model = fit_kmeans(stream, stream, np.eye(4), stream.moments()[-1], 0)
     assert (model.iterations, model.converged) == (0, False)
 
@@ -233,7 +233,8 @@ def test_kmeans_that_makes_no_step_ends_and_says_so(monkeypatch):
 def test_a_method_that_does_not_converge_says_so_everywhere(
     tmp_path, monkeypatch, capsys, phantom, method
 ):
-    monkeypatch.setattr({"kmeans": kmeans, "gmm": gmm}[method], "MAX_ITERATIONS", 1)
+    for module in {"kmeans": (kmeans, lloyd), "gmm": (gmm,)}[method]:
+        monkeypatch.setattr(module, "MAX_ITERATIONS", 1)
     np.save(tmp_path / "a.npy", phantom[:20, :30, :30])
     config = {
         "dataset_name": "set",

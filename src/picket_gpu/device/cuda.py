@@ -125,5 +125,5 @@ class _NearPlaces(NearPlaces):
         self._launch("add_near", 3, count, *arguments)
 
     def finish(self, download: Callable[[Array], np.ndarray]) -> np.ndarray:
-        count = min(int(download(self._count)[0]), self._capacity)
-        return np.sort(download(self._places[:count]))
+        self.found = int(download(self._count)[0])
+        return np.sort(download(self._places[: min(self.found, self._capacity)]))

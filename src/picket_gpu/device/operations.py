@@ -207,9 +207,14 @@ class Operations:
 
 
 class NearPlaces:
-    """Collects the places of windows near a plane, over the tiles of a pass in any order."""
+    """Collects the places of windows near a plane, over the tiles of a pass in any order.
+
+    Attributes:
+        found: after `finish`, how many were near, those left out included.
+    """
 
     def __init__(self, xp: Any, capacity: int) -> None:
+        self.found = 0
         self._xp = xp
         self._capacity = capacity
         self._found: list[Array] = []
@@ -221,6 +226,7 @@ class NearPlaces:
     def finish(self, download: Callable[[Array], np.ndarray]) -> np.ndarray:
         """The places, ascending, int64, in host memory. Beyond the capacity some are left out."""
         places = np.sort(download(self._xp.concatenate(self._found)))
+        self.found = len(places)
         return places[: self._capacity]
 
 

@@ -25,7 +25,7 @@ class MemoryPlan:
         budget: bytes for all arrays on the device.
         side: of windows, in voxels.
         tile_windows: windows of a tile, at most, as far as memory goes.
-        subset_windows: windows that k-means starts on, and of its band.
+        subset_windows: windows of voxels that k-means starts on, and of its band.
         cache_bytes: what is left for whitened features to keep between passes.
         mixture_bytes: for the sample that the mixture keeps: the cache, and what k-means needed.
         blur_planes: planes of the volume that are blurred at a time.

@@ -172,15 +172,15 @@ class WhitenedFeatures:
         if number in self._cache:
             return self._cache[number]
         x = self._features.compute(number, scratch)
-        z = whitened(self.backend, x, self._matrix, scratch)
+        z = affine(self.backend, x, self._matrix, scratch)
         if number < self._cached_tiles:
             self._cache[number] = z.copy()
         return z
 
 
-def whitened(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:
-    """(z, 1) from (x, 1): (raw + 1, windows) and (raw + 1, k + 1) to (windows, k + 1) float32,
-    an array of ``scratch``; or any other affine map of x.
+def affine(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:
+    """An affine map of x, as whitening is one: (raw + 1, windows) and (raw + 1, k) to (windows, k)
+    float32, an array of ``scratch``.
 
     Windows are rows here, where BLAS multiplies by small matrices fastest.
     """

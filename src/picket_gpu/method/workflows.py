@@ -184,13 +184,18 @@ class ModeJob:
         reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
         statistics = clock.lap()
 
-        subset = self._features(windows.sample(self.memory.subset_windows), tally)
+        # Where raw features are fewer than voxels, more windows take the same memory.
+        few = self.memory.subset_windows * (windows.side**3 + 1) // len(total)
+        subset = self._features(windows.sample(few), tally)
         lloyd = self._library(len(reported))
-        kmeans = fit_kmeans(features, subset, reported, total[-1], windows.seed, reporter, lloyd)
+        methods = self.settings.methods
+        start = whitening if "gmm" in methods else None
+        kmeans = fit_kmeans(
+            features, subset, reported, total[-1], windows.seed, reporter, lloyd, start
+        )
         models: dict[Method, KMeans | GaussianMixture] = {"kmeans": kmeans}
         seconds: dict[Method, float] = {"kmeans": clock.lap()}
         passes: dict[Method, float] = {"kmeans": tally.lap() / windows.count}
-        methods = self.settings.methods
         if "gmm" in methods:
             whitened, sample = self._whitened(features, whitening)
             precision = self.settings.precision

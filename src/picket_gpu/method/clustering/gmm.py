@@ -20,6 +20,7 @@ import numpy as np
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend, Precision
 from picket_gpu.device.operations import Array, Scratch
+from picket_gpu.method.clustering.clusters import KMeans
 from picket_gpu.method.clustering.em import (
     Components,
     Sums,
@@ -29,9 +30,8 @@ from picket_gpu.method.clustering.em import (
     start_from_clusters,
     total_of,
 )
-from picket_gpu.method.clustering.kmeans import KMeans
 from picket_gpu.method.labels import Decision
-from picket_gpu.method.streams import WhitenedFeatures, whitened
+from picket_gpu.method.streams import WhitenedFeatures, affine
 from picket_gpu.method.whitening import Whitening
 
 MAX_ITERATIONS = 100
@@ -76,7 +76,7 @@ class GaussianMixture:
         log_odds = backend.upload(self.log_odds.astype(np.float32))
 
         def decide(x: Array, scratch: Scratch) -> Array:
-            z = whitened(backend, x, matrix, scratch)
+            z = affine(backend, x, matrix, scratch)
             product = xp.matmul(z, log_odds, out=scratch.array("product", z.shape))
             return backend.operations.row_dots(z, product, scratch)
 
@@ -108,7 +108,9 @@ def fit_gmm(
     """
     em = _EM(features, whitening, reporter, precision)
     plane = whitening.plane(start.centres)
-    at = _Progress(None, start_from_clusters(features, plane), -np.inf, 0, False)
+    known = start.inside
+    sums = start_from_clusters(features, plane) if known is None else Sums(known, 0.0)
+    at = _Progress(None, sums, -np.inf, 0, False)
     at = em.on_all(at) if sample is None else em.with_sample(at, sample, plane)
     if not at.sums.empties(features.count):
         log_odds = maximise(at.sums.moments, whitening.total, whitening.ridge).log_odds
