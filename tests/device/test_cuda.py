@@ -187,7 +187,7 @@ def test_near_places(request, which):
     near.add(margin[:500], 0.1, 0)
     places = near.finish(np.asarray)
     assert (places == np.flatnonzero(abs(margin) <= np.float32(0.1))).all()
-    assert len(places) > 50
+    assert near.found == len(places) > 50
 
 
 @pytest.mark.parametrize("which", ["arrays", pytest.param("kernels", marks=on_host)])
@@ -196,4 +196,5 @@ def test_near_places_beyond_the_capacity_are_left_out(request, which):
     near.add(np.zeros(100, dtype=np.float32), 0.1, 0)
     places = near.finish(np.asarray)
     assert len(places) == 30
+    assert near.found == 100
     assert len(set(places.tolist()) & set(range(100))) == 30

@@ -203,6 +203,55 @@ def test_whitened_coordinates_have_unit_variance_and_keep_distances(backend):
     )
 
 
+def test_the_last_pass_of_kmeans_sums_what_a_mixture_starts_from(backend):
+    points, _ = blobs()
+    stream, few = GivenFeatures(backend, points), GivenFeatures(backend, points[:3000])
+    total = stream.moments()
+    whitening = whiten(total, np.eye(12), 12)
+    model = fit_kmeans(stream, few, np.eye(12), total[-1], 0, whitening=whitening)
+    z = WhitenedFeatures(stream, whitening.matrix)
+    expected = start_from_clusters(z, whitening.plane(model.centres)).moments
+    assert model.inside is not None
+    np.testing.assert_allclose(model.inside, expected, atol=1e-6 * len(points))
+
+
+def passes_of(backend, points, few):
+    """Of k-means over all windows, and the model."""
+    stream, subset = GivenFeatures(backend, points), GivenFeatures(backend, few)
+    total = stream.moments()[-1]
+    stream.tally.lap()
+    model = fit_kmeans(stream, subset, np.eye(points.shape[1]), total, 0)
+    return stream.tally.lap() / len(points), model
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kmeans_estimates_what_changes_sides_outside_of_the_band(backend, seed):
+    """The subset is far from even, so the plane moves far after the first pass."""
+    points = np.random.default_rng(seed).standard_normal((60_000, 3)) * [1.4, 1, 1]
+    uneven = points[np.argsort(points[:, 0])[20_000:]]
+    few = np.concatenate([points[:1500], uneven[::80]])
+    passes, model = passes_of(backend, points, few)
+    assert model.converged
+    labels = (points @ model.plane[:-1] + model.plane[-1]) > 0
+    centres = np.stack([points[labels == k].mean(axis=0) for k in (0, 1)])
+    np.testing.assert_allclose(model.centres, centres, atol=1e-4)
+    assert passes < 6
+
+
+@pytest.mark.parametrize("seed", [140, 209])
+def test_an_estimate_that_leads_kmeans_astray_is_taken_back(backend, seed):
+    """Few windows that stand for many let the estimate empty a cluster, for these seeds."""
+    rng = np.random.default_rng(seed)
+    cloud, size = rng.standard_normal((3000, 2)), rng.integers(3, 60)
+    points = np.concatenate([cloud, rng.standard_normal((size, 2)) * 0.1 + rng.uniform(3, 12)])
+    drawn = cloud[rng.choice(3000, rng.integers(5, 40))]
+    few = np.concatenate([drawn, points[-rng.integers(1, 3) :]])
+    _, model = passes_of(backend, points, few)
+    assert model.converged
+    labels = (points @ model.plane[:-1] + model.plane[-1]) > 0
+    assert 0 < labels.sum() < len(points)
+
+
 def test_directions_far_below_the_ridge_are_dropped(backend):
     scales = np.r_[np.ones(20), np.full(60, 1e-7)]
     points = np.random.default_rng(0).standard_normal((3000, 80)) * scales

@@ -186,7 +186,7 @@ class ModeJob:
 
         # Where raw features are fewer than voxels, more windows take the same memory.
         few = self.memory.subset_windows * (windows.side**3 + 1) // len(total)
-        subset = self._features(windows.sample(few), tally)
+        subset = self._features(windows.sample(min(few, windows.count)), tally)
         lloyd = self._library(len(reported))
         methods = self.settings.methods
         start = whitening if "gmm" in methods else None

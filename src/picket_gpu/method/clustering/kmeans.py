@@ -95,8 +95,8 @@ def _refine(
     back: KMeans | None = None  # from where the estimate led on
     likely_last = False
     while model.iterations < MAX_ITERATIONS:
-        distance = xp.abs(margin_of(backend, few, model))
-        width = float(xp.quantile(distance, share))
+        margin = margin_of(backend, few, model)
+        width = float(xp.quantile(xp.abs(margin), share))
         matrix = whitening.matrix if whitening and likely_last else None
         seen = _pass(features, model, width, most, matrix)
         if not 1 <= seen.ones[-1] <= total[-1] - 1:  # a cluster emptied
@@ -106,7 +106,7 @@ def _refine(
             continue
         # Tells the band's width better than the few windows in it of the sample.
         share = min(1.0, share * few.shape[1] / max(seen.near, 1))
-        outside = distance > width
+        outside = xp.abs(margin) > width
         moving = [Moving(seen.band)]
         if estimate:
             moving.append(Moving(few, features.count / few.shape[1], outside))
@@ -118,16 +118,16 @@ def _refine(
         if model.iterations == last.iterations:
             break  # a cluster emptied
         reporter.status(f"k-means iteration {model.iterations}, {changed} labels changed")
-        moved = xp.abs(margin_of(backend, few, model) - margin_of(backend, few, last))
+        now = margin_of(backend, few, model)
         whole = seen.near <= most
         if model.iterations == last.iterations + 1 and model.converged:
             # A fixed point already when all windows were asked, if none outside of the band has
             # changed since: none if the band has all that are near, and the plane moved by less
             # than its width. Else they are asked.
-            still = whole and float(moved.max()) < width
+            still = whole and float(xp.abs(now - margin).max()) < width
             if still or _changes(features, last, model) <= tolerance:
                 return replace(model, inside=seen.inside)
-        likely_last = whole and not bool((outside & (moved > distance)).any())
+        likely_last = whole and not bool((outside & ((now > 0) != (margin > 0))).any())
         back, estimate = last if estimate else None, False
     return replace(model, converged=False)
 
