@@ -84,9 +84,9 @@ def whiten(moments: np.ndarray, reported_from_raw: np.ndarray, num_features: int
     covariance = reported_from_raw @ covariance_of(moments) @ reported_from_raw.T
     variance, basis = np.linalg.eigh(covariance)
     needed = int((variance > NEGLIGIBLE).sum())
-    # Up to the next multiple of 16, less the appended 1: matrix products run faster, and
+    # Up to the next multiple of 8, less the appended 1: matrix products run faster, and
     # directions that are there anyway serve better than zeros.
-    kept = min(-(-(needed + 1) // 16) * 16 - 1, len(variance))
+    kept = min(-(-(needed + 1) // 8) * 8 - 1, len(variance))
     variance, basis = variance[::-1][:kept], basis[:, ::-1][:, :kept]
     scale = np.maximum(variance, 0) + RIDGE
     matrix = np.zeros((kept + 1, len(moments)))
