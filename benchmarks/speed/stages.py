@@ -168,7 +168,9 @@ def _of_a_side(backend: Backend, volume: Array, side: int, clock: Clock) -> Iter
     extract = MODES[0].extractor(backend.operations, side, 0.5)
     moved = VOXEL * (voxels + 1) * 1.5
     product = 2 * side**5 + 4 * side**2 * (side**2 - 1)
-    yield stage("magnitudes by matrix product", lambda: extract(tile, scratch), product, moved)
+    yield stage(
+        "magnitudes by matrix product", lambda: extract.of_windows(tile, scratch), product, moved
+    )
     # Half of the 5 n log2 n that a complex FFT of n points is counted with.
     fft = 2.5 * voxels * np.log2(voxels)
     yield stage(

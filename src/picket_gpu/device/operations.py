@@ -130,14 +130,48 @@ class Operations:
         out[-1] = 1
         return out
 
+    def lines(self, windows: Array, across: Array, side: int, scratch: Scratch) -> Array:
+        """DFT of windows over z and y.
+
+        Args:
+            windows: (side**3 + 1, windows) float32.
+            across: (side**2, side**2). Its rows are real and imaginary part of one frequency after
+                the other, and at last zero frequency, real.
+
+        Returns:
+            (side**2, side * windows) float32, an array of ``scratch``, the windows running fastest.
+        """
+        columns = windows[:-1].reshape(side**2, -1)
+        return self.xp.matmul(across, columns, out=scratch.array("lines", columns.shape))
+
+    def box_lines(self, slab: Array, box: Box, across: Array, side: int, scratch: Scratch) -> Array:
+        """As `lines`, for the windows whose first voxels are in ``box`` of ``slab``.
+
+        Windows in a row along x overlap. Each side x side column is transformed once and serves
+        all windows that contain it, in place of ``side`` times.
+
+        Returns:
+            (side**2, side, rows, windows of a row) float32, a view of an array of ``scratch``.
+        """
+        z, y, x = box
+        reach = slice(x.start, x.stop + side - 1)
+        sliding = self.xp.lib.stride_tricks.sliding_window_view
+        columns = sliding(slab, (side, side), axis=(0, 1))[z, y, reach].transpose(3, 4, 0, 1, 2)
+        gathered = scratch.array("windows", columns.shape)
+        gathered[...] = columns
+        gathered = gathered.reshape(side**2, -1)
+        shared = scratch.array("lines", gathered.shape)
+        self.xp.matmul(across, gathered, out=shared)
+        rows = shared.reshape(side**2, -1, columns.shape[-1])
+        return sliding(rows, side, axis=2).transpose(0, 3, 1, 2)
+
     def magnitudes(
         self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
     ) -> Array:
         """DFT over x of what is transformed over z and y, its magnitudes, and a row of ones.
 
         Args:
-            lines: (side**2, side * windows), the windows running fastest: real and imaginary part
-                of one frequency after the other, and at last zero frequency, real.
+            lines: of `lines` or `box_lines`.
             along: (2 * side, 2 * side), the DFT of a complex line, real parts above imaginary ones;
                 its second row is a period of the cosine, then of the sine.
             zero: (side, side), the DFT of the line at zero frequency: real parts of 0 to
@@ -149,16 +183,18 @@ class Operations:
         """
         xp = self.xp
         side, pairs = len(zero), len(lines) // 2
-        half, n = side // 2, lines.shape[1] // side
-        spectrum = scratch.array("spectrum", (pairs, 2 * side, n))
-        xp.matmul(along, lines[:-1].reshape(pairs, 2 * side, n), out=spectrum)
+        half, n = side // 2, lines.size // side**3
+        out = scratch.array("magnitudes", (pairs * side + half + 2, n))
+        spectrum = scratch.array("spectrum", (2 * side, n))
+        # Pair by pair, so that a line's spectrum is squared and added while it is in cache.
+        for pair in range(pairs):
+            line = lines[2 * pair : 2 * pair + 2].reshape(2 * side, n)
+            xp.matmul(along, line, out=spectrum)
+            xp.multiply(spectrum, spectrum, out=spectrum)
+            xp.add(spectrum[:side], spectrum[side:], out=out[pair * side : (pair + 1) * side])
         central = zero @ lines[-1].reshape(side, n)
         central[0] += middle
-        xp.multiply(spectrum, spectrum, out=spectrum)
         xp.multiply(central, central, out=central)
-        out = scratch.array("magnitudes", (pairs * side + half + 2, n))
-        squares = out[: pairs * side].reshape(pairs, side, n)
-        xp.add(spectrum[:, :side], spectrum[:, side:], out=squares)
         out[pairs * side : -1] = central[: half + 1]
         out[pairs * side + 1 : -1] += central[half + 1 :]
         xp.sqrt(out[:-1], out=out[:-1])
