@@ -15,6 +15,8 @@ Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray
 Shape: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[slice, slice, slice]
 
+_AT_ONCE = 2**17  # numbers of a spectrum: they are squared and added while in a core's cache
+
 
 class Scratch:
     """Named work arrays of one worker.
@@ -154,16 +156,18 @@ class Operations:
             (side**2, side, rows, windows of a row) float32, a view of an array of ``scratch``.
         """
         z, y, x = box
-        reach = slice(x.start, x.stop + side - 1)
-        sliding = self.xp.lib.stride_tricks.sliding_window_view
-        columns = sliding(slab, (side, side), axis=(0, 1))[z, y, reach].transpose(3, 4, 0, 1, 2)
-        gathered = scratch.array("windows", columns.shape)
-        gathered[...] = columns
-        gathered = gathered.reshape(side**2, -1)
-        shared = scratch.array("lines", gathered.shape)
-        self.xp.matmul(across, gathered, out=shared)
-        rows = shared.reshape(side**2, -1, columns.shape[-1])
-        return sliding(rows, side, axis=2).transpose(0, 3, 1, 2)
+        corners = slab[z, y, x.start : x.stop + side - 1]
+        # Not sliding_window_view: it takes 10 us, for which the other threads of Python wait.
+        strided = self.xp.lib.stride_tricks.as_strided
+        shape, strides = corners.shape, corners.strides
+        gathered = scratch.array("windows", (side, side, *shape))
+        gathered[...] = strided(corners, gathered.shape, (*strides[:2], *strides))
+        columns = gathered.reshape(side**2, -1)
+        shared = scratch.array("lines", columns.shape)
+        self.xp.matmul(across, columns, out=shared)
+        frequency, step = shared.strides
+        windows = (shape[0] * shape[1], shape[2] - side + 1)
+        return strided(shared, (side**2, side, *windows), (frequency, step, shape[2] * step, step))
 
     def magnitudes(
         self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
@@ -185,13 +189,14 @@ class Operations:
         side, pairs = len(zero), len(lines) // 2
         half, n = side // 2, lines.size // side**3
         out = scratch.array("magnitudes", (pairs * side + half + 2, n))
-        spectrum = scratch.array("spectrum", (2 * side, n))
-        # Pair by pair, so that a line's spectrum is squared and added while it is in cache.
-        for pair in range(pairs):
-            line = lines[2 * pair : 2 * pair + 2].reshape(2 * side, n)
-            xp.matmul(along, line, out=spectrum)
+        squares = out[: pairs * side].reshape(pairs, side, n)
+        step = max(1, _AT_ONCE // (2 * side * n))
+        for first in range(0, pairs, step):
+            part = lines[2 * first : 2 * min(first + step, pairs)].reshape(-1, 2 * side, n)
+            spectrum = scratch.array("spectrum", part.shape)
+            xp.matmul(along, part, out=spectrum)
             xp.multiply(spectrum, spectrum, out=spectrum)
-            xp.add(spectrum[:side], spectrum[side:], out=out[pair * side : (pair + 1) * side])
+            xp.add(spectrum[:, :side], spectrum[:, side:], out=squares[first : first + step])
         central = zero @ lines[-1].reshape(side, n)
         central[0] += middle
         xp.multiply(central, central, out=central)
