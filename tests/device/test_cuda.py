@@ -51,7 +51,7 @@ def kernels():
 
 def test_each_operation_has_a_kernel():
     operations = {name for name in vars(Operations) if not name.startswith("_")}
-    assert set(KERNELS) == operations - {"near_places"} | {"add_near"}
+    assert set(KERNELS) == operations - {"near_places", "lines", "box_lines"} | {"add_near"}
 
 
 @on_host
@@ -123,8 +123,17 @@ def test_magnitudes_are_those_of_an_fft(kernels, side):
     windows = np.ones((side**3 + 1, 50), dtype=np.float32)
     windows[:-1] = np.random.default_rng(1).standard_normal((side**3, 50))
     expected = magnitudes_by_fft(np, windows.astype(np.float64), side, 0.3)
-    result = FFTs().extractor(kernels, side, 0.3)(windows, Scratch(np))
+    result = FFTs().extractor(kernels, side, 0.3).of_windows(windows, Scratch(np))
     # float32 sums of side**3 numbers of size one.
+    np.testing.assert_allclose(result, expected, atol=side**3 * np.finfo(np.float32).eps)
+
+
+@on_host
+@pytest.mark.parametrize("side", SIDES)
+def test_magnitudes_of_a_box(arrays, kernels, noise, side):
+    box = (slice(1, 5), slice(2, 7), slice(3, 8))
+    expected = FFTs().extractor(arrays, side, 0.3).of_box(noise, box, Scratch(np))
+    result = FFTs().extractor(kernels, side, 0.3).of_box(noise, box, Scratch(np))
     np.testing.assert_allclose(result, expected, atol=side**3 * np.finfo(np.float32).eps)
 
 

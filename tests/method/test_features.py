@@ -19,7 +19,7 @@ def raw(mode, windows, side, offset=0.0):
     """Raw features of windows given as rows; ``offset`` was subtracted from them."""
     augmented = np.vstack([windows.T, np.ones(len(windows), dtype=np.float32)])
     extract = mode.extractor(Operations(np, None), side, offset)
-    x = extract(np.ascontiguousarray(augmented), Scratch(np))
+    x = extract.of_windows(np.ascontiguousarray(augmented), Scratch(np))
     assert x.dtype == np.float32
     assert (x[-1] == 1).all()
     return x[:-1].T
@@ -65,6 +65,33 @@ def test_the_matrix_product_and_the_fft_make_the_same_features(side):
     np.testing.assert_allclose(twin[:-1].T, expected, atol=1e-6 * side**3)
     assert twin.dtype == np.float32
     assert (twin[-1] == 1).all()
+
+
+BOXES = {
+    "one plane": (slice(2, 3), slice(0, 8), slice(0, 9)),
+    "several planes": (slice(0, 4), slice(0, 8), slice(0, 9)),
+    "rows of a plane": (slice(5, 6), slice(3, 7), slice(0, 9)),
+    "part of rows": (slice(1, 3), slice(2, 3), slice(4, 8)),
+    "one window": (slice(6, 7), slice(7, 8), slice(8, 9)),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+def test_fft_features_of_a_box_are_those_of_its_windows(noise, side, box):
+    operations, scratch = Operations(np, None), Scratch(np)
+    # Not contiguous, as no slab promises to be, with 7 x 8 x 9 windows.
+    slab = noise[:, :, ::-1][: 6 + side, : 7 + side, : 8 + side]
+    windows = operations.box_windows(slab, box, side, Scratch(np))
+    extract = FFTs().extractor(operations, side, 0.25)
+    features = extract.of_box(slab, box, scratch).copy()
+    assert features.dtype == np.float32
+    assert (features[-1] == 1).all()
+    # float32 sums of side**3 numbers of size one.
+    tolerance = side**3 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(features, extract.of_windows(windows, scratch), atol=tolerance)
+    twin = magnitudes_by_fft(np, windows.astype(np.float64), side, 0.25)
+    np.testing.assert_allclose(features, twin, atol=tolerance)
 
 
 def gabor_by_formula(f, side):

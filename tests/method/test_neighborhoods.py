@@ -5,6 +5,7 @@ import pytest
 
 from picket_gpu.device.operations import Draw, Scratch
 from picket_gpu.errors import PicketError
+from picket_gpu.method.feature_mode import Extractor
 from picket_gpu.method.neighborhoods import WindowSet, all_windows, fit_windows
 from picket_gpu.method.volume import Slab
 
@@ -22,11 +23,12 @@ def windows_by_loop(volume, side):
 def gathered(backend, volume, windows, size, step=WHOLE):
     """All tiles one after the other, each from no more planes than its slab has."""
     scratch, parts = Scratch(np), []
+    extract = Extractor(backend.operations, windows.side)
     tiles = list(windows.tiles(size, step))
     for tile, plane in zip(tiles, windows.first_planes(tiles), strict=True):
         first = plane // step * step
         slab = Slab(volume[first : first + step + windows.side - 1], first)
-        parts.append(windows.gather(backend.operations, slab, tile, scratch).copy())
+        parts.append(windows.features(extract, slab, tile, scratch).copy())
     return np.concatenate(parts, axis=1)
 
 

@@ -72,6 +72,10 @@ class CudaOperations(Operations):
         self._launch("windows_at", side, count, slab, *slab.shape[1:], index, *shape, out)
         return out
 
+    def box_lines(self, slab: Array, box: Box, across: Array, side: int, scratch: Scratch) -> Array:
+        """By windows: the kernel of `magnitudes` reads each window's own lines."""
+        return self.lines(self.box_windows(slab, box, side, scratch), across, side, scratch)
+
     def magnitudes(
         self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
     ) -> Array:

@@ -15,6 +15,8 @@ Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray
 Shape: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[slice, slice, slice]
 
+_AT_ONCE = 2**17  # numbers of a spectrum: they are squared and added while in a core's cache
+
 
 class Scratch:
     """Named work arrays of one worker.
@@ -130,14 +132,50 @@ class Operations:
         out[-1] = 1
         return out
 
+    def lines(self, windows: Array, across: Array, side: int, scratch: Scratch) -> Array:
+        """DFT of windows over z and y.
+
+        Args:
+            windows: (side**3 + 1, windows) float32.
+            across: (side**2, side**2). Its rows are real and imaginary part of one frequency after
+                the other, and at last zero frequency, real.
+
+        Returns:
+            (side**2, side * windows) float32, an array of ``scratch``, the windows running fastest.
+        """
+        columns = windows[:-1].reshape(side**2, -1)
+        return self.xp.matmul(across, columns, out=scratch.array("lines", columns.shape))
+
+    def box_lines(self, slab: Array, box: Box, across: Array, side: int, scratch: Scratch) -> Array:
+        """As `lines`, for the windows whose first voxels are in ``box`` of ``slab``.
+
+        Windows in a row along x overlap. Each side x side column is transformed once and serves
+        all windows that contain it, in place of ``side`` times.
+
+        Returns:
+            (side**2, side, rows, windows of a row) float32, a view of an array of ``scratch``.
+        """
+        z, y, x = box
+        corners = slab[z, y, x.start : x.stop + side - 1]
+        # Not sliding_window_view: it takes 10 us, for which the other threads of Python wait.
+        strided = self.xp.lib.stride_tricks.as_strided
+        shape, strides = corners.shape, corners.strides
+        gathered = scratch.array("windows", (side, side, *shape))
+        gathered[...] = strided(corners, gathered.shape, (*strides[:2], *strides))
+        columns = gathered.reshape(side**2, -1)
+        shared = scratch.array("lines", columns.shape)
+        self.xp.matmul(across, columns, out=shared)
+        frequency, step = shared.strides
+        windows = (shape[0] * shape[1], shape[2] - side + 1)
+        return strided(shared, (side**2, side, *windows), (frequency, step, shape[2] * step, step))
+
     def magnitudes(
         self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
     ) -> Array:
         """DFT over x of what is transformed over z and y, its magnitudes, and a row of ones.
 
         Args:
-            lines: (side**2, side * windows), the windows running fastest: real and imaginary part
-                of one frequency after the other, and at last zero frequency, real.
+            lines: of `lines` or `box_lines`.
             along: (2 * side, 2 * side), the DFT of a complex line, real parts above imaginary ones;
                 its second row is a period of the cosine, then of the sine.
             zero: (side, side), the DFT of the line at zero frequency: real parts of 0 to
@@ -149,16 +187,19 @@ class Operations:
         """
         xp = self.xp
         side, pairs = len(zero), len(lines) // 2
-        half, n = side // 2, lines.shape[1] // side
-        spectrum = scratch.array("spectrum", (pairs, 2 * side, n))
-        xp.matmul(along, lines[:-1].reshape(pairs, 2 * side, n), out=spectrum)
-        central = zero @ lines[-1].reshape(side, n)
-        central[0] += middle
-        xp.multiply(spectrum, spectrum, out=spectrum)
-        xp.multiply(central, central, out=central)
+        half, n = side // 2, lines.size // side**3
         out = scratch.array("magnitudes", (pairs * side + half + 2, n))
         squares = out[: pairs * side].reshape(pairs, side, n)
-        xp.add(spectrum[:, :side], spectrum[:, side:], out=squares)
+        step = max(1, _AT_ONCE // (2 * side * n))
+        for first in range(0, pairs, step):
+            part = lines[2 * first : 2 * min(first + step, pairs)].reshape(-1, 2 * side, n)
+            spectrum = scratch.array("spectrum", part.shape)
+            xp.matmul(along, part, out=spectrum)
+            xp.multiply(spectrum, spectrum, out=spectrum)
+            xp.add(spectrum[:, :side], spectrum[:, side:], out=squares[first : first + step])
+        central = zero @ lines[-1].reshape(side, n)
+        central[0] += middle
+        xp.multiply(central, central, out=central)
         out[pairs * side : -1] = central[: half + 1]
         out[pairs * side + 1 : -1] += central[half + 1 :]
         xp.sqrt(out[:-1], out=out[:-1])

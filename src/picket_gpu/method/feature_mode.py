@@ -1,15 +1,41 @@
 """What a feature mode is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from picket_gpu.device.operations import Array, Operations, Scratch
+from picket_gpu.device.operations import Array, Box, Operations, Scratch
 
-Extractor: TypeAlias = Callable[[Array, Scratch], Array]
+
+class Extractor:
+    """From a tile of windows to their raw features. Here: the voxels themselves.
+
+    Both methods return (raw + 1, windows) float32, the last row 1, features in the same order.
+
+    Attributes:
+        operations: of the device.
+        side: window side in voxels.
+    """
+
+    def __init__(self, operations: Operations, side: int) -> None:
+        self.operations = operations
+        self.side = side
+
+    def of_windows(self, windows: Array, scratch: Scratch) -> Array:
+        """Of any windows.
+
+        Args:
+            windows: (side**3 + 1, windows) float32, the last row 1.
+        """
+        return windows
+
+    def of_box(self, slab: Array, box: Box, scratch: Scratch) -> Array:
+        """Of the windows whose first voxels are in ``box`` of ``slab``. A mode may share work
+        between neighbours."""
+        windows = self.operations.box_windows(slab, box, self.side, scratch)
+        return self.of_windows(windows, scratch)
 
 
 class FeatureMode(BaseModel, ABC):
@@ -40,17 +66,12 @@ class FeatureMode(BaseModel, ABC):
         return count
 
     def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
-        """A function from a tile of windows to raw features.
+        """From windows to raw features. Here: the voxels themselves.
 
         Args:
             offset: what was subtracted from the normalised volume.
-
-        Returns:
-            A function of a (side**3 + 1, windows) float32 array and a `Scratch` to work in. It
-            returns (raw + 1, windows) float32. The last row is 1 in both. Here: the voxels
-            themselves.
         """
-        return _as_they_are
+        return Extractor(operations, side)
 
     @abstractmethod
     def reported_from_raw(self, covariance: np.ndarray, side: int) -> np.ndarray:
@@ -62,7 +83,3 @@ class FeatureMode(BaseModel, ABC):
         Returns:
             (k, raw) float64. k may be below d where features repeat: distances are the same.
         """
-
-
-def _as_they_are(windows: Array, scratch: Scratch) -> Array:
-    return windows

@@ -16,6 +16,7 @@ import numpy as np
 
 from picket_gpu.device.operations import Array, Box, Draw, Operations, Scratch, Shape
 from picket_gpu.errors import PicketError
+from picket_gpu.method.feature_mode import Extractor
 from picket_gpu.method.volume import Slab
 
 # Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
@@ -89,24 +90,25 @@ class WindowSet:
         planes: list[int] = (self.lower + numbers // (self.grid[1] * self.grid[2])).tolist()
         return planes
 
-    def gather(self, operations: Operations, slab: Slab, tile: Tile, scratch: Scratch) -> Array:
-        """Voxels of a tile's windows, and a row of ones.
+    def features(self, extract: Extractor, slab: Slab, tile: Tile, scratch: Scratch) -> Array:
+        """Raw features of a tile's windows.
 
         Args:
+            extract: from windows to raw features.
             slab: planes of the volume that hold the tile's windows.
 
         Returns:
-            (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r
-            holds voxel (p, q, r) of each window; the last row is 1, so that affine maps are plain
-            products.
+            (raw + 1, windows) float32, an array of ``scratch``; the last row is 1.
         """
-        plane = self.lower - slab.first
+        plane, grid, side = self.lower - slab.first, self.grid, self.side
         if isinstance(tile, range):
+            operations = extract.operations
             index = self._index(operations, tile)
-            return operations.windows_at(slab.data, index, self.grid, plane, self.side, scratch)
+            windows = operations.windows_at(slab.data, index, grid, plane, side, scratch)
+            return extract.of_windows(windows, scratch)
         z, y, x = tile
         box = (slice(z.start + plane, z.stop + plane), y, x)
-        return operations.box_windows(slab.data, box, self.side, scratch)
+        return extract.of_box(slab.data, box, scratch)
 
     def choose(self, tiles: list[Tile], places: np.ndarray, size: int) -> "ChosenWindows":
         """The windows at ``places``, number of the tile * ``size`` + place in the tile, ascending.

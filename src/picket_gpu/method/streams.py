@@ -91,8 +91,7 @@ class RawFeatures:
     def compute(self, number: int, scratch: Scratch) -> Array:
         """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch``."""
         slab = self.volume.slab(self.planes[number])
-        windows = self.windows.gather(self.backend.operations, slab, self.tiles[number], scratch)
-        return self._extract(windows, scratch)
+        return self.windows.features(self._extract, slab, self.tiles[number], scratch)
 
     def map(
         self,

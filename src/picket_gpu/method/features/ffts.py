@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from picket_gpu.device.operations import Array, Operations, Scratch
+from picket_gpu.device.operations import Array, Box, Operations, Scratch
 from picket_gpu.method.feature_mode import Extractor, FeatureMode
 
 
@@ -32,19 +32,33 @@ class FFTs(FeatureMode):
         return -(-count // self.n_fft_subsets)
 
     def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
-        xp = operations.xp
-        across, along, zero = (xp.asarray(m.astype(np.float32)) for m in dft_matrices(side))
-
-        def magnitudes(windows: Array, scratch: Scratch) -> Array:
-            n = windows.shape[1]
-            lines = scratch.array("lines", (side**2, side * n))
-            xp.matmul(across, windows[:-1].reshape(side**2, side * n), out=lines)
-            return operations.magnitudes(lines, along, zero, side**3 * offset, scratch)
-
-        return magnitudes
+        return _Magnitudes(operations, side, offset)
 
     def reported_from_raw(self, covariance: np.ndarray, side: int) -> np.ndarray:
         return np.eye(len(covariance))
+
+
+class _Magnitudes(Extractor):
+    """By the products of `dft_matrices`."""
+
+    def __init__(self, operations: Operations, side: int, offset: float) -> None:
+        super().__init__(operations, side)
+        matrices = (m.astype(np.float32) for m in dft_matrices(side))
+        self._across, self._along, self._zero = map(operations.xp.asarray, matrices)
+        self._middle = side**3 * offset
+
+    def of_windows(self, windows: Array, scratch: Scratch) -> Array:
+        return self._of_lines(
+            self.operations.lines(windows, self._across, self.side, scratch), scratch
+        )
+
+    def of_box(self, slab: Array, box: Box, scratch: Scratch) -> Array:
+        return self._of_lines(
+            self.operations.box_lines(slab, box, self._across, self.side, scratch), scratch
+        )
+
+    def _of_lines(self, lines: Array, scratch: Scratch) -> Array:
+        return self.operations.magnitudes(lines, self._along, self._zero, self._middle, scratch)
 
 
 def magnitudes_by_fft(xp: Any, windows: Array, side: int, offset: float) -> Array:
