@@ -124,11 +124,11 @@ class Operations:
         z, rest = xp.divmod(index, grid[1] * grid[2])
         y, x = xp.divmod(rest, grid[2])
         corner = ((z + plane) * rows + y) * columns + x
-        p, q, r = (xp.arange(side, dtype=xp.int64).reshape(shape) for shape in _AXES)
-        inside = ((p * rows + q) * columns + r).reshape(-1, 1)
         out = scratch.array("windows", (side**3 + 1, len(index)))
-        place = xp.add(corner, inside, out=scratch.array("places", (side**3, len(index)), "int64"))
-        xp.take(slab.reshape(-1), place, out=out[:-1])
+        flat = slab.reshape(-1)
+        # One voxel of all windows after the other: their places at once take more memory and time.
+        for row, (p, q, r) in enumerate(np.ndindex(side, side, side)):
+            out[row] = flat[(p * rows + q) * columns + r :][corner]
         out[-1] = 1
         return out
 
@@ -299,6 +299,3 @@ def _hash_int(x: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
     return x ^ (x >> 31)
-
-
-_AXES = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
