@@ -43,7 +43,7 @@ def segmentations(volume, backend, scores=True, seed=0, slab=None):
             backend,
             PreparedTomogram(prepared, windows, plan),
             modes,
-            Settings(["kmeans", "gmm"], scores=scores),
+            Settings(["kmeans", "gmm"], scores=["kmeans", "gmm"] if scores else []),
         )
         return {(r.mode.mode, r.method): r for r in results}
 
