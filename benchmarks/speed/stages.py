@@ -132,7 +132,7 @@ def _of_a_mode(
     decision = kmeans.decision(backend)
     yield stage(
         "labels by k-means",
-        lambda: label_volume(features, [decision], mode.raw_kind == "voxels"),
+        lambda: label_volume(features, [decision], mode.raw_kind == "voxels", [False]),
         extraction + 2 * raw,
         VOXEL + 1,
     )

@@ -157,18 +157,18 @@ class Late(DeviceDouble):
 @pytest.mark.parametrize("slab", [None, 7], ids=["resident", "streamed"])
 def test_labels_come_down_in_blocks_while_others_are_made(small, slab, planes):
     windows, results = fit_windows(small.shape, 5, cap=5000), {}
-    for scores in (False, True):
+    for scores in ([], ["gmm"], ["kmeans", "gmm"]):
         for backend in (DeviceDouble(), Late()):
             plan = plan_memory(backend, windows, 6)
             plan = replace(plan, slab_planes=slab, tile_windows=800)
-            bytes_of_plane = 2 * (3 if scores else 1) * 30 * 36
+            bytes_of_plane = 2 * (1 + len(scores)) * 30 * 36
             backend.download_bytes = planes * bytes_of_plane if isinstance(backend, Late) else None
             prepared = prepare(backend, small, 2.0, plan)
             tomogram = PreparedTomogram(prepared, windows, plan)
             settings = Settings(["kmeans", "gmm"], scores=scores)
             found = [*run_workflows(backend, tomogram, [Intensities()], settings)]
             results[type(backend)] = [a for r in found for a in (r.labels, r.scores)]
-        arrays = 4 if scores else 2
+        arrays = 2 + len(scores)
         # Of the planes that windows begin on, and of no more than half a slab of them.
         slabs = [20] if slab is None else [7, 7, 6]
         most = planes if slab is None else min(planes, slab // 2)
@@ -203,7 +203,7 @@ def test_the_host_never_waits_for_a_tile(small):
         plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
         prepared = prepare(backend, piece, 2.0, plan)
         tomogram = PreparedTomogram(prepared, windows, plan, name="small")
-        settings = Settings(["kmeans", "gmm"], kmeans_engine="native", scores=True)
+        settings = Settings(["kmeans", "gmm"], kmeans_engine="native", scores=["kmeans", "gmm"])
         job = ModeJob(backend, tomogram, Intensities(), settings, plan, SILENT)
         before = DeviceArray.waits
         results = job.label(job.fit())

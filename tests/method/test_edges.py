@@ -77,7 +77,7 @@ def both(volume, mode, sigma=2.0, **limits):
             backend,
             PreparedTomogram(prepared, windows, plan),
             [mode],
-            Settings(methods, scores=True),
+            Settings(methods, scores=methods),
         )
         return list(results)
 

@@ -14,15 +14,16 @@ from sklearn.mixture import GaussianMixture
 
 from benchmarks import sklearn_recipe
 from picket_gpu import PicketError, run_s1
+from picket_gpu.console import SILENT
 from picket_gpu.device.operations import Operations
 from picket_gpu.device.select import select_backend
 from picket_gpu.method import labels as labels_module
 from picket_gpu.method.features import FFTs, Gabor, Intensities
-from picket_gpu.method.labels import core
+from picket_gpu.method.labels import core, label_volume
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.neighborhoods import all_windows, fit_windows
 from picket_gpu.method.preprocess import prepare
-from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
+from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
 from tests.support.cuda_on_host import COMPILER, kernels_on_host
 from tests.support.data import DATA
 from tests.support.device_double import DeviceDouble
@@ -43,7 +44,7 @@ def segmentations(volume, backend, scores=True, seed=0, slab=None):
             backend,
             PreparedTomogram(prepared, windows, plan),
             modes,
-            Settings(["kmeans", "gmm"], scores=scores),
+            Settings(["kmeans", "gmm"], scores=["kmeans", "gmm"] if scores else []),
         )
         return {(r.mode.mode, r.method): r for r in results}
 
@@ -99,6 +100,29 @@ def test_scores_change_no_label(workflow):
     plain = on_cpu(scores=False)[workflow]
     assert plain.scores is None
     assert (plain.labels == on_cpu()[workflow].labels).all()
+
+
+def test_labels_without_scores_take_one_filter_whatever_else_has_scores():
+    def needed(*_):
+        raise AssertionError("features were computed for it")
+
+    backend, volume = DeviceDouble(), piece()
+    windows = fit_windows(volume.shape, 5)
+    plan = plan_memory(backend, windows, 4)
+    with backend.exclusive():
+        tomogram = PreparedTomogram(prepare(backend, volume, 2.0, plan), windows, plan)
+        settings = Settings(["kmeans", "gmm"], scores=["gmm"])
+        job = ModeJob(backend, tomogram, Intensities(), settings, plan, SILENT)
+        fit = job.fit()
+        expected = job.label(fit)
+        kmeans, gmm = (fit.models[method].decision(backend) for method in settings.methods)
+        kmeans = kmeans._replace(of_features=needed, score=needed)
+        features = job._features(all_windows(volume.shape, 5))
+        found = label_volume(features, [kmeans, gmm], True, [False, True])
+    assert found[0].scores is None
+    assert found[1].scores is not None
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.labels == theirs.labels).all()
 
 
 @pytest.mark.parametrize("mode", ["ffts", "gabor", "intensities"])

@@ -4,6 +4,7 @@ Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu 
 """
 
 import re
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -26,7 +27,7 @@ from picket_gpu.device.select import DEVICES
 from picket_gpu.files.location import check_name
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.features import FeatureParams, FFTs, Gabor, Intensities
-from picket_gpu.particles.settings import ParticleSettings
+from picket_gpu.particles.settings import ParticleSettings, Workflow
 
 FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
@@ -175,11 +176,12 @@ class S1Config(BaseModel):
     scores: bool = Field(
         False,
         strict=True,
-        description="Save a score for each voxel too, 0 to 1: how sure it is foreground (label 1)",
+        description="Save a score for each voxel of all workflows, 0 to 1: how sure it is "
+        "foreground (label 1); default: only of workflows that particles are picked from by score",
     )
     particles: ParticleSettings | None = Field(
         None,
-        description="Settings for picking particles; scores are saved then; default: no picking",
+        description="Settings for picking particles; default: no picking",
     )
     report: bool = Field(
         True, strict=True, description="Write report.html and a preview of each tomogram"
@@ -268,9 +270,13 @@ class S1Config(BaseModel):
         return list(product(modes, self.clustering_methods))
 
     @property
-    def wants_scores(self) -> bool:
-        """Whether scores are saved: asked for, or picked from."""
-        return self.scores or (self.particles is not None and self.particles.source == "score")
+    def scored(self) -> Sequence[Workflow]:
+        """Workflows whose scores are saved: all if asked for, else those to pick from by score."""
+        if self.scores:
+            return self.workflows
+        if self.particles is None or not self.particles.from_scores:
+            return []
+        return self.particles.chosen(self.workflows)
 
     @property
     def directory(self) -> Path:

@@ -1,7 +1,7 @@
 """Names of the files that a run writes, in one directory but for those of a copick project."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,26 +70,32 @@ class TomogramFiles:
     Attributes:
         directory: of all but copick's.
         index: the tomogram's place in ``inputs``, from 0.
-        kinds: of files for each workflow, those of `ENDINGS`, and copick.
+        kinds: of files for each workflow: hdf5, mrc, zarr and copick.
         copick: names for that, where it could be saved.
+        scored: workflows that have scores too, by feature mode and method.
     """
 
     directory: Path
     index: int
     kinds: list[str]
     copick: CopickNames | None = None
+    scored: Collection[tuple[str, str]] = ()
 
     def of(self, mode: str, method: str) -> dict[str, Path]:
         """Files of one workflow, by their kind."""
-        files = {kind: self._path(kind, mode, method) for kind in self.kinds if kind in ENDINGS}
+        kinds = [kind for kind in self.kinds if kind in ENDINGS]
+        if (mode, method) in self.scored:
+            kinds += [score for kind, score in SCORES.items() if kind in kinds]
+        files = {kind: self._path(kind, mode, method) for kind in kinds}
         if self.copick and "copick" in self.kinds:
             files["copick"] = self.copick.path(mode, method)
         return files
 
     def others(self, mode: str, method: str) -> Iterable[Path]:
         """Where a workflow has files of kinds that are not wanted, if it has."""
-        paths = [self._path(kind, mode, method) for kind in ENDINGS if kind not in self.kinds]
-        if self.copick and "copick" not in self.kinds:
+        wanted = self.of(mode, method)
+        paths = [self._path(kind, mode, method) for kind in ENDINGS if kind not in wanted]
+        if self.copick and "copick" not in wanted:
             paths.append(self.copick.path(mode, method))
         return paths
 

@@ -48,7 +48,7 @@ def label_volume(
     features: RawFeatures,
     decisions: Sequence[Decision],
     voxels: bool,
-    scores: bool = False,
+    scores: Sequence[bool],
     wanted: np.ndarray | None = None,
 ) -> list[Labelled]:
     """Labels by each fitted clusterer, in one pass over all windows.
@@ -57,14 +57,14 @@ def label_volume(
         features: of all windows of the volume.
         decisions: one of each clusterer.
         voxels: whether raw features are a window's voxels: a plane is then one filter.
-        scores: whether to tell how sure each label is.
+        scores: for each of them, whether to tell how sure its labels are.
         wanted: bool, broadcast to the volume's shape: which voxels get labels. Clusters are
             counted there only.
     """
     backend, side = features.backend, features.windows.side
-    filters = voxels and backend.correlates and not scores
+    filters = voxels and backend.correlates
     parts = [_Parts() for _ in decisions]
-    plane_bytes = len(decisions) * (3 if scores else 1) * prod(features.volume.shape[1:])
+    plane_bytes = sum(3 if scored else 1 for scored in scores) * prod(features.volume.shape[1:])
     for first, last, numbers in _blocks(features, plane_bytes):
         blocks = _label_block(features, decisions, filters, scores, first, last, numbers)
         begin = first and first + side // 2
@@ -183,7 +183,7 @@ def _label_block(
     features: RawFeatures,
     decisions: Sequence[Decision],
     filters: bool,
-    scores: bool,
+    scores: Sequence[bool],
     first: int,
     last: int,
     numbers: list[int],
@@ -194,13 +194,13 @@ def _label_block(
     blocks = [
         (
             _empty_block(features, first, last, UNLABELLED, "int8"),
-            _empty_block(features, first, last, 0, "float16") if scores else None,
+            _empty_block(features, first, last, 0, "float16") if scored else None,
         )
-        for _ in decisions
+        for scored in scores
     ]
     of_windows = []
     for decision, (labels, sure) in zip(decisions, blocks, strict=True):
-        if filters and decision.plane is not None:
+        if filters and sure is None and decision.plane is not None:
             slab = features.volume.slab(first)
             begin = first - slab.first
             planes = slab.data[begin : begin + len(labels.inside) + side - 1]

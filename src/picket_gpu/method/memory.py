@@ -64,7 +64,7 @@ def plan_memory(
 
     Args:
         windows: those used for fitting.
-        label_bytes: of one voxel: 1 for each clustering method, 3 with scores.
+        label_bytes: of one voxel, in one feature mode: 1 for each clustering method, 3 with scores.
         budget: bytes for all arrays; None for the backend's default.
         sigma: of the blur, in voxels.
         beside_labels: bytes of host memory that the caller takes while labels are in it.

@@ -1,7 +1,7 @@
 """All workflows on one prepared volume: statistics, clusterers, labels of each feature mode."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -64,13 +64,13 @@ class Settings:
         methods: clustering methods.
         precision: of the mixture's products, where the device offers more than one.
         kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
-        scores: whether to tell how sure each label is.
+        scores: those of ``methods`` that also tell how sure each label is.
     """
 
     methods: Sequence[Method]
     precision: Precision = "float32"
     kmeans_engine: KMeansEngine = "auto"
-    scores: bool = False
+    scores: Collection[Method] = ()
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,8 @@ class ModeJob:
     def label(self, fit: _Fit) -> list[Segmentation]:
         """Label all voxels, by all methods in one pass."""
         backend, tomogram, mode = self.backend, self.tomogram, self.mode
-        methods, scores = self.settings.methods, self.settings.scores
+        methods = self.settings.methods
+        scores = [method in self.settings.scores for method in methods]
         clock = _Clock(backend)
         self.reporter.status(f"{mode.mode}: labels")
         decisions = [fit.models[method].decision(backend) for method in methods]

@@ -120,6 +120,11 @@ class ParticleSettings(BaseModel):
         """How particles are picked, in names of files: one of `PICKINGS`."""
         return None if self.method == "ball" else self.method
 
+    @property
+    def from_scores(self) -> bool:
+        """Whether particles are picked from scores, not from labels or the tomogram."""
+        return self.source == "score" and self.method == "ball"
+
     def chosen(self, run: Sequence[Workflow]) -> list[Workflow]:
         """Return the workflows to pick from.
 

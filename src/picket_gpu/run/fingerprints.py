@@ -15,7 +15,7 @@ from picket_gpu.method.clustering import Method
 def fingerprints(config: S1Config, entry: TomogramInput) -> dict[tuple[str, Method], str]:
     """Digests of all that each segmentation of a tomogram depends on, by feature mode and method:
     version, settings, and the path, size and time of change of the tomogram and of its masks.
-    Where it runs, and in how much memory, is left out.
+    Where it runs, in how much memory, and whether scores are saved is left out.
 
     Raises:
         OSError: there is no such tomogram or mask, or nobody may ask.
@@ -28,7 +28,6 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[tuple[str, Meth
         told[name] = getattr(config, name)
     for name in ("blur_sigma", "padding", "clip"):
         told[name] = getattr(config, name)
-    told["scores"] = config.wants_scores
     return {
         (mode.mode, method): digest(told | {"mode": mode.model_dump(mode="json"), "method": method})
         for mode in config.feature_extraction_params

@@ -8,7 +8,7 @@ from pathlib import Path
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import RUN_NAME, S1Config
 from picket_gpu.errors import PicketError
-from picket_gpu.files.filenames import SCORES, CopickNames, TomogramFiles
+from picket_gpu.files.filenames import CopickNames, TomogramFiles
 from picket_gpu.files.tomogram import TomogramHeader
 
 ISOTROPIC = 0.01  # relative difference of voxel sizes
@@ -27,8 +27,6 @@ def files_of(
         PicketError: copick cannot name them.
     """
     kinds: list[str] = list(config.save)
-    if config.wants_scores:
-        kinds += [score for kind, score in SCORES.items() if kind in kinds]
     sizes = header.voxel_size
     isotropic = min(sizes) > 0 and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)
     if "copick" in kinds and not isotropic:
@@ -47,7 +45,7 @@ def files_of(
             session=names.session,
             object=names.object,
         )
-    return TomogramFiles(config.directory, index, kinds, copick)
+    return TomogramFiles(config.directory, index, kinds, copick, config.scored)
 
 
 def check_outputs(config: S1Config) -> None:

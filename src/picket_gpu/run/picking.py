@@ -97,6 +97,7 @@ def plan_workflow(
     fingerprints: Mapping[tuple[str, Method], str],
     overwrite: bool,
     voxel_size: tuple[float, float, float] | None = None,
+    bare: bool = False,
 ) -> PickingPlan:
     """What is to be picked in one tomogram from one workflow.
 
@@ -105,6 +106,7 @@ def plan_workflow(
         fingerprints: of its segmentations, by feature mode and method.
         overwrite: whether to pick again, and replace files that were not made by picking.
         voxel_size: angstrom, (z, y, x), where it is told otherwise than for the segmentation.
+        bare: whether labels stand for scores that the segmentation lacks.
 
     Raises:
         PicketError: a file that was not made by picking would be replaced.
@@ -113,6 +115,8 @@ def plan_workflow(
     told |= {"version": version("picket-gpu"), "workflow": workflow, "name": name}
     if voxel_size is not None:
         told["voxel_size"] = voxel_size
+    if bare:  # so that a run, whose segmentation has scores, picks again
+        told["bare"] = True
     source = "tomogram"
     if workflow == TOMOGRAM:  # what its voxels depend on, and a little more
         told["segmentations"] = sorted(fingerprints.values())

@@ -1,5 +1,6 @@
 """What a run would do, known before it does anything."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,7 +243,8 @@ def memory_for(
     Raises:
         PicketError: it is too small.
     """
-    labels = len(config.clustering_methods) * (3 if config.wants_scores else 1)
+    scored = Counter(mode for mode, _ in config.scored)
+    labels = len(config.clustering_methods) + 2 * max(scored.values(), default=0)
     if not backend.streams:  # masks are in host memory
         excludes = excludes or entry.outside_is_padding
         labels += MASK_BYTES * (bool(entry.output_mask) or excludes)

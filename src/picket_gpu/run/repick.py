@@ -105,8 +105,12 @@ def _plan_group(
     planned = []
     for workflow in chosen:
         found = by_workflow[workflow]
-        if workflow != TOMOGRAM and settings.method == "ball" and not has_scores(found.path):
-            warning = f"{found.path}: has no scores; using its labels, as scores of 0 and 1"
+        bare = settings.from_scores and not has_scores(found.path)
+        if bare:
+            warning = (
+                f"{found.path}: has no scores; using its labels, as scores of 0 and 1 "
+                "(S1 with scores: true saves scores)"
+            )
             found = replace(found, warnings=(*found.warnings, warning))
         if workflow == TOMOGRAM and found.entry.tomogram == found.path:
             raise PicketError(f"{found.path}: records no tomogram; use --source score")
@@ -120,6 +124,7 @@ def _plan_group(
             fingerprints,  # type: ignore[arg-type]
             overwrite,
             voxel_size,
+            bare,
         )
         planned.append(Repicking(found, plan))
     return planned
@@ -130,7 +135,8 @@ def _files(found: FoundSegmentation, output_dir: Path | None) -> TomogramFiles:
     directory = found.path.parent
     if output_dir is not None or "copick" not in found.config.save:
         return TomogramFiles(output_dir or directory, found.index, [])
-    files = files_of(found.config, found.index, found.entry, found.header)
+    config = found.config.model_copy(update={"particles": None})  # whose workflows it may lack
+    files = files_of(config, found.index, found.entry, found.header)
     copick = files.copick
     if copick is not None and found.config.copick.directory is None:
         copick = replace(copick, project=directory / "copick")

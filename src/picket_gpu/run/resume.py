@@ -8,6 +8,7 @@ from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.provenance import Provenance, read_provenance
+from picket_gpu.files.read_segmentation import has_scores
 from picket_gpu.method.clustering import Method
 
 
@@ -16,8 +17,9 @@ class ExistingOutput:
     """What there is of one task.
 
     Attributes:
-        reusable: provenance of those segmentations that have all their files, made as wanted.
-        otherwise: whether there are files that were made otherwise.
+        reusable: provenance of those segmentations that have all their files, made as wanted, with
+            scores where they are wanted; nobody minds more.
+        otherwise: whether there are files that were made otherwise, or that lack scores.
     """
 
     reusable: dict[tuple[str, Method], Provenance]
@@ -38,10 +40,15 @@ def find_existing(files: TomogramFiles, wanted: Mapping[tuple[str, Method], str]
     found: dict[tuple[str, Method], Provenance] = {}
     otherwise = False
     for (mode, method), fingerprint in wanted.items():
-        paths = files.of(mode, method).values()
-        there = [told for path in paths if (told := _provenance(path)) is not None]
-        otherwise = otherwise or any(told.fingerprint != fingerprint for told in there)
-        if [told.fingerprint for told in there] == [fingerprint] * len(paths):
+        paths = files.of(mode, method)
+        there = [told for path in paths.values() if (told := _provenance(path)) is not None]
+        bare = (mode, method) in files.scored and any(
+            paths[kind].exists() and not has_scores(paths[kind])
+            for kind in ("hdf5", "mrc", "zarr")
+            if kind in paths
+        )
+        otherwise = otherwise or bare or any(told.fingerprint != fingerprint for told in there)
+        if not bare and [told.fingerprint for told in there] == [fingerprint] * len(paths):
             found[mode, method] = there[0]
     return ExistingOutput(found, otherwise)
 

@@ -60,9 +60,9 @@ class Task:
     def segment(self, mode: FeatureMode) -> list[Segmentation]:
         """Features of its windows, clusters, and labels by all clustering methods."""
         config = self.config
-        settings = Settings(
-            config.clustering_methods, config.precision, config.kmeans_engine, config.wants_scores
-        )
+        methods = config.clustering_methods
+        scored = [method for method in methods if (mode.mode, method) in config.scored]
+        settings = Settings(methods, config.precision, config.kmeans_engine, scored)
         return list(run_workflows(self.backend, self.tomogram, [mode], settings, self.reporter))
 
     def save(self, segmentations: list[Segmentation]) -> list[SegmentationResult]:
