@@ -12,6 +12,8 @@ from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
+LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
+MOST_SAMPLE = 2**18  # windows, or a 16th of them: more would cost more than they gain
 BLUR_ARRAYS = 5
 BLUR_BLOCK = 256 * MIB
 MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
@@ -45,6 +47,11 @@ class MemoryPlan:
     def holds_matrix(self, windows: int, features: int) -> bool:
         """Whether a library's k-means can have the feature matrix of that many windows."""
         return _library_bytes(windows, features) <= self.cache_bytes
+
+    def sample_windows(self, count: int, row: int) -> int:
+        """Windows of the mixture's sample of ``count``, each of ``row`` bytes."""
+        most = max(MOST_SAMPLE, count // 16)
+        return max(LEAST_SAMPLE, min(most, self.mixture_bytes // row))
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
         """With smaller tiles and half the caches, for when memory ran out all the same."""

@@ -19,8 +19,6 @@ from picket_gpu.method.preprocess import PreparedVolume
 from picket_gpu.method.streams import RawFeatures, Tally, WhitenedFeatures
 from picket_gpu.method.whitening import Whitening, scale_features
 
-LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
-MOST_SAMPLE = 2**18  # windows, or a 16th of them: more would cost more than they gain
 MOST_HALVINGS = 8  # of tiles, where memory runs out
 
 Result = TypeVar("Result")
@@ -246,8 +244,7 @@ class ModeJob:
         memory; None where they are no more than that."""
         windows, free = self.tomogram.windows, self.memory.mixture_bytes
         row = whitening.size * FLOAT
-        most = max(MOST_SAMPLE, windows.count // 16)
-        size = max(LEAST_SAMPLE, min(most, free // row))
+        size = self.memory.sample_windows(windows.count, row)
         if size >= windows.count:
             return WhitenedFeatures(features, whitening.matrix, free), None
         sample = self._features(windows.sample(size), features.tally)
