@@ -4,7 +4,7 @@ With two components the E-step is one quadratic form, the log-odds of component 
 one weighted sum of (z, 1)(z, 1)'; the other component's is the total minus it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,11 +83,16 @@ def start_from_clusters(features: WhitenedFeatures, plane: np.ndarray) -> Sums:
     side = backend.upload(plane.astype(np.float32))
 
     def moments(z: Array, scratch: Scratch) -> Array:
-        chosen = ((z @ side) > 0).astype(z.dtype)
-        inside = xp.multiply(z, chosen[:, None], out=scratch.array("product", z.shape))
-        return (inside.T @ inside).astype(xp.float64)
+        return moments_of(xp, z, (z @ side) > 0, scratch)
 
     return Sums(backend.download(sum(features.map(moments))), 0.0)
+
+
+def moments_of(xp: Any, z: Array, chosen: Array, scratch: Scratch) -> Array:
+    """Sum of (z, 1)(z, 1)' over the ``chosen`` windows, (windows,) bool; float64 on the device."""
+    ones = chosen.astype(z.dtype)[:, None]
+    inside = xp.multiply(z, ones, out=scratch.array("product", z.shape))
+    return (inside.T @ inside).astype(xp.float64)
 
 
 def total_of(features: WhitenedFeatures) -> np.ndarray:

@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.device.backend import Backend, Lloyd
+from picket_gpu.device.backend import Lloyd
 from picket_gpu.device.operations import Array, Scratch
 from picket_gpu.method.clustering.clusters import KMeans
+from picket_gpu.method.clustering.em import moments_of
 from picket_gpu.method.clustering.library import centres_by_library
 from picket_gpu.method.clustering.lloyd import MAX_ITERATIONS, Moving, iterate, margin_of
 from picket_gpu.method.streams import RawFeatures, affine
@@ -191,9 +192,11 @@ def _pass(
     def collect(x: Array, number: int, scratch: Scratch) -> tuple[Array, Array]:
         margin = decide(x, scratch)
         near.add(margin, width, number * features.tile_windows)
-        chosen = (margin > 0).astype(x.dtype)
-        inside = 0 if whiten is None else _squares(backend, x, chosen, whiten, scratch)
-        return (x @ chosen).astype(xp.float64), inside
+        chosen = margin > 0
+        inside: Array = 0
+        if whiten is not None:
+            inside = moments_of(xp, affine(backend, x, whiten, scratch), chosen, scratch)
+        return (x @ chosen.astype(x.dtype)).astype(xp.float64), inside
 
     ones: Array = 0
     inside: Array = 0
@@ -205,10 +208,3 @@ def _pass(
         band = features.choose(places).together()
     inside = None if whiten is None else backend.download(inside)
     return _Pass(backend.download(ones), band, near.found, inside)
-
-
-def _squares(backend: Backend, x: Array, chosen: Array, whiten: Array, scratch: Scratch) -> Array:
-    """Sum of (z, 1)(z, 1)' over the windows where ``chosen`` is 1 and not 0, float64."""
-    z = affine(backend, x, whiten, scratch)
-    inside = backend.xp.multiply(z, chosen[:, None], out=scratch.array("product", z.shape))
-    return (inside.T @ inside).astype("float64")
