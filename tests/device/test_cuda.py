@@ -139,14 +139,15 @@ def test_magnitudes_of_a_box(arrays, kernels, noise, side):
 
 @on_host
 @pytest.mark.parametrize("scale", [0.1, 1, 30])
-def test_responsibilities_and_row_dots(arrays, kernels, scale):
+def test_responsibilities_and_sums_of_squares(arrays, kernels, scale):
     rng = np.random.default_rng(0)
     z = rng.standard_normal((333, 48), dtype=np.float32)
     product = np.float32(scale) * rng.standard_normal((333, 48), dtype=np.float32)
-    dots = arrays.row_dots(z, product, Scratch(np))
-    np.testing.assert_allclose(
-        kernels.row_dots(z, product, Scratch(np)), dots, rtol=1e-4, atol=1e-5 * scale
-    )
+    weights = product[0].copy()
+    sums = (z.astype(np.float64) ** 2) @ weights
+    for which in (arrays, kernels):
+        result = which.sums_of_squares(z, weights, Scratch(np))
+        np.testing.assert_allclose(result, sums, rtol=1e-4, atol=1e-4 * scale)
     weighted = product.copy()
     entropy = kernels.responsibilities(z, weighted, Scratch(np))
     expected = arrays.responsibilities(z, product, Scratch(np))

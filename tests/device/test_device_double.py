@@ -16,7 +16,7 @@ from sklearn.cluster import KMeans
 
 from picket_gpu.console import SILENT
 from picket_gpu.device import gpu
-from picket_gpu.device.backend import MIB
+from picket_gpu.device.backend import KEPT_BYTES, MIB
 from picket_gpu.device.operations import Operations
 from picket_gpu.device.select import select_backend
 from picket_gpu.device.staging import Staging
@@ -43,6 +43,12 @@ OPERATIONS = [
 ]
 # A budget that a double with small tiles can hold all in, and one that it must stream for.
 RICH = 2**30
+
+
+def lean(volume):
+    """A budget that keeps no features from pass to pass."""
+    plan = plan_memory(DeviceDouble(), fit_windows(volume.shape, 5), 2)
+    return plan.budget - KEPT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +276,7 @@ class Lines(list):
 def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(small, on_host):
     backend, lines = DeviceDouble(memory=500_000), Lines()
     assert plan_memory(backend, fit_windows(small.shape, 5), 2).tile_windows * 504 > 1_000_000
-    assert_same(all_labels(backend, small, reporter=lines), on_host())
+    assert_same(all_labels(backend, small, budget=lean(small), reporter=lines), on_host())
     halved = [line for line in lines if "out of memory" in line]
     assert len(halved) >= 2
     assert "tiles of" in halved[0]
@@ -403,18 +409,18 @@ def test_a_librarys_kmeans_leads_to_the_same_segmentation(small, on_host, iterat
 def test_the_library_is_left_out_where_its_matrix_does_not_fit(small, on_host):
     backend, calls = DeviceDouble(), []
     backend.lloyd = lloyd_stand_in(300, calls)
-    device = all_labels(backend, small)
+    device = all_labels(backend, small, budget=lean(small))
     assert calls == []
     assert_same(device, on_host())
 
 
-@pytest.mark.parametrize("budget", [None, 3 * MIB], ids=["resident", "streamed"])
+@pytest.mark.parametrize("budget", [lean, lambda _: 3 * MIB], ids=["resident", "streamed"])
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.mode)
 def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_could(
     small, mode, budget
 ):
     backend, windows = DeviceDouble(), fit_windows(small.shape, 5)
-    plan = plan_memory(backend, windows, 2, budget)
+    plan = plan_memory(backend, windows, 2, budget(small))
     with pytest.raises(PicketError, match="kmeans_engine: cuml needs") as error:
         check_library(backend, windows, 2, plan, [mode])
     needed = int(str(error.value).split("needs ")[1].split()[0]) * MIB

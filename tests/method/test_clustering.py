@@ -208,8 +208,8 @@ def test_the_last_pass_of_kmeans_sums_what_a_mixture_starts_from(backend):
     stream, few = GivenFeatures(backend, points), GivenFeatures(backend, points[:3000])
     total = stream.moments()
     whitening = whiten(total, np.eye(12), 12)
-    model = fit_kmeans(stream, few, np.eye(12), total[-1], 0, whitening=whitening)
     z = WhitenedFeatures(stream, whitening.matrix)
+    model = fit_kmeans(stream, few, np.eye(12), total[-1], 0, whitened=z)
     expected = start_from_clusters(z, whitening.plane(model.centres)).moments
     assert model.inside is not None
     np.testing.assert_allclose(model.inside, expected, atol=1e-6 * len(points))
@@ -271,7 +271,7 @@ def mixtures(backend, points, sampled, seed=0):
     drawn = np.random.default_rng(seed).choice(len(points), sampled, replace=False)
     sample = WhitenedFeatures(GivenFeatures(backend, points[drawn]), whitening.matrix)
     stream.tally.lap()
-    fast = fit_gmm(features, whitening, kmeans, sample)
+    fast = fit_gmm(features, whitening, kmeans, [sample])
     passes = stream.tally.lap() / len(points)
     x = stream.together()
     labels = [m.decision(backend).of_features(x, Scratch(np)) > 0 for m in (plain, fast)]
@@ -313,7 +313,7 @@ def test_a_sample_that_misleads_is_given_up(backend):
     features = WhitenedFeatures(stream, whitening.matrix)
     sample = WhitenedFeatures(GivenFeatures(backend, points[:500]), whitening.matrix)
     plain = fit_gmm(features, whitening, kmeans)
-    fast = fit_gmm(features, whitening, kmeans, sample)
+    fast = fit_gmm(features, whitening, kmeans, [sample])
     x = stream.together()
     plain, fast = (m.decision(backend).of_features(x, Scratch(np)) > 0 for m in (plain, fast))
     assert same(plain, fast) > 0.9995

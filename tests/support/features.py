@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from picket_gpu.method.streams import RawFeatures, Tally
+from picket_gpu.method.streams import Kept, RawFeatures, Tally
 
 
 class GivenFeatures(RawFeatures):
@@ -16,6 +16,7 @@ class GivenFeatures(RawFeatures):
         self.tiles = [
             range(i, min(i + tile_windows, self.count)) for i in range(0, self.count, tile_windows)
         ]
+        self.kept = Kept(backend.xp, self.begins, 0)
         self._features = features
         ones = np.ones((self.count, 1))
         self._x = np.ascontiguousarray(np.hstack([features, ones]).T.astype(np.float32))

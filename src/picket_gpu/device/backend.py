@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ Precision: TypeAlias = Literal["float32", "tf32"]
 # labels; arrays are on the device.
 Lloyd: TypeAlias = Callable[[Array, Array, int], Array]
 MIB = 1024**2
+KEPT_BYTES = 200 * MIB  # on a CPU, of features from pass to pass, where the user sets no budget
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -101,7 +103,8 @@ class Backend:
                 f"{limit // MIB} MiB that this container or job may use; request more memory, "
                 "or bin the tomogram"
             )
-        return needed + volume if limit is None else min(needed + volume, limit)
+        budget = needed + volume + KEPT_BYTES
+        return budget if limit is None else min(budget, limit)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -181,11 +184,20 @@ class Backend:
         if self.workers == 1:
             yield from map(work, items)
             return
-        with ThreadPoolExecutor(self.workers) as pool:
-            pending: deque[Future[Result]] = deque()
+        pending: deque[Future[Result]] = deque()
+        try:
             for item in items:
-                pending.append(pool.submit(work, item))
+                pending.append(self._threads.submit(work, item))
                 if len(pending) > 2 * self.workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        finally:  # none is at work any more, or begins, when an error is told
+            for future in pending:
+                future.cancel()
+            wait(pending)
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        """Kept: to start threads for each pass takes as long as a tile."""
+        return ThreadPoolExecutor(self.workers)

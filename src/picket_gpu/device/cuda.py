@@ -86,10 +86,10 @@ class CudaOperations(Operations):
         self._launch("magnitudes", side, count, lines, waves, np.float32(middle), count, out)
         return out
 
-    def row_dots(self, z: Array, product: Array, scratch: Scratch) -> Array:
+    def sums_of_squares(self, z: Array, weights: Array, scratch: Scratch) -> Array:
         count, size = z.shape
-        out = scratch.array("dots", (count,))
-        self._launch("row_dots", 3, count * self._warp, z, product, size, count, out)
+        out = scratch.array("sums", (count,))
+        self._launch("sums_of_squares", 3, count * self._warp, z, weights, size, count, out)
         return out
 
     def responsibilities(self, z: Array, product: Array, scratch: Scratch) -> Array:

@@ -160,28 +160,29 @@ extern "C" __global__ void magnitudes(
     out[(HALF + 1) * count] = 1.0f;
 }
 
-// Sum over k of z[k] * product[k], by the lanes of a warp; every lane has the result.
-__device__ float warp_dot(Input z, Input product, Index size, int lane)
+// The sum over the lanes of a warp; every lane has the result.
+__device__ float warp_sum(float part)
 {
-    float dot = 0.0f;
-    for (Index k = lane; k < size; k += LANES) dot += z[k] * product[k];
     for (int step = LANES / 2; step > 0; step /= 2)
-        dot += __shfl_xor_sync(0xffffffffu, dot, step);
-    return dot;
+        part += __shfl_xor_sync(0xffffffffu, part, step);
+    return part;
 }
 
-// Operations.row_dots: one warp a window, lanes along its coordinates.
-extern "C" __global__ void row_dots(
-    Input z, Input product, Index size, Index count, Output out)
+// Operations.sums_of_squares: one warp a window, lanes along its coordinates.
+extern "C" __global__ void sums_of_squares(
+    Input z, Input weights, Index size, Index count, Output out)
 {
     const Index j = thread_number() / LANES;
     if (j >= count) return;
     const int lane = threadIdx.x % LANES;
-    const float dot = warp_dot(z + j * size, product + j * size, size, lane);
-    if (lane == 0) out[j] = dot;
+    z += j * size;
+    float part = 0.0f;
+    for (Index k = lane; k < size; k += LANES) part += weights[k] * (z[k] * z[k]);
+    const float sum = warp_sum(part);
+    if (lane == 0) out[j] = sum;
 }
 
-// Operations.responsibilities: as row_dots.
+// Operations.responsibilities: as sums_of_squares.
 extern "C" __global__ void responsibilities(
     Input z, Output product, Index size, Index count, Output entropy)
 {
@@ -190,7 +191,9 @@ extern "C" __global__ void responsibilities(
     const int lane = threadIdx.x % LANES;
     z += j * size;
     product += j * size;
-    const float odds = warp_dot(z, product, size, lane);
+    float part = 0.0f;
+    for (Index k = lane; k < size; k += LANES) part += z[k] * product[k];
+    const float odds = warp_sum(part);
     const float decay = expf(-fabsf(odds));
     const float root = sqrtf((odds > 0.0f ? 1.0f : decay) / (1.0f + decay));
     for (Index k = lane; k < size; k += LANES) product[k] = root * z[k];

@@ -206,9 +206,15 @@ class Operations:
         out[-1] = 1
         return out
 
-    def row_dots(self, z: Array, product: Array, scratch: Scratch) -> Array:
-        """z . product of each row, (windows,) float32."""
-        return self.xp.einsum("ij,ij->i", product, z)
+    def sums_of_squares(self, z: Array, weights: Array, scratch: Scratch) -> Array:
+        """Sum over k of weights[k] z[k]^2 of each row, (windows,) float32.
+
+        Args:
+            z: (windows, k) float32.
+            weights: (k,) float32.
+        """
+        squares = self.xp.multiply(z, z, out=scratch.array("squares", z.shape))
+        return squares @ weights
 
     def responsibilities(self, z: Array, product: Array, scratch: Scratch) -> Array:
         """From log-odds z . product of component 1 to sqrt(responsibility) z, and entropies.
@@ -221,7 +227,7 @@ class Operations:
             (windows,) float32, entropy of r in nats.
         """
         xp = self.xp
-        odds = self.row_dots(z, product, scratch)
+        odds = xp.einsum("ij,ij->i", product, z)
         decay = xp.exp(-xp.abs(odds))
         responsibility = xp.where(odds > 0, 1, decay) / (1 + decay)
         xp.multiply(z, xp.sqrt(responsibility)[:, None], out=product)

@@ -52,6 +52,8 @@ class FeatureMode(BaseModel, ABC):
     mode: str
     raw_kind: ClassVar[str] = "voxels"
     """Modes of one kind share their raw features, and the pass that takes their covariance."""
+    keeps_raw: ClassVar[bool] = False
+    """Whether to keep raw features between passes, and not what a mixture makes of them."""
 
     @abstractmethod
     def num_features(self, side: int) -> int:

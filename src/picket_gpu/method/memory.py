@@ -28,8 +28,8 @@ class MemoryPlan:
         side: of windows, in voxels.
         tile_windows: windows of a tile, at most, as far as memory goes.
         subset_windows: windows of voxels that k-means starts on, and of its band.
-        cache_bytes: what is left for whitened features to keep between passes.
-        mixture_bytes: for the sample that the mixture keeps: the cache, and what k-means needed.
+        cache_bytes: what is left for features to keep between passes.
+        mixture_bytes: for the samples that the mixture keeps: the cache, and what k-means needed.
         blur_planes: planes of the volume that are blurred at a time.
         slab_planes: None where the whole volume stays on the device; else planes from one slab to
             the next of those that it is streamed in from host memory.
@@ -48,10 +48,23 @@ class MemoryPlan:
         """Whether a library's k-means can have the feature matrix of that many windows."""
         return _library_bytes(windows, features) <= self.cache_bytes
 
-    def sample_windows(self, count: int, row: int) -> int:
-        """Windows of the mixture's sample of ``count``, each of ``row`` bytes."""
-        most = max(MOST_SAMPLE, count // 16)
-        return max(LEAST_SAMPLE, min(most, self.mixture_bytes // row))
+    def samples(self, count: int, row: int) -> list[int]:
+        """Windows of the mixture's samples of ``count``, each of ``row`` bytes: of a small one, and
+        a larger one beside it. None where that would be all windows."""
+        small, most = max(LEAST_SAMPLE, count // 64), max(MOST_SAMPLE, count // 16)
+        large = max(LEAST_SAMPLE, min(most, self.mixture_bytes // row - small))
+        if large >= count:
+            return []
+        return [small, large] if large >= 2 * small else [large]
+
+    def kept_raw(self, count: int, row: int, library: bool) -> int:
+        """Of how many windows raw features can be kept, each of ``row`` bytes, beside the samples
+        of a mixture and, if asked for, a library's matrix."""
+        kmeans = self.mixture_bytes - self.cache_bytes
+        beside = max(0, sum(self.samples(count, row)) * row - kmeans)
+        if library:
+            beside = max(beside, _library_bytes(count, row // FLOAT - 1))
+        return max(0, self.cache_bytes - beside) // row
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
         """With smaller tiles and half the caches, for when memory ran out all the same."""

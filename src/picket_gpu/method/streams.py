@@ -4,7 +4,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from math import prod
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,13 +34,67 @@ class Tally:
         return windows
 
 
+class Kept:
+    """The first tiles of a stream, kept once computed."""
+
+    def __init__(self, xp: Any, begins: list[int], windows: int) -> None:
+        """
+        Args:
+            begins: `RawFeatures.begins`.
+            windows: how many are kept, at most.
+        """
+        self._xp = xp
+        self._begins = begins
+        self._most = bisect_right(begins, windows) - 1
+        self._there: dict[int, Array] = {}
+        self._lock = Lock()
+        self._memory: Array | None = None
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._there
+
+    def get(self, number: int, compute: Callable[[], Array]) -> Array:
+        """The tile, by ``compute`` where it is not kept yet."""
+        if number in self._there:
+            return self._there[number]
+        tile = compute()
+        if self.keeps(number):
+            begin, end = self._begins[number], self._begins[number + 1]
+            row = tile.size // (end - begin)
+            kept = self._store(row)[row * begin : row * end].reshape(tile.shape)
+            kept[...] = tile
+            self._there[number] = tile = kept
+        return tile
+
+    def keeps(self, number: int) -> bool:
+        """Whether the tile is kept, once it is computed."""
+        return number < self._most
+
+    def clear(self) -> None:
+        """Forget all, and keep nothing from now on."""
+        self._most = 0
+        self._there.clear()
+        self._memory = None
+
+    def _store(self, row: int) -> Array:
+        """Memory for all tiles of ``row`` numbers a window: one array, which has huge pages where
+        the system gives them."""
+        with self._lock:
+            if self._memory is None:
+                size = row * self._begins[self._most]
+                self._memory = self._xp.empty(size, dtype="float32")
+            return self._memory
+
+
 class RawFeatures:
-    """Raw features x of a window set, computed tile by tile each time they are asked for.
+    """Raw features x of a window set, computed tile by tile each time they are asked for, but for
+    the tiles that are kept.
 
     Attributes:
         count: number of windows.
         tiles: of at most ``tile_windows`` windows each.
         planes: planes of the volume on which the tiles' first windows begin.
+        kept: tiles.
     """
 
     def __init__(
@@ -50,6 +105,7 @@ class RawFeatures:
         extract: Extractor,
         tile_windows: int,
         tally: Tally | None = None,
+        kept_windows: int = 0,
     ) -> None:
         """
         Args:
@@ -58,6 +114,7 @@ class RawFeatures:
             extract: from windows to raw features.
             tile_windows: windows of a tile, at most.
             tally: counts the windows whose features are computed.
+            kept_windows: whose features are kept once computed, those of the first tiles.
         """
         self.backend = backend
         self.count = windows.count
@@ -68,6 +125,7 @@ class RawFeatures:
         self.windows = windows
         self.tally = Tally() if tally is None else tally
         self._extract = extract
+        self.kept = Kept(backend.xp, self.begins, kept_windows)
 
     @property
     def begins(self) -> list[int]:
@@ -89,9 +147,14 @@ class RawFeatures:
         return RawFeatures(self.backend, self.volume, chosen, self._extract, size, tally)
 
     def compute(self, number: int, scratch: Scratch) -> Array:
-        """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch``."""
-        slab = self.volume.slab(self.planes[number])
-        return self.windows.features(self._extract, slab, self.tiles[number], scratch)
+        """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch`` or
+        one that is kept."""
+
+        def extract() -> Array:
+            slab = self.volume.slab(self.planes[number])
+            return self.windows.features(self._extract, slab, self.tiles[number], scratch)
+
+        return self.kept.get(number, extract)
 
     def map(
         self,
@@ -100,7 +163,7 @@ class RawFeatures:
     ) -> Iterator[Result]:
         """``function(x, number, scratch)`` for every tile, or those with ``numbers``, in order.
 
-        It must not keep x.
+        It must neither change nor keep x.
         """
 
         def apply(number: int, scratch: Scratch) -> Result:
@@ -110,10 +173,18 @@ class RawFeatures:
         self.count_computed(numbers)
         return self.backend.map(apply, numbers)
 
+    def take_over(self, other: "RawFeatures") -> None:
+        """What another stream of the same volume has kept, if its tiles are these; else that is
+        forgotten."""
+        if (self.tiles, self.planes) == (other.tiles, other.planes):
+            self.kept = other.kept
+        else:
+            other.kept.clear()
+
     def count_computed(self, numbers: Iterable[int]) -> None:
         """Tell the tally of tiles that are about to be computed."""
-        begins = self.begins
-        self.tally.windows += sum(begins[number + 1] - begins[number] for number in numbers)
+        begins, kept = self.begins, self.kept
+        self.tally.windows += sum(begins[n + 1] - begins[n] for n in numbers if n not in kept)
 
     def together(self) -> Array:
         """(x, 1) of all windows, (raw + 1, windows) float32 on the device, for few windows."""
@@ -150,9 +221,7 @@ class WhitenedFeatures:
         self.count = features.count
         self._features = features
         self._matrix = self.backend.upload(matrix.T.astype(np.float32))
-        kept = cache_bytes // (len(matrix) * 4)
-        self._cached_tiles = bisect_right(features.begins, kept) - 1
-        self._cache: dict[int, Array] = {}
+        self._kept = Kept(self.backend.xp, features.begins, cache_bytes // (4 * len(matrix)))
 
     def map(self, function: Callable[[Array, Scratch], Result]) -> Iterator[Result]:
         """``function(z, scratch)`` for every tile in order.
@@ -164,17 +233,19 @@ class WhitenedFeatures:
             return function(self._whitened(number, scratch), scratch)
 
         numbers = range(len(self._features.tiles))
-        self._features.count_computed(number for number in numbers if number not in self._cache)
+        self._features.count_computed(number for number in numbers if number not in self._kept)
         return self.backend.map(apply, numbers)
 
+    def of(self, x: Array, number: int, scratch: Scratch) -> Array:
+        """(z, 1) of a tile, (windows, k + 1) float32, from (x, 1), for who has that at hand."""
+        return self._kept.get(number, lambda: affine(self.backend, x, self._matrix, scratch))
+
     def _whitened(self, number: int, scratch: Scratch) -> Array:
-        if number in self._cache:
-            return self._cache[number]
-        x = self._features.compute(number, scratch)
-        z = affine(self.backend, x, self._matrix, scratch)
-        if number < self._cached_tiles:
-            self._cache[number] = z.copy()
-        return z
+        def whiten() -> Array:
+            x = self._features.compute(number, scratch)
+            return affine(self.backend, x, self._matrix, scratch)
+
+        return self._kept.get(number, whiten)
 
 
 def affine(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:

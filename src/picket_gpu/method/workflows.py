@@ -118,6 +118,7 @@ def run_workflows(
         job, fit = _until_it_fits(job, ModeJob.fit)
         job, results = _until_it_fits(job, ModeJob.label, fit)
         memory = job.memory
+        del fit  # and what it keeps
         while results:  # none is kept here: they are as large as a quarter of the volume
             yield results.pop(0)
 
@@ -145,9 +146,11 @@ def _until_it_fits(
 
 @dataclass(frozen=True)
 class _Fit:
-    """Models of one feature mode, and the seconds and passes they took."""
+    """Models of one feature mode, what they were fitted on, and the seconds and passes they
+    took."""
 
     models: dict[Method, KMeans | GaussianMixture]
+    windows: RawFeatures
     features: float
     clustering: dict[Method, float]
     features_passes: float
@@ -175,7 +178,8 @@ class ModeJob:
         mode, windows, reporter = self.mode, self.tomogram.windows, self.reporter
         clock = _Clock(self.backend)
         tally = Tally()
-        features = self._features(windows, tally)
+        lloyd = self._library()
+        features = self._features(windows, tally, self._kept_windows(lloyd))
         total = self._moments(features)
         statistics_passes = tally.lap() / windows.count
         reported, whitening = scale_features(mode, total, windows.side, self.tomogram.name)
@@ -185,9 +189,11 @@ class ModeJob:
         # Where raw features are fewer than voxels, more windows take the same memory.
         few = self.memory.subset_windows * (windows.side**3 + 1) // len(total)
         subset = self._features(windows.sample(min(few, windows.count)), tally)
-        lloyd = self._library(len(reported))
         methods = self.settings.methods
-        start = whitening if "gmm" in methods else None
+        whitened, samples = self._whitened(features, whitening)
+        start: WhitenedFeatures | None = None
+        if "gmm" in methods:  # without samples, ``whitened`` keeps what takes k-means' memory
+            start = whitened if samples else WhitenedFeatures(features, whitening.matrix)
         kmeans = fit_kmeans(
             features, subset, reported, total[-1], windows.seed, reporter, lloyd, start
         )
@@ -195,13 +201,12 @@ class ModeJob:
         seconds: dict[Method, float] = {"kmeans": clock.lap()}
         passes: dict[Method, float] = {"kmeans": tally.lap() / windows.count}
         if "gmm" in methods:
-            whitened, sample = self._whitened(features, whitening)
             precision = self.settings.precision
-            models["gmm"] = fit_gmm(whitened, whitening, kmeans, sample, reporter, precision)
+            models["gmm"] = fit_gmm(whitened, whitening, kmeans, samples, reporter, precision)
             shared = 0 if "kmeans" in methods else 1
             seconds["gmm"] = clock.lap() + shared * seconds["kmeans"]
             passes["gmm"] = tally.lap() / windows.count + shared * passes["kmeans"]
-        return _Fit(models, statistics, seconds, statistics_passes, passes)
+        return _Fit(models, features, statistics, seconds, statistics_passes, passes)
 
     def label(self, fit: _Fit) -> list[Segmentation]:
         """Label all voxels, by all methods in one pass."""
@@ -211,12 +216,13 @@ class ModeJob:
         clock = _Clock(backend)
         self.reporter.status(f"{mode.mode}: labels")
         decisions = [fit.models[method].decision(backend) for method in methods]
-        windows = tomogram.windows
-        everything = self._features(all_windows(windows.volume_shape, windows.side))
+        windows, tally = tomogram.windows, Tally()
+        everything = self._features(all_windows(windows.volume_shape, windows.side), tally)
+        everything.take_over(fit.windows)
         voxels = mode.raw_kind == "voxels"
         volumes = label_volume(everything, decisions, voxels, scores, tomogram.to_label)
         seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
-        shared = (fit.features_passes + 1) / len(methods)
+        shared = (fit.features_passes + tally.lap() / everything.count) / len(methods)
         return [
             Segmentation(
                 mode,
@@ -230,29 +236,40 @@ class ModeJob:
             for method, volume in zip(methods, volumes, strict=True)
         ]
 
-    def _features(self, windows: WindowSet, tally: Tally | None = None) -> RawFeatures:
+    def _features(
+        self, windows: WindowSet, tally: Tally | None = None, kept_windows: int = 0
+    ) -> RawFeatures:
         """Raw features of some windows of the tomogram."""
         backend, volume = self.backend, self.tomogram.volume
         extract = self.mode.extractor(backend.operations, windows.side, volume.offset)
         size = self._tile_windows(windows)
-        return RawFeatures(backend, volume.volume, windows, extract, size, tally)
+        return RawFeatures(backend, volume.volume, windows, extract, size, tally, kept_windows)
+
+    def _kept_windows(self, lloyd: Lloyd | None) -> int:
+        """Whose raw features are kept, of those used for fitting."""
+        if not self.mode.keeps_raw:
+            return 0
+        windows = self.tomogram.windows
+        row = (self.mode.num_distinct(windows.side) + 1) * FLOAT
+        return self.memory.kept_raw(windows.count, row, lloyd is not None)
 
     def _whitened(
         self, features: RawFeatures, whitening: Whitening
-    ) -> tuple[WhitenedFeatures, WhitenedFeatures | None]:
-        """Whitened features of all windows used for fitting, and of a sample of them that stays in
-        memory; None where they are no more than that."""
-        windows, free = self.tomogram.windows, self.memory.mixture_bytes
-        row = whitening.size * FLOAT
-        size = self.memory.sample_windows(windows.count, row)
-        if size >= windows.count:
-            return WhitenedFeatures(features, whitening.matrix, free), None
-        sample = self._features(windows.sample(size), features.tally)
-        rest = max(0, free - size * row)
-        return (
-            WhitenedFeatures(features, whitening.matrix, rest),
-            WhitenedFeatures(sample, whitening.matrix, free),
-        )
+    ) -> tuple[WhitenedFeatures, list[WhitenedFeatures]]:
+        """Whitened features of all windows used for fitting, and of samples of them that stay in
+        memory; none where all would."""
+        windows, memory, row = self.tomogram.windows, self.memory, whitening.size * FLOAT
+        sizes = memory.samples(windows.count, row)
+        free = memory.mixture_bytes - sum(sizes) * row
+        if sizes:  # during k-means, too, some are kept already
+            free = 0 if self.mode.keeps_raw else max(0, min(memory.cache_bytes, free))
+        samples = [
+            WhitenedFeatures(
+                self._features(windows.sample(size), features.tally), whitening.matrix, size * row
+            )
+            for size in sizes
+        ]
+        return WhitenedFeatures(features, whitening.matrix, free), samples
 
     def _tile_windows(self, windows: WindowSet) -> int:
         most = self.memory.tile_windows
@@ -266,10 +283,11 @@ class ModeJob:
             known[kind] = features.moments()
         return known[kind]
 
-    def _library(self, features: int) -> Lloyd | None:
-        """A library's k-means, where there is one and it can have that many features."""
-        lloyd = self.backend.lloyd
-        if lloyd is None or self.memory.holds_matrix(self.tomogram.windows.count, features):
+    def _library(self) -> Lloyd | None:
+        """A library's k-means, where there is one and it can have the features."""
+        lloyd, windows = self.backend.lloyd, self.tomogram.windows
+        features = self.mode.num_distinct(windows.side)
+        if lloyd is None or self.memory.holds_matrix(windows.count, features):
             return lloyd
         if self.settings.kmeans_engine == "cuml":
             raise PicketError(

@@ -42,6 +42,7 @@ class KMeans:
         plane = backend.upload(self.plane.astype(np.float32))
         # When first wanted: each pass of the fit makes a decision, and only labelling scores it.
         from_middle = cache(lambda: backend.upload(self._from_middle.T.astype(np.float32)))
+        ones = cache(lambda: xp.ones(from_middle().shape[1], dtype="float32"))
         away = self.centres[1] - self.centres[0]
         quarter = float(away @ self.metric @ away) / 4
 
@@ -49,7 +50,7 @@ class KMeans:
             # d0^2 and d1^2 are the mean of the two plus and minus the margin, and that mean is the
             # squared distance to the point between the centres plus (distance of centres / 2)^2.
             y = affine(backend, x, from_middle(), scratch)
-            mean = backend.operations.row_dots(y, y, scratch) + quarter
+            mean = backend.operations.sums_of_squares(y, ones(), scratch) + quarter
             d0 = xp.sqrt(xp.maximum(mean + margin, 0))
             d1 = xp.sqrt(xp.maximum(mean - margin, 0))
             return d0 / (d0 + d1)

@@ -11,7 +11,7 @@ are then repeated, corrected by that in proportion to how far they have gone, at
 so the path, and where it ends, are those of EM on all windows but for errors of second order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -38,7 +38,8 @@ MAX_ITERATIONS = 100
 TOLERANCE = 1e-3  # change of the mean log-likelihood at which EM stops
 # Iterations from one pass over all windows to the next, at first and at most: few at first, as
 # those change most and what goes wrong there grows.
-FIRST_STEPS, MOST_STEPS = 2, 16
+FIRST_STEPS, MOST_STEPS = 2, 8
+CLEAR = 0.035  # mean entropy of the responsibilities, in nats, below which a small sample will do
 MOST_DRIFT = 0.2  # mean log-likelihood by which a sample may err from one pass to the next
 TEMPERATURE = 32  # of scores
 BEYOND = 2  # iterations after a pass for which what it corrected still holds
@@ -72,13 +73,14 @@ class GaussianMixture:
         tells little more than labels do.
         """
         xp = backend.xp
-        matrix = backend.upload(self.whitening.matrix.T.astype(np.float32))
-        log_odds = backend.upload(self.log_odds.astype(np.float32))
+        # In the eigenbasis log-odds are a sum of squares, and to turn to it costs nothing.
+        values, basis = np.linalg.eigh(self.log_odds)
+        weights = backend.upload(values.astype(np.float32))
+        matrix = backend.upload((self.whitening.matrix.T @ basis).astype(np.float32))
 
         def decide(x: Array, scratch: Scratch) -> Array:
-            z = affine(backend, x, matrix, scratch)
-            product = xp.matmul(z, log_odds, out=scratch.array("product", z.shape))
-            return backend.operations.row_dots(z, product, scratch)
+            turned = affine(backend, x, matrix, scratch)
+            return backend.operations.sums_of_squares(turned, weights, scratch)
 
         def tempered(_: Array, odds: Array, __: Scratch) -> Array:
             decay = xp.exp(-xp.abs(odds) / TEMPERATURE)
@@ -91,7 +93,7 @@ def fit_gmm(
     features: WhitenedFeatures,
     whitening: Whitening,
     start: KMeans,
-    sample: WhitenedFeatures | None = None,
+    samples: Sequence[WhitenedFeatures] = (),
     reporter: Reporter = SILENT,
     precision: Precision = "float32",
 ) -> GaussianMixture:
@@ -101,7 +103,8 @@ def fit_gmm(
         features: of all windows used for fitting.
         whitening: that of the features.
         start: its labels are the first responsibilities.
-        sample: some of the windows, drawn evenly; None for all of them in every iteration.
+        samples: of the windows, drawn evenly: few, and more of them for where clusters are not
+            clear. Without any, every iteration sees all windows.
         reporter: is told of each iteration.
         precision: of the products of an iteration, where the device offers more than one. The
             features, and the labels in the end, come from float32 products in any case.
@@ -110,8 +113,10 @@ def fit_gmm(
     plane = whitening.plane(start.centres)
     known = start.inside
     sums = start_from_clusters(features, plane) if known is None else Sums(known, 0.0)
+    if exceeds(sums.moments, whitening.total):
+        sums, plane = sums.exchanged(whitening.total), -plane
     at = _Progress(None, sums, -np.inf, 0, False)
-    at = em.on_all(at) if sample is None else em.with_sample(at, sample, plane)
+    at = em.with_samples(at, samples, plane) if samples else em.on_all(at)
     if not at.sums.empties(features.count):
         log_odds = maximise(at.sums.moments, whitening.total, whitening.ridge).log_odds
     elif at.components is not None:
@@ -189,43 +194,53 @@ class _EM:
     reporter: Reporter
     precision: Precision
 
-    def on_all(self, at: _Progress) -> _Progress:
-        """Every iteration over all windows."""
+    def on_all(self, at: _Progress, most: int = MAX_ITERATIONS) -> _Progress:
+        """Up to iteration ``most``, each over all windows."""
 
         def sums_at(components: Components) -> Sums:
             return expect(self.features, components, self.precision)
 
-        while at.iterations < MAX_ITERATIONS and not at.settled and not self._empty(at.sums):
+        while at.iterations < most and not at.settled and not self._empty(at.sums):
             at = self._iterate(self._ordered(at), sums_at, 1)
         return at
 
-    def with_sample(self, at: _Progress, sample: WhitenedFeatures, plane: np.ndarray) -> _Progress:
-        """Most iterations over a sample.
+    def with_samples(
+        self, at: _Progress, samples: Sequence[WhitenedFeatures], plane: np.ndarray
+    ) -> _Progress:
+        """Most iterations over a sample, the first unless a pass finds that clusters are not clear.
 
         Args:
             at: sums over all windows at the clusters on either side of ``plane``.
         """
-        of_sample, some = start_from_clusters(sample, plane), total_of(sample)
-        weight = self.features.count / sample.count
+        start = at
+        sample, *larger = samples
+        of_sample = start_from_clusters(sample, plane)
         steps = FIRST_STEPS
         while at.iterations < MAX_ITERATIONS and not self._empty(at.sums):
             ordered = self._ordered(at)
             if ordered is not at:
-                at, of_sample = ordered, of_sample.exchanged(some)
+                at, of_sample = ordered, of_sample.exchanged(total_of(sample))
             # Of the sums at the last pass; ``at`` may have gone a little beyond it.
-            estimate = _Estimate(sample, self.precision, weight, at.sums, of_sample)
+            estimate = self._estimate(sample, at, of_sample)
             end = self._iterate(at, estimate.at, steps)
-            if end.components is None:  # for the type checker; ``at`` is not empty
+            components = end.components
+            if components is None:  # for the type checker; ``at`` is not empty
                 return at
-            exact = expect(self.features, end.components, self.precision)
-            bound = self._bound(end.components, exact)
+            exact = expect(self.features, components, self.precision)
+            if larger and exact.entropy > CLEAR * self.features.count:
+                sample = larger.pop()
+                of_sample = start_from_clusters(sample, plane)
+                estimate = self._estimate(sample, at, of_sample)
+                sums = estimate.at(components)
+                end = end._replace(sums=sums, bound=self._bound(components, sums))
+            larger.clear()  # it is asked once, where all samples can begin
+            bound = self._bound(components, exact)
             if not abs(bound - end.bound) < MOST_DRIFT:
                 if end.iterations == at.iterations + 1:
                     return self.on_all(at)
                 steps = (end.iterations - at.iterations) // 2
                 continue
-            # Over the sample, as the estimate had it.
-            there = of_sample.plus(end.sums.minus(at.sums).times(1 / weight))
+            there = estimate.over_sample(components)
             change = end.sums.moments - at.sums.moments
             estimate = replace(estimate, drift=exact.minus(end.sums), change=change)
             again = end.iterations - at.iterations + BEYOND * end.settled
@@ -234,15 +249,27 @@ class _EM:
                 return at
             # The log-likelihood need not rise to its end, and where it turns a sample may see it
             # settle. That is believed only where it did so without what the pass corrected too.
-            if at.settled and end.settled and abs(at.iterations - end.iterations) <= BEYOND:
-                return at
+            believed = end.settled and abs(at.iterations - end.iterations) <= BEYOND
+            if at.settled and believed:
+                if self._iterate(at, estimate.at, 1).settled:
+                    return at
+                # About to change again: it turns. Only EM on all windows tells if it stops there.
+                at = self.on_all(start, at.iterations)
+                if at.settled or at.components is None:
+                    return at
+                of_sample = expect(sample, at.components, self.precision)
+                continue
             # What follows starts from here, by the sums of the pass.
             of_sample = estimate.over_sample(at.components)
-            sums = exact.plus(of_sample.minus(there).times(weight))
+            sums = exact.plus(of_sample.minus(there).times(estimate.weight))
             bound = self._bound(at.components, sums)
             at = at._replace(sums=sums, bound=bound, settled=False)
             steps = min(2 * steps, MOST_STEPS)
         return at
+
+    def _estimate(self, sample: WhitenedFeatures, at: _Progress, of_sample: Sums) -> _Estimate:
+        weight = self.features.count / sample.count
+        return _Estimate(sample, self.precision, weight, at.sums, of_sample)
 
     def _iterate(
         self, at: _Progress, sums_at: Callable[[Components], Sums], steps: int

@@ -25,8 +25,7 @@ from picket_gpu.method.clustering.clusters import KMeans
 from picket_gpu.method.clustering.em import moments_of
 from picket_gpu.method.clustering.library import centres_by_library
 from picket_gpu.method.clustering.lloyd import MAX_ITERATIONS, Moving, iterate, margin_of
-from picket_gpu.method.streams import RawFeatures, affine
-from picket_gpu.method.whitening import Whitening
+from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 
 START_WINDOWS = 4096  # of which k-means++ draws two
 TOLERANCE = 1e-6  # share of labels that may still change in the last iteration
@@ -40,7 +39,7 @@ def fit_kmeans(
     seed: int,
     reporter: Reporter = SILENT,
     lloyd: Lloyd | None = None,
-    whitening: Whitening | None = None,
+    whitened: WhitenedFeatures | None = None,
 ) -> KMeans:
     """Lloyd's algorithm to its fixed point, from a k-means++ start.
 
@@ -56,7 +55,7 @@ def fit_kmeans(
         reporter: is told of each pass over all windows.
         lloyd: k-means of a library, to do the work of the subset on the matrix of all windows.
             It starts from the same centres, and its end is checked and refined in the same way.
-        whitening: of the features, to sum what a mixture starts from in the last pass.
+        whitened: of the same windows, to sum what a mixture starts from in the last pass.
     """
     backend, xp = features.backend, features.backend.xp
     metric = reported.T @ reported
@@ -72,7 +71,7 @@ def fit_kmeans(
         reporter.status("k-means by cuML")
         centres = centres_by_library(lloyd, features, centres, reported, total, MAX_ITERATIONS)
         model = KMeans(centres, metric, 0, False)
-    return _refine(features, few, replace(model, iterations=0), total, reporter, whitening)
+    return _refine(features, few, replace(model, iterations=0), total, reporter, whitened)
 
 
 def _refine(
@@ -81,7 +80,7 @@ def _refine(
     model: KMeans,
     total: np.ndarray,
     reporter: Reporter,
-    whitening: Whitening | None,
+    whitened: WhitenedFeatures | None,
 ) -> KMeans:
     """Lloyd's algorithm over all windows, from ``model``.
 
@@ -98,8 +97,7 @@ def _refine(
     while model.iterations < MAX_ITERATIONS:
         margin = margin_of(backend, few, model)
         width = float(xp.quantile(xp.abs(margin), share))
-        matrix = whitening.matrix if whitening and likely_last else None
-        seen = _pass(features, model, width, most, matrix)
+        seen = _pass(features, model, width, most, whitened if likely_last else None)
         if not 1 <= seen.ones[-1] <= total[-1] - 1:  # a cluster emptied
             if back is None:
                 break
@@ -175,27 +173,30 @@ class _Pass(NamedTuple):
 
 
 def _pass(
-    features: RawFeatures, model: KMeans, width: float, most: int, matrix: np.ndarray | None = None
+    features: RawFeatures,
+    model: KMeans,
+    width: float,
+    most: int,
+    whitened: WhitenedFeatures | None = None,
 ) -> _Pass:
     """
     Args:
         width: |plane . (x, 1)| of the windows of the band, at most.
         most: windows of the band, at most. Which ones are left out does not matter to what is true
             of it, only to how soon all is settled.
-        matrix: (k + 1, raw + 1), from (x, 1) to (z, 1).
+        whitened: of the same windows, for `_Pass.inside`.
     """
     backend, xp = features.backend, features.backend.xp
     decide = model.decision(backend).of_features
     near = backend.operations.near_places(most)
-    whiten = None if matrix is None else backend.upload(matrix.T.astype(np.float32))
 
     def collect(x: Array, number: int, scratch: Scratch) -> tuple[Array, Array]:
         margin = decide(x, scratch)
         near.add(margin, width, number * features.tile_windows)
         chosen = margin > 0
         inside: Array = 0
-        if whiten is not None:
-            inside = moments_of(xp, affine(backend, x, whiten, scratch), chosen, scratch)
+        if whitened is not None:
+            inside = moments_of(xp, whitened.of(x, number, scratch), chosen, scratch)
         return (x @ chosen.astype(x.dtype)).astype(xp.float64), inside
 
     ones: Array = 0
@@ -206,5 +207,5 @@ def _pass(
     band = xp.empty((len(ones), 0), dtype="float32")
     if len(places):
         band = features.choose(places).together()
-    inside = None if whiten is None else backend.download(inside)
+    inside = None if whitened is None else backend.download(inside)
     return _Pass(backend.download(ones), band, near.found, inside)

@@ -21,6 +21,7 @@ class FFTs(FeatureMode):
         description="On a CPU, neighborhoods are processed in at least this many batches",
     )
     raw_kind: ClassVar[str] = "magnitudes"
+    keeps_raw: ClassVar[bool] = True
 
     def num_features(self, side: int) -> int:
         return side**3
