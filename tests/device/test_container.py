@@ -8,7 +8,6 @@ import pytest
 from picket_gpu import PicketError
 from picket_gpu.device import backend as backend_module
 from picket_gpu.device import threads
-from picket_gpu.device.backend import MIB
 from picket_gpu.device.container import cpu_quota, memory_limit
 
 V2 = "31 23 0:28 {inside} /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -94,9 +93,10 @@ def test_threads_are_as_many_as_the_quota_keeps_busy(monkeypatch, quota, expecte
 
 
 def test_the_default_budget_stays_below_the_limit(backend, monkeypatch):
-    kept = 200 * MIB
-    monkeypatch.setattr(backend_module, "memory_limit", lambda: 500 + kept)
-    assert backend.default_budget(volume=100, needed=300) == 400 + kept
-    assert backend.default_budget(volume=100, needed=450) == 500 + kept
+    monkeypatch.setattr(backend_module, "memory_limit", lambda: 500)
+    assert backend.default_budget(volume=100, needed=300) == 400
+    assert backend.default_budget(volume=100, needed=450) == 500
+    assert backend.default_budget(volume=100, needed=300, wanted=70) == 470
+    assert backend.default_budget(volume=100, needed=300, wanted=170) == 500
     with pytest.raises(PicketError, match=r"^memory_budget: .* this container or job may use"):
-        backend.default_budget(volume=100, needed=501 + kept)
+        backend.default_budget(volume=100, needed=501)

@@ -22,7 +22,6 @@ Precision: TypeAlias = Literal["float32", "tf32"]
 # labels; arrays are on the device.
 Lloyd: TypeAlias = Callable[[Array, Array, int], Array]
 MIB = 1024**2
-KEPT_BYTES = 200 * MIB  # on a CPU, of features from pass to pass, where the user sets no budget
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -86,12 +85,13 @@ class Backend:
         self.workers = workers
         self._idle: list[Scratch] = []
 
-    def default_budget(self, volume: int, needed: int) -> int:
+    def default_budget(self, volume: int, needed: int, wanted: int = 0) -> int:
         """Memory for arrays where the user does not say, in bytes.
 
         Args:
             volume: bytes of the float32 volume.
             needed: bytes without which it does not go.
+            wanted: bytes that would make it faster.
 
         Raises:
             PicketError: they are more than this container may use.
@@ -103,7 +103,7 @@ class Backend:
                 f"{limit // MIB} MiB that this container or job may use; request more memory, "
                 "or bin the tomogram"
             )
-        budget = needed + volume + KEPT_BYTES
+        budget = needed + volume + wanted
         return budget if limit is None else min(budget, limit)
 
     @contextmanager

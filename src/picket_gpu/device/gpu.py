@@ -107,7 +107,7 @@ class GPUBackend(Backend):
         options = (*OPTIONS, f"-DSIDE={side}")
         return _Module(self.xp.RawModule(code=SOURCE.read_text(), options=options))
 
-    def default_budget(self, volume: int, needed: int) -> int:
+    def default_budget(self, volume: int, needed: int, wanted: int = 0) -> int:
         with self._device:
             self.xp.get_default_memory_pool().free_all_blocks()
             self.release()

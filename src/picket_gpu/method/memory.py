@@ -12,6 +12,7 @@ from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
+TILES_AND_KEPT = 320 * MIB  # tiles, and features from pass to pass, where no budget is given
 LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
 MOST_SAMPLE = 2**18  # windows, or a 16th of them: more would cost more than they gain
 BLUR_ARRAYS = 5
@@ -103,7 +104,7 @@ def plan_memory(
     else:  # beside the volume its blur, or labels and what is made of them
         fixed = volume + max(volume, labels + max(volume // FLOAT, beside_labels)) + parts.bytes
     if budget is None:
-        budget = backend.default_budget(volume, fixed)
+        budget = backend.default_budget(volume, fixed, max(0, TILES_AND_KEPT - parts.tile_bytes))
     if backend.streams and (budget < fixed or volume > FLOAT * MOST_ELEMENTS):
         return _plan_streaming(backend, windows, label_bytes, budget, sigma)
     if budget < fixed:
@@ -192,7 +193,8 @@ class _Parts:
         self.tile = most - most % ALIGNED or most
         self.subset = min(windows.count, max(2, subset_array // window))
         self.kmeans_bytes = self.subset * self.subset_arrays * window
-        self.bytes = backend.workers * self.tile * self.tile_arrays * window + self.kmeans_bytes
+        self.tile_bytes = backend.workers * self.tile * self.tile_arrays * window
+        self.bytes = self.tile_bytes + self.kmeans_bytes
 
 
 def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
