@@ -293,6 +293,44 @@ def test_a_sample_in_between_leaves_the_end_of_em_where_it_is(backend, seed):
     assert passes <= plain.iterations + 5  # no more than the start and what is given up
 
 
+@pytest.mark.parametrize(("gap", "larger"), [(0.4, True), (30.0, False)])
+def test_a_larger_sample_is_taken_where_clusters_are_not_clear(backend, gap, larger):
+    points = blobs(40_000, d=6, share=0.4, gap=gap)[0]
+    stream = GivenFeatures(backend, points)
+    whitening = whiten(stream.moments(), np.eye(6), 6)
+    kmeans = fit_kmeans(stream, stream, np.eye(6), stream.moments()[-1], 0)
+    features = WhitenedFeatures(stream, whitening.matrix)
+    drawn = np.random.default_rng(0).permutation(len(points))
+    few, many = (GivenFeatures(backend, points[drawn[:n]]) for n in (2000, 12_000))
+    samples = [WhitenedFeatures(some, whitening.matrix) for some in (few, many)]
+    fast = fit_gmm(features, whitening, kmeans, samples)
+    assert (many.tally.lap() > 0) == larger
+    assert few.tally.lap() > 0
+    x, plain = stream.together(), fit_gmm(features, whitening, kmeans)
+    labels = [m.decision(backend).of_features(x, Scratch(np)) > 0 for m in (plain, fast)]
+    assert same(*labels) > 0.9995
+
+
+def lying_within(seed, n=20_000):
+    """Clouds of very unlike variances, one within the other: the log-likelihood may turn."""
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(6, 14))
+    scale = 10.0 ** -rng.uniform(0, 4, d)
+    scale[0] = 1
+    inner = rng.random((n, 1)) < rng.uniform(0.1, 0.5)
+    mix = rng.standard_normal((2, d, d)) * scale
+    cloud = rng.standard_normal((n, d)) @ mix[0] * rng.uniform(0.3, 1.5)
+    return np.where(inner, cloud + scale * rng.uniform(0, 1), rng.standard_t(5, (n, d)) @ mix[1])
+
+
+@pytest.mark.parametrize("seed", [14, 42, 59, 415, 604])
+def test_em_does_not_end_where_the_likelihood_turns_for_a_sample_alone(backend, seed):
+    # If the sample's word is taken, 0.886 of the labels (seed 42) to 0.99875 (59) are plain EM's.
+    plain, fast, agree, _ = mixtures(backend, lying_within(seed), 4000, seed)
+    assert fast.iterations == plain.iterations
+    assert agree > 0.9995
+
+
 def test_a_sample_does_where_responsibilities_do_not_change(backend):
     rng = np.random.default_rng(0)
     points = rng.standard_normal((8000, 4)) + 1000 * (rng.random((8000, 1)) < 0.3)
