@@ -168,7 +168,7 @@ class Backend:
         """``function(item, scratch)`` over ``items``, results in order, few alive at a time.
 
         The order makes sums over tiles independent of the number of workers. Results must not be
-        arrays of ``scratch``, which the next item overwrites.
+        arrays of ``scratch``, which the next item overwrites, and ``function`` must not call map.
         """
 
         def work(item: Item) -> Result:

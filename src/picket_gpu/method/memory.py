@@ -50,27 +50,36 @@ class MemoryPlan:
         return _library_bytes(windows, features) <= self.cache_bytes
 
     def samples(self, count: int, row: int) -> list[int]:
-        """Windows of the mixture's samples of ``count``, each of ``row`` bytes: of a small one, and
-        a larger one beside it. None where that would be all windows."""
-        small, most = max(LEAST_SAMPLE, count // 64), max(MOST_SAMPLE, count // 16)
-        large = max(LEAST_SAMPLE, min(most, self.mixture_bytes // row - small))
-        if large >= count:
+        """Windows of the mixture's samples of ``count``, each of ``row`` bytes: of a small one and
+        a larger one, or of one where memory is short. None where that would be all windows."""
+        small, most, fits = *_sample_sizes(count), self.mixture_bytes // row
+        if count <= max(LEAST_SAMPLE, min(most, fits)):
             return []
-        return [small, large] if large >= 2 * small else [large]
+        if fits >= 3 * small:
+            return [small, min(most, fits - small)]
+        return [max(LEAST_SAMPLE, min(most, fits))]
 
-    def kept_raw(self, count: int, row: int, library: bool) -> int:
-        """Of how many windows raw features can be kept, each of ``row`` bytes, beside the samples
-        of a mixture and, if asked for, a library's matrix."""
-        kmeans = self.mixture_bytes - self.cache_bytes
-        beside = max(0, sum(self.samples(count, row)) * row - kmeans)
+    def kept_raw(self, count: int, row: int, mixture: bool, library: bool) -> int:
+        """Of how many of ``count`` windows raw features can be kept, each of ``row`` bytes, beside
+        what a mixture keeps, and a library's matrix, if asked for."""
+        beside = 0
+        if mixture:
+            kmeans = self.mixture_bytes - self.cache_bytes
+            most = min(count, sum(_sample_sizes(count))) * row
+            beside = max(0, min(self.mixture_bytes, most) - kmeans)
         if library:
             beside = max(beside, _library_bytes(count, row // FLOAT - 1))
-        return max(0, self.cache_bytes - beside) // row
+        return min(count, max(0, self.cache_bytes - beside) // row)
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
         """With smaller tiles and half the caches, for when memory ran out all the same."""
         cache, mixture = self.cache_bytes // 2, self.mixture_bytes // 2
         return replace(self, tile_windows=tile_windows, cache_bytes=cache, mixture_bytes=mixture)
+
+
+def _sample_sizes(count: int) -> tuple[int, int]:
+    """Windows of the mixture's small sample, and of its larger one at most."""
+    return max(LEAST_SAMPLE, count // 64), max(MOST_SAMPLE, count // 16)
 
 
 def plan_memory(

@@ -179,7 +179,8 @@ class ModeJob:
         clock = _Clock(self.backend)
         tally = Tally()
         lloyd = self._library()
-        features = self._features(windows, tally, self._kept_windows(lloyd))
+        kept = self._kept_windows(lloyd)
+        features = self._features(windows, tally, kept)
         total = self._moments(features)
         statistics_passes = tally.lap() / windows.count
         reported, whitening = scale_features(mode, total, windows.side, self.tomogram.name)
@@ -190,9 +191,10 @@ class ModeJob:
         few = self.memory.subset_windows * (windows.side**3 + 1) // len(total)
         subset = self._features(windows.sample(min(few, windows.count)), tally)
         methods = self.settings.methods
-        whitened, samples = self._whitened(features, whitening)
         start: WhitenedFeatures | None = None
-        if "gmm" in methods:  # without samples, ``whitened`` keeps what takes k-means' memory
+        if "gmm" in methods:
+            whitened, samples = self._whitened(features, whitening, kept)
+            # Without samples ``whitened`` keeps what takes k-means' memory too.
             start = whitened if samples else WhitenedFeatures(features, whitening.matrix)
         kmeans = fit_kmeans(
             features, subset, reported, total[-1], windows.seed, reporter, lloyd, start
@@ -246,30 +248,40 @@ class ModeJob:
         return RawFeatures(backend, volume.volume, windows, extract, size, tally, kept_windows)
 
     def _kept_windows(self, lloyd: Lloyd | None) -> int:
-        """Whose raw features are kept, of those used for fitting."""
+        """How many of the windows used for fitting have their raw features kept."""
         if not self.mode.keeps_raw:
             return 0
         windows = self.tomogram.windows
-        row = (self.mode.num_distinct(windows.side) + 1) * FLOAT
-        return self.memory.kept_raw(windows.count, row, lloyd is not None)
+        row = self._raw_bytes
+        mixture, library = "gmm" in self.settings.methods, lloyd is not None
+        return self.memory.kept_raw(windows.count, row, mixture, library)
+
+    @property
+    def _raw_bytes(self) -> int:
+        """Of the raw features of a window, in a mode that keeps them: they are the reported ones,
+        and a 1."""
+        return (self.mode.num_distinct(self.tomogram.windows.side) + 1) * FLOAT
 
     def _whitened(
-        self, features: RawFeatures, whitening: Whitening
+        self, features: RawFeatures, whitening: Whitening, kept: int
     ) -> tuple[WhitenedFeatures, list[WhitenedFeatures]]:
         """Whitened features of all windows used for fitting, and of samples of them that stay in
-        memory; none where all would."""
-        windows, memory, row = self.tomogram.windows, self.memory, whitening.size * FLOAT
-        sizes = memory.samples(windows.count, row)
-        free = memory.mixture_bytes - sum(sizes) * row
-        if sizes:  # during k-means, too, some are kept already
-            free = 0 if self.mode.keeps_raw else max(0, min(memory.cache_bytes, free))
-        samples = [
-            WhitenedFeatures(
-                self._features(windows.sample(size), features.tally), whitening.matrix, size * row
-            )
-            for size in sizes
-        ]
-        return WhitenedFeatures(features, whitening.matrix, free), samples
+        memory; none where all would.
+
+        Args:
+            kept: windows whose raw features are kept.
+        """
+        windows, memory, matrix = self.tomogram.windows, self.memory, whitening.matrix
+        left = memory.mixture_bytes - kept * self._raw_bytes
+        samples = []
+        for size in memory.samples(windows.count, whitening.size * FLOAT):
+            cache = min(size * whitening.size * FLOAT, left)
+            left -= cache
+            sample = self._features(windows.sample(size), features.tally)
+            samples.append(WhitenedFeatures(sample, matrix, cache))
+        if samples:  # some of all are kept during k-means already
+            left = 0 if self.mode.keeps_raw else min(memory.cache_bytes, left)
+        return WhitenedFeatures(features, matrix, left), samples
 
     def _tile_windows(self, windows: WindowSet) -> int:
         most = self.memory.tile_windows

@@ -133,7 +133,8 @@ class EM:
             start: sums over all windows at the clusters on either side of ``plane``.
         """
         sample, *larger = samples
-        at, of_sample = start, start_from_clusters(sample, plane)
+        plain = at = start  # plain: on all windows in every iteration so far
+        of_sample = start_from_clusters(sample, plane)
         steps = FIRST_STEPS
         while at.iterations < MAX_ITERATIONS and not self._empty(at.sums):
             ordered = self._ordered(at)
@@ -171,7 +172,7 @@ class EM:
             if at.settled and believed:
                 if self._iterate(at, corrected.at, 1).settled:
                     return at
-                at = self.on_all(start, at.iterations)
+                plain = at = self.on_all(plain, at.iterations)
                 if at.settled or at.components is None:
                     return at
                 of_sample = expect(sample, at.components, self.precision)
