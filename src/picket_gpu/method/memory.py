@@ -12,7 +12,7 @@ from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
-TILES_AND_KEPT = 320 * MIB  # tiles, and features from pass to pass, where no budget is given
+TILES_AND_KEPT = 288 * MIB  # tiles, and features from pass to pass, where no budget is given
 LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
 MOST_SAMPLE = 2**18  # windows, or a 16th of them: more would cost more than they gain
 BLUR_ARRAYS = 5
