@@ -21,15 +21,18 @@ class Reporter:
     def status(self, text: str, worker: str = "") -> None:
         """What is being done right now, by a worker where there are several."""
 
-    def advance(self, units: int) -> None:
-        """So many more units are done or given up: a tomogram by a feature mode each."""
+    def begin(self, mode: str) -> None:
+        """A feature mode of a tomogram begins."""
+
+    def advance(self, steps: int) -> None:
+        """So many more feature modes of tomograms are done or given up."""
 
     def unit(self, record: Mapping[str, Any]) -> None:
-        """What became of a unit, as in the record of the run."""
+        """What became of a step, as in the record of the run."""
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:
-        """Show progress through ``total`` units inside the context."""
+        """Show progress through ``total`` steps inside the context."""
         yield
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
@@ -88,13 +91,13 @@ class ConsoleReporter(Reporter):
         if self._progress:
             self._progress.update(self._progress.task_ids[0], status=text)
 
-    def advance(self, units: int) -> None:
+    def advance(self, steps: int) -> None:
         if self._progress:
-            self._progress.advance(self._progress.task_ids[0], units)
+            self._progress.advance(self._progress.task_ids[0], steps)
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:
-        """Show a progress bar of ``total`` units inside the context, on a terminal."""
+        """Show a progress bar of ``total`` steps inside the context, on a terminal."""
         if not self._console.is_terminal:
             yield
             return

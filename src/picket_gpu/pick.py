@@ -15,8 +15,8 @@ from picket_gpu.errors import Failure, NothingDoneError, PicketError
 
 if TYPE_CHECKING:
     from picket_gpu.console import Reporter
+    from picket_gpu.particles.particles import Particles
     from picket_gpu.particles.settings import ParticleSettings
-    from picket_gpu.run.results import ParticleResult
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def pick_files(
     overwrite: bool = False,
     device: str = "auto",
     reporter: "Reporter | None" = None,
-) -> tuple[list["ParticleResult"], list[Failure]]:
+) -> tuple[list["Particles"], list[Failure]]:
     """Pick particles from existing segmentations, and write the same files as a run.
 
     Particles that were picked earlier with the same settings from the same segmentations are kept,
@@ -103,7 +103,8 @@ def pick_files(
     from picket_gpu.console import SILENT
     from picket_gpu.device.select import select_backend
     from picket_gpu.files.filenames import INDEX
-    from picket_gpu.run.repick import describe, plan_repicking
+    from picket_gpu.particles.files import describe
+    from picket_gpu.run.repick import plan_repicking
 
     reporter = reporter or SILENT
     size = None if voxel_size is None else (voxel_size, voxel_size, voxel_size)
@@ -135,7 +136,7 @@ def pick_files(
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.console import reporter_for
     from picket_gpu.particles.settings import ParticleSettings
-    from picket_gpu.run.s2_run import pick_by_s2
+    from picket_gpu.run.s2 import pick_by_s2
 
     reporter = reporter_for("text", options.quiet)
     size = _voxel_size(options.voxel_size)

@@ -33,10 +33,11 @@ from picket_gpu.device.threads import available_threads
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.filenames import INDEX
+from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.run.dask_cluster import local_cluster, running_cluster
 from picket_gpu.run.plan import RunPlan, plan_run
-from picket_gpu.run.results import S1Run, SegmentationResult
-from picket_gpu.run.runner import Runner
+from picket_gpu.run.results import S1Run
+from picket_gpu.run.runner import run_planned
 
 
 def run_s1(
@@ -85,10 +86,10 @@ def run_s1(
     plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)
     try:
         with (
-            reporter.bar(plan.tasks),
+            reporter.bar(plan.steps),
             _client(client, workers, scheduler, backend, plan) as cluster,
         ):
-            run = Runner(config, backend, plan, reporter).run(cluster)
+            run = run_planned(config, backend, plan, reporter, cluster)
     finally:
         for directory in plan.directories:  # of workers that had to be killed
             remove_leftovers(directory)
@@ -102,7 +103,7 @@ def _client(
     """The Dask client to use inside the context, None for none."""
     if sum(told is not None for told in (client, workers, scheduler)) > 1:
         raise PicketError("client, workers, scheduler: use only one of them")
-    if not plan.tasks:
+    if all(one.is_done for one in plan.tomograms):
         return nullcontext()
     if workers is not None:
         return local_cluster(workers, backend.name == "gpu")
@@ -142,7 +143,7 @@ def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _summary(results: list[SegmentationResult]) -> list[list[str]]:
+def _summary(results: list[Segmentation]) -> list[list[str]]:
     header = ["tomogram", "mode", "method", "foreground", "iterations", "seconds", "file"]
     rows = [
         [

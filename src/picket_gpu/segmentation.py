@@ -1,24 +1,32 @@
 """Segmentation of an array in memory, without files: `segment`."""
 
+import re
 import warnings
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from picket_gpu.config.faults import first_fault
+from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import KMeansEngine, Precision
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.features import MODES, FeatureParams
-from picket_gpu.method.masks import masked_windows
-from picket_gpu.method.memory import check_library, plan_memory
+from picket_gpu.method.features import MODES
+from picket_gpu.method.memory import check_library
 from picket_gpu.method.neighborhoods import fit_windows
-from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
-from picket_gpu.method.preprocess import prepare
-from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
+from picket_gpu.method.recipe import Recipe
+from picket_gpu.method.workflows import Settings, run_workflows
+
+# Arguments of `segment` by the keys of the parameter file, where these differ.
+_ARGUMENTS = {
+    "feature_extraction_params": "features",
+    "clustering_methods": "clustering",
+    "lower_z-slice_limit": "lower",
+    "upper_z-slice_limit": "upper",
+}
 
 
 def segment(
@@ -73,59 +81,52 @@ def segment(
     Raises:
         PicketError: an argument is out of range, or the volume cannot be segmented.
     """
-    mode = _feature_mode(features)
-    if clustering not in ("kmeans", "gmm"):
-        raise PicketError(f"clustering: must be 'kmeans' or 'gmm' (got {clustering!r})")
-    if neighborhood_size < 3 or neighborhood_size % 2 == 0:
-        raise PicketError(f"neighborhood_size: must be odd, 3 or more (got {neighborhood_size})")
     if volume.ndim != 3:
         raise PicketError(f"volume: must have 3 dimensions, z, y, x (got {volume.ndim})")
-    cap = max_num_neighborhoods_for_fitting
-    if cap is not None and cap < 2:
-        raise PicketError(f"max_num_neighborhoods_for_fitting: must be 2 or more (got {cap})")
-    if padding not in ("mask", "keep"):
-        raise PicketError(f"padding: must be 'mask' or 'keep' (got {padding!r})")
-    if clip is not None and not 1 <= clip <= 1000:
-        raise PicketError(f"clip: must be 1 to 1000 (got {clip!r})")
-    if precision not in ("float32", "tf32"):
-        raise PicketError(f"precision: must be 'float32' or 'tf32' (got {precision!r})")
-    if kmeans_engine not in ("auto", "cuml", "native"):
-        raise PicketError(
-            f"kmeans_engine: must be 'auto', 'cuml' or 'native' (got {kmeans_engine!r})"
-        )
+    config = _checked(
+        feature_extraction_params=[{"mode": features} if isinstance(features, str) else features],
+        clustering_methods=[clustering],
+        neighborhood_size=neighborhood_size,
+        max_num_neighborhoods_for_fitting=max_num_neighborhoods_for_fitting,
+        blur_sigma=float(blur_sigma),
+        padding=padding,
+        clip=None if clip is None else float(clip),
+        seed=seed,
+        device=device,
+        memory_budget=memory_budget,
+        kmeans_engine=kmeans_engine,
+        precision=precision,
+    )
     backend = select_backend(device, kmeans_engine)
     if backend.name == "cpu" and not isinstance(volume, np.ndarray):
         raise PicketError("volume: must be a NumPy array for the CPU; use device: gpu for CuPy's")
+    (mode,) = config.feature_extraction_params
+    cap = config.max_num_neighborhoods_for_fitting
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
-    memory = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
+    recipe = Recipe(windows, config.blur_sigma, padding, config.clip, budget=config.memory_budget)
+    memory = recipe.memory(backend)
     if kmeans_engine == "cuml":
         check_library(backend, windows, 1, memory, [mode])
-    host = volume if isinstance(volume, np.ndarray) else backend.download(volume)
-    excluded = find_padding(host) if padding == "mask" else None
-    to_label = keep = None
-    if excluded is not None:
-        text = f"{excluded.share:.1%} of the volume is padding and gets no labels"
-        warnings.warn(f"{text}; padding='keep' uses it as data", stacklevel=2)
-        to_label = clear_of(excluded.mask, neighborhood_size)
-        windows = masked_windows(windows, to_label, where="away from padding")
-        keep = keep_all_but(excluded.mask, host)
-    limits = None
-    if clip is not None:
-        limits = grey_limits(host, clip, None if excluded is None else excluded.mask)
     with backend.exclusive():
-        prepared = prepare(backend, volume, blur_sigma, memory, keep=keep, limits=limits)
-        tomogram = PreparedTomogram(prepared, windows, memory, to_label)
+        tomogram = recipe.prepare(backend, volume)
+        for text in tomogram.warnings:
+            warnings.warn(text, stacklevel=2)
         settings = Settings([clustering], precision, kmeans_engine)
         (result,) = run_workflows(backend, tomogram, [mode], settings)
     return result.labels
 
 
-def _feature_mode(features: str | dict[str, Any] | FeatureMode) -> FeatureMode:
-    if isinstance(features, FeatureMode):
-        return features
-    settings = {"mode": features} if isinstance(features, str) else features
+def _checked(**settings: Any) -> S1Config:
+    """The settings, checked as those of a parameter file.
+
+    Raises:
+        PicketError: one of them is invalid; it is named as the argument of `segment`.
+    """
+    files = {"dataset_name": "volume", "inputs": [{"tomogram": "volume"}], "output_dir": "."}
     try:
-        mode: FeatureMode = TypeAdapter(FeatureParams).validate_python(settings)
+        return S1Config.model_validate(files | settings)
     except ValidationError as error:
-        raise PicketError(f"features: {first_fault(error, MODES)}") from None
-    return mode
+        fault = first_fault(error, MODES)
+    key = re.match(r"[\w-]*", fault)[0]  # type: ignore[index]
+    argument = _ARGUMENTS.get(key, key)
+    raise PicketError(argument + fault.removeprefix(key).replace("[0]", "", 1))

@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.command import exit_code, parser_for
-from picket_gpu.errors import PicketError, one_line
+from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
-from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Location, as_location
-from picket_gpu.files.read_segmentation import (
-    read_attributes,
-    read_foreground,
-    read_scores,
-    tomogram_of,
-)
+from picket_gpu.files.segmentations import read_foreground, read_scores
 from picket_gpu.files.tomogram import read_header, read_voxels
-from picket_gpu.particles.read import Spheres, read_spheres
+from picket_gpu.particles.files import read_spheres
+from picket_gpu.particles.particles import Particles
+from picket_gpu.run.existing import Directory
 
 CONTRAST = (0.5, 99.5)  # percentiles of grey values that become black and white
 COLOUR = (1.0, 0.47, 0.0, 1.0)
@@ -113,47 +109,41 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     if is_particles(path):
         pickings = [path.with_suffix(".csv")]
         path = _segmentation_of(path)
-    spheres = {picking.stem: read_spheres(picking) for picking in pickings}
-    spheres = {name: found for name, found in spheres.items() if len(found.scores)}
-    try:
-        told = read_attributes(path)
-        labels = read_foreground(path).view(np.uint8)
-    except (OSError, KeyError, ValueError) as error:
-        raise PicketError(f"{path}: is not an S1 segmentation ({one_line(error)})") from None
-    if tomogram is None and "tomogram_path" not in told:
+    found = Directory(path.parent).read(path)
+    if tomogram is None and found.tomogram == path:
         raise PicketError(f"{path}: records no tomogram; name it with --tomogram")
-    where = tomogram or tomogram_of(told)
-    selector = VolumeSelector(dataset=told.get("tomogram_dataset"), shape=labels.shape)
-    header = read_header(where, selector)
-    if header.shape != labels.shape:
+    where = tomogram or found.tomogram
+    header = read_header(where, found.selector)
+    if header.shape != found.shape:
         raise PicketError(
             f"{where}: has {header.shape} voxels (z, y, x), but the segmentation has "
-            f"{labels.shape}; name the right file with --tomogram"
+            f"{found.shape}; name the right file with --tomogram"
         )
-    own = read_header(path).voxel_size if path.suffix == ".mrc" else header.voxel_size
-    sizes = tuple(told.get("voxel_size", own))
-    known = all(length > 0 for length in sizes)
-    place: dict[str, Any] = {
-        "scale": sizes if known else (1, 1, 1),
-        "translate": replace(header, voxel_size=sizes).place[::-1],
-        "units": "angstrom" if known else "pixel",
-    }
-    if spheres and not known:
+    picked = [read_spheres(picking, found) for picking in pickings]
+    picked = [one for one in picked if one.count]
+    if picked and not found.is_scaled:
         raise PicketError(
             f"{where}: has no voxel size, which particles need; set voxel_size and run again"
         )
+    sizes = found.voxel_size
+    place: dict[str, Any] = {
+        "scale": sizes if found.is_scaled else (1, 1, 1),
+        "translate": replace(header, voxel_size=sizes).place[::-1],
+        "units": "angstrom" if found.is_scaled else "pixel",
+    }
     # Slices as thick as a particle are for the particles only.
-    image = place | ({"projection_mode": "none"} if spheres else {})
-    grey = read_voxels(where, selector)
+    image = place | ({"projection_mode": "none"} if picked else {})
+    grey = read_voxels(where, found.selector)
     look = {"contrast_limits": np.percentile(grey, CONTRAST), "colormap": "gray"}
-    yield Layer("image", grey, {"name": told.get("tomogram_name", where.name)} | look | image)
+    yield Layer("image", grey, {"name": found.name} | look | image)
     if (scores := read_scores(path)) is not None:
         look = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
         yield Layer("image", scores.astype(np.float32), {"name": "score"} | look | image)
     look = {"colormap": {None: "transparent", 1: COLOUR}, "opacity": 0.5}
+    labels = read_foreground(path).view(np.uint8)
     yield Layer("labels", labels, {"name": path.stem} | look | place)
-    for name, found in spheres.items():
-        yield _rings(name, found, sizes, place)
+    for one in picked:
+        yield _rings(one, place)
 
 
 def _segmentation_of(particles: Path) -> Path:
@@ -165,23 +155,25 @@ def _segmentation_of(particles: Path) -> Path:
     return found
 
 
-def _rings(name: str, spheres: Spheres, sizes: tuple[float, ...], place: dict[str, Any]) -> Layer:
+def _rings(particles: Particles, place: dict[str, Any]) -> Layer:
     """Spheres, drawn as the circle in which the slice cuts each.
 
     napari has one radius for the circle and for the distance from the slice, in steps of the last
     axis: all axes have the step of the longest here, so that voxels may have unequal edges and
     the slider still stops at every slice.
     """
+    sizes = particles.voxel_size
     step = max(sizes)
     look = {
-        "size": spheres.diameter / step,
+        "size": particles.diameter / step,
         "face_color": "transparent",
         "border_color": RING,
-        "features": {"score": spheres.scores},
+        "features": {"score": particles.heights},
         "projection_mode": "rescale_spherical",
         "scale": (step,) * len(sizes),
     }
-    return Layer("points", spheres.coordinates * sizes / step, place | {"name": name} | look)
+    name = {"name": particles.path.stem}
+    return Layer("points", particles.coordinates * sizes / step, place | name | look)
 
 
 if __name__ == "__main__":

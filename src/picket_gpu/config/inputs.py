@@ -11,15 +11,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Location, as_location
+from picket_gpu.files.location import Location, Place, stem_of
 
 
 def _three(size: Any) -> Any:
@@ -27,12 +25,6 @@ def _three(size: Any) -> Any:
     return (size, size, size) if isinstance(size, int | float) else size
 
 
-Place = Annotated[
-    Location,
-    PlainValidator(as_location),
-    PlainSerializer(str, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "minLength": 1}),
-]
 Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False, strict=True)]
 VoxelSize = Annotated[
     tuple[Length, Length, Length],
@@ -178,7 +170,7 @@ class TomogramInput(BaseModel):
     @property
     def run_name(self) -> str:
         """What copick calls the tomogram."""
-        return self.name or Path(re.sub(r"\.(gz|bz2)$", "", self.tomogram.name)).stem
+        return self.name or stem_of(self.tomogram)
 
     @property
     def selector(self) -> VolumeSelector:

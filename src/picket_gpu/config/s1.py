@@ -264,7 +264,7 @@ class S1Config(BaseModel):
         return self
 
     @property
-    def workflows(self) -> list[tuple[str, Method]]:
+    def workflows(self) -> list[Workflow]:
         """Feature modes and clustering methods, in the order in which they run."""
         modes = [mode.mode for mode in self.feature_extraction_params]
         return list(product(modes, self.clustering_methods))

@@ -6,6 +6,7 @@ They are written under a temporary name beside their place and renamed when they
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +55,31 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     finally:
         remove(temporary)
         remove(old)
+
+
+class Pace:
+    """When to write a growing file again, so that the time for each addition does not grow.
+
+    After each writing there is a pause of `REST` times as long as it took.
+    """
+
+    REST = 20
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the pause is over."""
+        return time.perf_counter() >= self._next
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Measure what is written inside."""
+        begin = time.perf_counter()
+        yield
+        end = time.perf_counter()
+        self._next = end + self.REST * (end - begin)
 
 
 def remove(path: Path) -> None:

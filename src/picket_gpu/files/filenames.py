@@ -1,9 +1,11 @@
 """Names of the files that a run writes, in one directory but for those of a copick project."""
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 INDEX = "report.html"
 ENDINGS = {
@@ -38,6 +40,15 @@ class CopickNames:
     user: str
     session: str
     object: str
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """Names of a project by those of one of its segmentations; None for any other path."""
+        parts, names = path.parts[-4:-1], path.stem.split("_")
+        if len(names) != 4 or parts[:1] != ("ExperimentRuns",) or parts[2] != "Segmentations":
+            return None
+        size, user, session, name = names
+        return cls(path.parents[3], parts[1], float(size), user, session, name)
 
     @property
     def directory(self) -> Path:
@@ -90,6 +101,12 @@ class TomogramFiles:
         if self.copick and "copick" in self.kinds:
             files["copick"] = self.copick.path(mode, method)
         return files
+
+    def names(self, mode: str, method: str) -> list[str]:
+        """Files of one workflow relative to the directory, HDF5, which holds the most, first."""
+        files = self.of(mode, method)
+        kinds = sorted(files, key=lambda kind: kind != "hdf5")
+        return [os.path.relpath(files[kind], self.directory) for kind in kinds]
 
     def others(self, mode: str, method: str) -> Iterable[Path]:
         """Where a workflow has files of kinds that are not wanted, if it has."""

@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 
 class Url(str):
@@ -42,6 +44,14 @@ def as_location(told: Any) -> Location:
     return Url(told)
 
 
+Place: TypeAlias = Annotated[
+    Location,
+    PlainValidator(as_location),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+
+
 def absolute(where: Location) -> Location:
     """The same place, whatever the working directory."""
     return where.absolute() if isinstance(where, Path) else where
@@ -64,3 +74,8 @@ def check_name(text: str) -> None:
         raise ValueError("must not be empty")
     if re.search("[\0\ud800-\udfff]", text):
         raise ValueError("must be text in UTF-8, without null characters")
+
+
+def stem_of(where: Location) -> str:
+    """The file name without its ending, nor that of a compressed file."""
+    return Path(re.sub(r"\.(gz|bz2)$", "", where.name)).stem

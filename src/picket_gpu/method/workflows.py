@@ -82,6 +82,7 @@ class PreparedTomogram:
         to_label: bool, broadcast to the volume's shape: which voxels get labels; None for all that
             have a window.
         name: what to call it in an error.
+        warnings: what is odd about it, a line each.
         moments: of the raw features of ``windows`` by their kind, filled as they become known.
     """
 
@@ -90,6 +91,7 @@ class PreparedTomogram:
     memory: MemoryPlan
     to_label: np.ndarray | None = None
     name: str = "volume"
+    warnings: tuple[str, ...] = ()
     moments: dict[str, np.ndarray] = field(default_factory=dict)
 
 

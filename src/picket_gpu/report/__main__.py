@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _rebuild(options: argparse.Namespace) -> int:
     from picket_gpu.console import SILENT, ConsoleReporter
-    from picket_gpu.report.rebuild import rebuild
+    from picket_gpu.run.rebuild import rebuild
 
     reporter = SILENT if options.quiet else ConsoleReporter()
     reporter.line(f"Report: {rebuild(options.directory, reporter)}")

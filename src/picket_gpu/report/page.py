@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from picket_gpu.report.collect import Findings, Subject, TomogramReport
+from picket_gpu.files.segmentation import Subject
+from picket_gpu.report.collect import Findings, TomogramReport
 from picket_gpu.report.components import SMALLEST
 from picket_gpu.report.picked import describe_picked
 
@@ -85,26 +86,26 @@ def describe(subject: Subject) -> dict[str, Any]:
     return {
         "index": subject.index,
         "name": subject.name,
-        "path": str(subject.path),
+        "path": str(subject.tomogram),
         # S2 makes no directory but below output_dir/dataset_name.
         "outputDir": yaml_text(subject.directory.absolute().parent),
         "directoryName": yaml_text(subject.directory.absolute().name),
         "shape": subject.shape,
         "voxelSize": subject.voxel_size,
-        "limits": [subject.lower, subject.upper],
+        "limits": [subject.lower_z_slice_limit, subject.upper_z_slice_limit],
         "warnings": subject.warnings,
     }
 
 
 def describe_workflow(findings: Findings) -> dict[str, Any]:
     """What every page says of a segmentation."""
-    workflow = findings.workflow
+    one = findings.segmentation
     return {
-        "mode": workflow.mode,
-        "method": workflow.method,
-        "share": workflow.share,
-        "fingerprint": workflow.fingerprint,
-        "file": None if workflow.path is None else yaml_text(workflow.path),
+        "mode": one.mode,
+        "method": one.method,
+        "share": one.foreground_fraction,
+        "fingerprint": one.fingerprint,
+        "file": yaml_text(one.path) if one.path.suffix == ".h5" else None,
     }
 
 
@@ -119,9 +120,9 @@ def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[
     subject, layout, grey = report.subject, report.layout, report.grey
     rows, columns = layout.pixels
     return describe(subject) | {
-        "dataset": subject.dataset,
+        "dataset": subject.dataset_name,
         "links": links,
-        "border": subject.side // 2 // layout.binning,
+        "border": subject.neighborhood_size // 2 // layout.binning,
         "rows": rows,
         "columns": columns,
         "binning": layout.binning,
@@ -132,9 +133,9 @@ def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[
         "workflows": [
             describe_workflow(findings)
             | {
-                "iterations": findings.workflow.iterations,
-                "converged": findings.workflow.converged,
-                "seconds": findings.workflow.seconds,
+                "iterations": findings.segmentation.iterations,
+                "converged": findings.segmentation.converged,
+                "seconds": findings.segmentation.seconds or None,
                 "separation": findings.separation,
                 "components": _components(findings, subject),
                 "bits": [_text(findings.slices.bits[n]) for n in slices],
@@ -148,7 +149,7 @@ def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[
 def _components(findings: Findings, subject: Subject) -> dict[str, Any]:
     """Numbers and the histogram of diameters, in nm, or voxels where their size is not known."""
     components = findings.components
-    known = all(length > 0 for length in subject.voxel_size)
+    known = subject.is_scaled
     diameters = components.diameters(subject.voxel_size if known else (1, 1, 1))
     diameters = diameters / 10 if known else diameters
     described: dict[str, Any] = {

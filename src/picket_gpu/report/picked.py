@@ -1,36 +1,19 @@
 """What a report says of the particles picked from one segmentation."""
 
+import os
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.writers.star import star_name
 
 MOST_CANDIDATES = 10_000  # in a page; of more, the highest
 
 
-@dataclass(frozen=True)
-class PickedWorkflow:
-    """Particles picked from the segmentation of one workflow.
-
-    Attributes:
-        mode: feature mode.
-        method: clustering method.
-        particles: in the tomogram that the report is about; a diameter of 0.0 is not known.
-        files: names of those that hold them, the CSV file among them.
-    """
-
-    mode: str
-    method: str
-    particles: ParticleSet
-    files: tuple[str, ...]
-
-
-def circles(particles: ParticleSet, z: float) -> np.ndarray:
+def circles(particles: Particles, z: float) -> np.ndarray:
     """Where spheres of the particles' size cut a plane: (n, 3) float64, x, y, radius in angstrom.
 
     They are measured from the outer corner of the plane's first voxel.
@@ -46,22 +29,21 @@ def circles(particles: ParticleSet, z: float) -> np.ndarray:
     return np.column_stack([x, y, np.sqrt(squares[cut])])
 
 
-def describe_picked(picked: PickedWorkflow) -> dict[str, Any]:
+def describe_picked(particles: Particles) -> dict[str, Any]:
     """What a page needs to draw particles, and to write the files of another threshold."""
-    particles = picked.particles
-    picks = particles.picks
+    picks, files = particles.picks, [os.path.basename(file) for file in particles.files]
     table = np.column_stack([picks.candidates, picks.candidate_heights])[:MOST_CANDIDATES]
     return {
-        "mode": picked.mode,
-        "method": picked.method,
+        "mode": particles.mode,
+        "method": particles.method,
         "diameter": particles.diameter,
         "origin": particles.origin,
-        "starName": star_name(particles.tomogram_name),
+        "starName": star_name(particles.run_name),
         "threshold": picks.threshold,
         "count": min(picks.count, len(table)),
         "total": len(picks.candidates),
         # z, y, x, height of each; about half as long as decimals, and the same to the last bit.
         "candidates": b64encode(table.astype("<f8").tobytes()).decode("ascii"),
-        "stem": next(re.sub(r"\.csv$", "", name) for name in picked.files if name.endswith(".csv")),
-        "files": picked.files,
+        "stem": next(re.sub(r"\.csv$", "", name) for name in files if name.endswith(".csv")),
+        "files": files,
     }

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from picket_gpu.particles.particles import Particles
 from picket_gpu.report.collect import Findings, TomogramReport
-from picket_gpu.report.picked import PickedWorkflow, circles
+from picket_gpu.report.picked import circles
 from picket_gpu.report.slices import Layout
 
 TILE = 256  # pixels of a picture's longer side
@@ -24,7 +25,7 @@ class _Column(NamedTuple):
     title: str
     told: str
     masks: np.ndarray | None
-    picked: PickedWorkflow | None
+    picked: Particles | None
 
 
 def preview(report: TomogramReport) -> Image.Image:
@@ -59,12 +60,12 @@ def preview(report: TomogramReport) -> Image.Image:
 
 
 def _column(findings: Findings, report: TomogramReport) -> _Column:
-    workflow = findings.workflow
-    picked = report.picked_from(workflow)
-    told = f"label 1: {workflow.share:.1%}"
+    one = findings.segmentation
+    picked = report.picked_from(one)
+    told = f"label 1: {one.foreground_fraction or 0:.1%}"
     if picked is not None:
-        told += f", {picked.particles.picks.count} particles"
-    return _Column(f"{workflow.mode} {workflow.method}", told, findings.slices.central, picked)
+        told += f", {picked.count} particles"
+    return _Column(f"{one.mode} {one.method}", told, findings.slices.central, picked)
 
 
 def _stretched(grey: np.ndarray) -> np.ndarray:
@@ -75,7 +76,7 @@ def _stretched(grey: np.ndarray) -> np.ndarray:
 
 def _tile_size(report: TomogramReport) -> tuple[int, int]:
     """Width and height of a picture, of voxels that need not be cubes."""
-    known = all(length > 0 for length in report.subject.voxel_size)
+    known = report.subject.is_scaled
     _, dy, dx = report.subject.voxel_size if known else (1, 1, 1)
     rows, columns = report.layout.pixels
     scale = TILE / max(rows * dy, columns * dx)
@@ -84,7 +85,7 @@ def _tile_size(report: TomogramReport) -> tuple[int, int]:
 
 def _headline(report: TomogramReport) -> str:
     subject = report.subject
-    text = " ".join(f"{subject.dataset}, {subject.name}".split())  # in one line
+    text = " ".join(f"{subject.dataset_name}, {subject.name}".split())  # in one line
     width = report.layout.pixels[1] * report.layout.binning * subject.voxel_size[2] / 10
     return f"{text}; a picture is {width:.0f} nm wide" if width > 0 else text
 
@@ -97,15 +98,15 @@ def _tile(grey: np.ndarray, mask: np.ndarray | None) -> Image.Image:
     return Image.fromarray(colours)
 
 
-def _circled(size: tuple[int, int], picked: PickedWorkflow, z: int, layout: Layout) -> Image.Image:
+def _circled(size: tuple[int, int], picked: Particles, z: int, layout: Layout) -> Image.Image:
     """Where a picture of ``size``, width and height, has circles: grey values up to 255."""
     width, height = size[0] * FINER, size[1] * FINER
     rows, columns = layout.pixels
-    _, dy, dx = picked.particles.voxel_size
+    _, dy, dx = picked.voxel_size
     across, down = width / (columns * layout.binning * dx), height / (rows * layout.binning * dy)
     large = Image.new("L", (width, height))
     draw = ImageDraw.Draw(large)
-    for x, y, radius in circles(picked.particles, z):
+    for x, y, radius in circles(picked, z):
         draw.ellipse(
             (
                 (x - radius) * across,

@@ -2,14 +2,14 @@
 
 import io
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from picket_gpu.files.atomic import atomic_file
-from picket_gpu.files.filenames import INDEX, page_name, preview_name
+from picket_gpu.files.atomic import Pace, atomic_file
+from picket_gpu.files.filenames import INDEX, page_name, preview_name, report_names
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
 from picket_gpu.report.preview import preview
@@ -18,97 +18,106 @@ from picket_gpu.report.slices import QUALITY
 THUMBNAIL = 96  # pixels of the longer side
 
 
-class ReportWriter:
-    """Writes the report of some tomograms, each one's part as soon as it is complete.
+def write_page(
+    directory: Path, report: TomogramReport, alone: bool, links: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write the page and the preview of a tomogram.
 
-    One tomogram has its page in report.html. Of several, each has a page of its own, and
-    report.html, the index, leads to those that are done, in other runs too.
+    Args:
+        alone: whether the run has one tomogram, whose page is report.html.
+        links: names of the pages next to it: index, previous, next.
+
+    Returns:
+        The tomogram's row of the index.
+    """
+    index = report.subject.index
+    row = _row(report, alone)
+    with atomic_file(directory / preview_name(index)) as temporary:
+        preview(report).save(temporary, "PNG")
+    _write(directory / page_name(index, alone), tomogram_page(report, dict(links), row))
+    return row
+
+
+def page_is_of(directory: Path, index: int, alone: bool, fingerprints: set[str]) -> bool:
+    """Whether a tomogram has its page and preview, of the segmentations with these fingerprints."""
+    row = read_summary(directory / page_name(index, alone))
+    if row is None or not (directory / preview_name(index)).exists():
+        return False
+    return {workflow.get("fingerprint") for workflow in row["workflows"]} == fingerprints
+
+
+def remove_page(directory: Path, index: int, alone: bool) -> None:
+    """Remove the files of a report that would show other segmentations."""
+    for name in report_names([index], alone):
+        (directory / name).unlink(missing_ok=True)
+
+
+class Index:
+    """report.html of several tomograms: a row for each one that has a page, of other runs too.
+
+    It is written again at the pace of `Pace`, and at the end.
     """
 
-    def __init__(
-        self, directory: Path, dataset: str, total: int, wanted: Mapping[int, set[str]]
-    ) -> None:
+    def __init__(self, directory: Path, dataset_name: str, indices: Sequence[int]) -> None:
         """
         Args:
-            directory: of the files.
-            dataset: name of the data set.
-            total: number of its tomograms.
-            wanted: by the indices of tomograms, fingerprints of the segmentations that a page must
-                be of to be taken as it is.
+            indices: of all tomograms that may have a page.
         """
         self._directory = directory
-        self._dataset = dataset
-        self._total = total
-        self._wanted = wanted
-        self._entries: dict[int, Any] = {}
+        self._dataset_name = dataset_name
+        self._indices = indices
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._pace = Pace()
 
-    def write(self, report: TomogramReport) -> None:
-        """Write the page and the preview of a tomogram."""
-        index = report.subject.index
-        entry = self._entries[index] = self._entry(report)
-        with atomic_file(self._directory / preview_name(index)) as temporary:
-            preview(report).save(temporary, "PNG")
-        self._write(self._page(index), tomogram_page(report, self._links(index), entry))
+    def add(self, row: dict[str, Any]) -> None:
+        """Add or replace the row of a tomogram."""
+        if not self._rows:
+            self._add_pages()
+        self._rows[row["index"]] = row
+        if self._pace.is_due:
+            self._write()
 
-    def has(self, index: int) -> bool:
-        """Whether a tomogram has its page and preview, of the segmentations that are wanted."""
-        entry = self._entries.get(index) or self._read(index)
-        return entry is not None and (self._directory / preview_name(index)).exists()
+    def finish(self) -> None:
+        """Write the index, which pages of other runs may have joined."""
+        self._add_pages()
+        if self._rows:
+            self._write()
 
-    def write_index(self) -> None:
-        """Write the index of the tomograms that have a page, if there are several."""
-        for index in self._wanted.keys() - self._entries.keys():  # by other runs
-            if entry := self._read(index):
-                self._entries[index] = entry
-        if self._total > 1 and self._entries:
-            data = {
-                "dataset": self._dataset,
-                "total": self._total,
-                "tomograms": [self._entries[index] for index in sorted(self._entries)],
-            }
-            self._write(INDEX, render("index", self._dataset, data))
+    def _add_pages(self) -> None:
+        """Add the rows of pages that exist."""
+        for index in set(self._indices) - self._rows.keys() if len(self._indices) > 1 else ():
+            if row := read_summary(self._directory / page_name(index, alone=False)):
+                self._rows[index] = row
 
-    def _write(self, name: str, page: str) -> None:
-        path = self._directory / name
-        if path.exists() and path.read_text(encoding="ascii", errors="replace") == page:
+    def _write(self) -> None:
+        if len(self._indices) == 1:
             return
-        with atomic_file(path) as temporary:
-            temporary.write_text(page, encoding="ascii")
-
-    def _read(self, index: int) -> dict[str, Any] | None:
-        """What a page that is there says, if it is of what is wanted."""
-        entry: dict[str, Any] | None = read_summary(self._directory / self._page(index))
-        if entry is None:
-            return None
-        told = {workflow.get("fingerprint") for workflow in entry["workflows"]}
-        return entry if told == self._wanted[index] else None
-
-    def _page(self, index: int) -> str:
-        return page_name(index, alone=self._total == 1)
-
-    def _links(self, index: int) -> dict[str, str]:
-        indices = sorted(self._wanted)
-        place = indices.index(index)
-        links = {"index": INDEX} if self._total > 1 else {}
-        if place > 0:
-            links["previous"] = self._page(indices[place - 1])
-        if place + 1 < len(indices):
-            links["next"] = self._page(indices[place + 1])
-        return links
-
-    def _entry(self, report: TomogramReport) -> dict[str, Any]:
-        """A tomogram's row of the index."""
-        image = Image.fromarray(report.grey.central[1])
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=QUALITY)
-        encoded = b64encode(buffer.getvalue()).decode("ascii")
-        return describe(report.subject) | {
-            "page": self._page(report.subject.index),
-            "thumbnail": f"data:image/jpeg;base64,{encoded}",
-            "workflows": [describe_workflow(findings) for findings in report.findings],
-            "particles": [
-                f"{picked.particles.picks.count:,} from {picked.mode} {picked.method}"
-                for picked in report.picked
-            ],
+        data = {
+            "dataset": self._dataset_name,
+            "total": len(self._indices),
+            "tomograms": [self._rows[index] for index in sorted(self._rows)],
         }
+        with self._pace.writing():
+            _write(self._directory / INDEX, render("index", self._dataset_name, data))
+
+
+def _write(path: Path, page: str) -> None:
+    if path.exists() and path.read_text(encoding="ascii", errors="replace") == page:
+        return
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="ascii")
+
+
+def _row(report: TomogramReport, alone: bool) -> dict[str, Any]:
+    """A tomogram's row of the index."""
+    image = Image.fromarray(report.grey.central[1])
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    encoded = b64encode(buffer.getvalue()).decode("ascii")
+    return describe(report.subject) | {
+        "page": page_name(report.subject.index, alone),
+        "thumbnail": f"data:image/jpeg;base64,{encoded}",
+        "workflows": [describe_workflow(findings) for findings in report.findings],
+        "particles": [f"{one.count:,} from {one.mode} {one.method}" for one in report.picked],
+    }

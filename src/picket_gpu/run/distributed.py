@@ -1,4 +1,4 @@
-"""Tasks on the workers of a Dask cluster."""
+"""Tomograms on the workers of a Dask cluster."""
 
 import logging
 import platform
@@ -9,7 +9,7 @@ from contextlib import chdir
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from picket_gpu.config.s1 import S1Config
@@ -18,36 +18,22 @@ from picket_gpu.device.backend import Backend, KMeansEngine
 from picket_gpu.device.select import select_backend
 from picket_gpu.device.threads import available_threads
 from picket_gpu.errors import PicketError
-from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.report.collect import TomogramReport
-from picket_gpu.run.plan import TomogramPlan
-from picket_gpu.run.record import UnitRecord
-from picket_gpu.run.results import SegmentationResult
-from picket_gpu.run.task import Task, open_task
+from picket_gpu.run.plan import TomogramPlan, without_done
+from picket_gpu.run.record import Step
+from picket_gpu.run.task import Event, Failed, done_earlier, failed, run_tomogram
 
 STATUS_SECONDS = 0.5  # between two statuses of a worker, at least
 _one_at_a_time = Lock()
 _log = logging.getLogger("distributed.picket_gpu")  # where a worker's own log has Dask's lines
 
 
-class Done(NamedTuple):
-    """What comes of a task that a worker has done."""
-
-    results: list[SegmentationResult]
-    record: UnitRecord
-    report: TomogramReport | None
-    warnings: tuple[str, ...]
-
-
-def tasks_on(
+def tomograms_on(
     client: Any, config: S1Config, plans: list[TomogramPlan], reporter: Reporter
-) -> Generator[tuple[TomogramPlan, str | None, Done | Exception], None, None]:
-    """Run all pending tasks on a cluster; what comes of each, as it comes.
-
-    Of a tomogram that cannot be prepared each task comes to the same exception, with no mode.
+) -> Generator[tuple[TomogramPlan, list[Event]], None, None]:
+    """Run tomograms on a cluster, and yield what came of each when it is done.
 
     Args:
-        reporter: is told what each worker does.
+        reporter: receiver of what each worker prints.
 
     Raises:
         ConnectionError: the scheduler is gone.
@@ -59,57 +45,52 @@ def tasks_on(
     tasks = {}
     for plan in plans:
         alone = _with_input_of(config, plan)
-        for mode in plan.pending:
-            future = client.submit(_work, alone, plan, mode, Path.cwd(), topic, pure=False)
-            tasks[future] = plan, mode.mode
+        tasks[client.submit(_work, alone, plan, Path.cwd(), topic, pure=False)] = plan
     if not client.scheduler_info(n_workers=-1)["workers"]:
         reporter.line("Waiting for workers")
     try:
         for future in as_completed(list(tasks)):  # type: ignore[no-untyped-call]
-            plan, name = tasks.pop(future)
+            plan = tasks.pop(future)
             try:
-                yield plan, name, future.result()
-            except _UnusableTomogramError as error:
-                yield plan, None, error.args[0]
+                yield plan, future.result()
             except KilledWorker:
-                yield (
-                    plan,
-                    name,
-                    PicketError(
-                        f"{name}: its worker died repeatedly, often "
-                        "because memory ran out; use fewer workers"
-                    ),
+                error = PicketError(
+                    "its worker died repeatedly, often because memory ran out; use fewer workers"
                 )
+                yield plan, [failed(plan, None, error, len(plan.pending))]
             except CancelledError:
                 raise ConnectionError("lost the Dask scheduler; run again to continue") from None
             except Exception as error:
-                yield plan, name, error
+                yield plan, [failed(plan, None, error, len(plan.pending))]
             future.release()
     finally:  # what is not done is not wanted any more
         client.cancel(list(tasks), force=True)
         client.unsubscribe_topic(topic)
 
 
-class _UnusableTomogramError(Exception):
-    """A tomogram could not be read or prepared, because of the exception that it holds."""
-
-
 def _tell(reporter: Reporter, kind: str, text: str, worker: str) -> None:
     if kind == "status":
         reporter.status(text, worker)
+    elif kind == "advance":
+        reporter.advance(int(text))
     else:
         reporter.line(text, worker)
 
 
 class _WorkerReporter(Reporter):
-    """Sends what a task tells to the client, and ends a task that the client has given up."""
+    """Sends what a task prints to the client, and ends a task that the client has given up."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, about: str) -> None:
+        """
+        Args:
+            about: names the tomogram, at the beginning of each line.
+        """
         from distributed import get_worker
 
         self._worker = get_worker()
         self._task = self._worker.state.tasks[self._worker.get_current_task()]
         self._topic = topic
+        self._about = about
         self._next = 0.0
         name = self._worker.name
         self.name = name if isinstance(name, str) else f"worker {name}"
@@ -120,8 +101,13 @@ class _WorkerReporter(Reporter):
         return max(available_threads(), self._worker.state.nthreads)
 
     def line(self, text: str, worker: str = "") -> None:
-        _log.info("%s", text.strip())
-        self._send("line", text)
+        self._line(f"{self._about} {text.strip()}")
+
+    def begin(self, mode: str) -> None:
+        self._line(f"{self._about}: {mode}")
+
+    def advance(self, steps: int) -> None:
+        self._send("advance", str(steps))
 
     def status(self, text: str, worker: str = "") -> None:
         if text and self._task.state == "cancelled":
@@ -129,6 +115,10 @@ class _WorkerReporter(Reporter):
         if not text or time.monotonic() > self._next:
             self._next = time.monotonic() + STATUS_SECONDS
             self._send("status", text)
+
+    def _line(self, text: str) -> None:
+        _log.info("%s", text)
+        self._send("line", text)
 
     def _send(self, kind: str, text: str) -> None:
         self._worker.log_event(self._topic, (kind, text, self.name))
@@ -143,34 +133,26 @@ def _with_input_of(config: S1Config, plan: TomogramPlan) -> S1Config:
     return config.model_copy(update={"inputs": [plan.entry]})
 
 
-def _work(
-    config: S1Config, plan: TomogramPlan, mode: FeatureMode, directory: Path, topic: str
-) -> Done:
-    """One task, on a worker. Relative paths are those of ``directory``."""
-    reporter = _WorkerReporter(topic)
+def _work(config: S1Config, plan: TomogramPlan, directory: Path, topic: str) -> list[Event]:
+    """One tomogram on a worker; relative paths start at ``directory``."""
+    reporter = _WorkerReporter(topic, f"{plan.place} {plan.subject.tomogram}")
+    where = {"worker": reporter.name, "host": platform.node()}
+    events: list[Event] = []
     with _one_at_a_time, chdir(directory):
-        path = plan.header.path
-        reporter.line(f"{plan.place} {path}: {mode.mode}")
         backend = _backend(config.device, config.kmeans_engine, reporter.threads)
+        # A worker that died at this tomogram may have finished some of it.
+        left = plan if plan.overwrite else without_done(config, plan)
         try:
             with backend.exclusive():
-                task = _open(config, backend, plan, reporter)
-                results = task.save(task.segment(mode))
-        except Exception as error:
-            _log.error("%s %s: %s failed: %s", plan.place, path, mode.mode, error)
-            raise
+                for event in run_tomogram(config, backend, left, reporter):
+                    if isinstance(event, Step):
+                        event = event.model_copy(update=where)
+                    elif isinstance(event, Failed):
+                        _log.error("%s", event.failure.message)
+                    events.append(event)
         finally:
             reporter.status("")
-        where = {"worker": reporter.name, "host": platform.node()}
-        record = task.record(mode, results).model_copy(update=where)
-        return Done(results, record, task.report, task.warnings)
-
-
-def _open(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter) -> Task:
-    try:
-        return open_task(config, backend, plan, reporter)
-    except Exception as error:
-        raise _UnusableTomogramError(error) from error
+    return [*done_earlier(plan, left), *events]
 
 
 @cache

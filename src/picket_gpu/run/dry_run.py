@@ -6,13 +6,15 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.files.filenames import record_name, report_names
 from picket_gpu.run.picking import picking_budget
-from picket_gpu.run.plan import RunPlan, memory_for
+from picket_gpu.run.plan import RunPlan, recipe_of
 
 
 def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
     """The plan in lines for people, as it would be on ``backend``."""
     for plan in run.tomograms:
-        header, windows, entry = plan.header, plan.windows, plan.entry
+        header, entry = plan.header, plan.entry
+        recipe = recipe_of(plan.subject, config, entry.storage_options, backend)
+        windows = recipe.windows
         z, y, x = header.shape
         size = " x ".join(f"{a:g}" for a in header.voxel_size) + " angstrom"
         size = size if min(header.voxel_size) > 0 else "unknown size"
@@ -35,16 +37,16 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
         for mode in config.feature_extraction_params:
             features = mode.num_features(windows.side)
             yield f"  {mode.mode}: Features array of shape: ({windows.count}, {features})"
-        memory = memory_for(config, backend, entry, windows)
+        memory = recipe.memory(backend)
         budget, kept = memory.budget / MIB, memory.cache_bytes / MIB
         yield f"  memory: at most {budget:.0f} MiB, including {kept:.0f} MiB for stored features"
         if memory.slab_planes is not None:
             yield f"  streamed from host memory in slabs of {memory.slab_planes} z-slices"
         if plan.reused:
-            yield f"  done earlier: {', '.join(sorted({mode for mode, _ in plan.reused}))}"
+            yield f"  done earlier: {', '.join(sorted({one.mode for one in plan.reused}))}"
         for picking in plan.picking:
             done = ", done earlier" if picking.earlier else ""
-            most = picking_budget(config, backend, header) / MIB
+            most = picking_budget(backend, plan.subject, config.memory_budget) / MIB
             yield f"  particles from {picking.source_name}, in at most {most:.0f} MiB{done}"
         if plan.changed:
             changed = ", ".join(plan.changed)

@@ -5,47 +5,40 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import RUN_NAME, S1Config
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import CopickNames, TomogramFiles
-from picket_gpu.files.tomogram import TomogramHeader
+from picket_gpu.files.segmentation import Subject
 
 ISOTROPIC = 0.01  # relative difference of voxel sizes
 
 
-def files_of(
-    config: S1Config, index: int, entry: TomogramInput, header: TomogramHeader
-) -> TomogramFiles:
-    """Which files the workflows of one tomogram have.
-
-    Args:
-        index: its place in ``inputs``, from 0.
-        entry: what ``inputs`` says of it.
+def files_of(config: S1Config, subject: Subject) -> TomogramFiles:
+    """Names of the files of one tomogram's workflows.
 
     Raises:
         PicketError: copick cannot name them.
     """
     kinds: list[str] = list(config.save)
-    sizes = header.voxel_size
-    isotropic = min(sizes) > 0 and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)
+    sizes = subject.voxel_size
+    isotropic = subject.is_scaled and max(sizes) - min(sizes) <= ISOTROPIC * max(sizes)
     if "copick" in kinds and not isotropic:
         raise PicketError(
-            f"{entry.tomogram}: copick needs the same voxel size on all axes (got {sizes}, z "
+            f"{subject.tomogram}: copick needs the same voxel size on all axes (got {sizes}, z "
             "y x); set voxel_size"
         )
     copick = None
-    if isotropic and RUN_NAME.fullmatch(entry.run_name):
+    if isotropic and RUN_NAME.fullmatch(subject.run_name):
         names = config.copick
         copick = CopickNames(
             project=names.directory or config.directory / "copick",
-            run=entry.run_name,
+            run=subject.run_name,
             voxel_size=sizes[2],
             user=names.user,
             session=names.session,
             object=names.object,
         )
-    return TomogramFiles(config.directory, index, kinds, copick, config.scored)
+    return TomogramFiles(config.directory, subject.index, kinds, copick, config.scored)
 
 
 def check_outputs(config: S1Config) -> None:

@@ -1,35 +1,35 @@
-"""Particles as a part of a run: from what they are picked, in which files they go, and picking."""
+"""Picking in one tomogram: what it is picked from, which files it goes to, and what exists."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import absolute
-from picket_gpu.files.read_segmentation import read_attributes
-from picket_gpu.files.tomogram import TomogramHeader
-from picket_gpu.method.clustering import Method
+from picket_gpu.files.segmentation import Segmentation, Subject
+from picket_gpu.files.segmentations import read_attributes
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
+from picket_gpu.particles.files import read_metadata, read_particles, write_particles
 from picket_gpu.particles.from_files import check_size, pick_in_segmentation, pick_in_tomogram
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
-from picket_gpu.particles.write import Picking, read_picking, write_particles
-from picket_gpu.run.fingerprints import digest
+from picket_gpu.run.existing import digest
 
-LEAST_BUDGET = 256 * MIB  # where the user sets none: to pick in small tomograms
-# As ``pex_mode`` in PickET's files; the names of two are PickET's.
+LEAST_BUDGET = 256 * MIB  # to pick in small tomograms, if the user sets no budget
+# ``pex_mode`` in PickET's files; PickET has the last two.
 PEX_MODES = {
     "ball": "score_maxima",
     "components": "connected_component_labeling",
@@ -39,52 +39,71 @@ PEX_MODES = {
 
 @dataclass(frozen=True)
 class PickingPlan:
-    """What is to be picked in one tomogram from one workflow.
+    """What is picked in one tomogram from one workflow.
 
     Attributes:
+        settings: settings for picking.
         workflow: feature mode and clustering method, or `TOMOGRAM`.
-        fingerprint: of all that the particles depend on.
-        source: fingerprint of the segmentation; "tomogram" if from the tomogram itself.
-        files: by their kind.
-        earlier: what an earlier run has picked as this one would, with all files there; None where
-            there is none.
+        fingerprint: digest of everything that the particles depend on.
+        source: fingerprint of the segmentation; "tomogram" for the tomogram itself.
+        files: by kind.
+        earlier: fields of `Particles` of an earlier picking with the same settings and all its
+            files; None if there is none.
     """
 
+    settings: ParticleSettings
     workflow: Workflow
     fingerprint: str
     source: str
     files: Mapping[str, Path]
-    earlier: Picking | None
+    earlier: dict[str, Any] | None
 
     @property
     def source_name(self) -> str:
         """What particles are picked from, for messages."""
         return "the tomogram" if self.workflow == TOMOGRAM else "-".join(self.workflow)
 
+    def known(self, directory: Path) -> dict[str, Any]:
+        """Fields of `Particles` that the plan determines."""
+        return {
+            "mode": self.workflow[0],
+            "method": self.workflow[1],
+            "fingerprint": self.fingerprint,
+            "source": self.source,
+            "files": [os.path.relpath(path, directory) for path in self.files.values()],
+            "settings": self.settings.model_dump(mode="json", exclude_none=True),
+            "diameter": self.settings.diameter,
+        }
+
+    def reused(self, subject: Subject) -> Particles:
+        """The particles of the earlier picking, read from their CSV file."""
+        assert self.earlier is not None
+        known = self.earlier | self.known(subject.directory) | {"reused": True}
+        return read_particles(self.files["csv"], subject, **known)
+
 
 def plan_picking(
     config: S1Config,
-    entry: TomogramInput,
-    header: TomogramHeader,
+    subject: Subject,
     files: TomogramFiles,
-    fingerprints: Mapping[tuple[str, Method], str],
+    fingerprints: Mapping[Workflow, str],
     overwrite: bool,
 ) -> list[PickingPlan]:
-    """What is to be picked in one tomogram; nothing where the configuration does not say.
+    """Plan what the configuration picks in one tomogram.
 
     Args:
-        fingerprints: of the segmentations, by feature mode and method.
+        fingerprints: of the segmentations, by workflow.
 
     Raises:
         PicketError: the tomogram has no voxel size, the diameter cannot be meant for it, or a file
-            that was not made by picking would be replaced.
+            that picking did not write would be replaced.
     """
     settings = config.particles
     if settings is None:
         return []
-    check_size(str(entry.tomogram), settings, header.shape, header.voxel_size)
+    check_size(str(subject.tomogram), settings, subject.shape, subject.voxel_size)
     return [
-        plan_workflow(settings, workflow, entry.run_name, files, fingerprints, overwrite)
+        plan_workflow(settings, workflow, subject, files, fingerprints, overwrite)
         for workflow in settings.chosen(config.workflows)
     ]
 
@@ -92,134 +111,138 @@ def plan_picking(
 def plan_workflow(
     settings: ParticleSettings,
     workflow: Workflow,
-    name: str,
+    subject: Subject,
     files: TomogramFiles,
-    fingerprints: Mapping[tuple[str, Method], str],
+    fingerprints: Mapping[Workflow, str],
     overwrite: bool,
     voxel_size: tuple[float, float, float] | None = None,
     bare: bool = False,
 ) -> PickingPlan:
-    """What is to be picked in one tomogram from one workflow.
+    """Plan what is picked in one tomogram from one workflow.
 
     Args:
-        name: of the tomogram.
-        fingerprints: of its segmentations, by feature mode and method.
-        overwrite: whether to pick again, and replace files that were not made by picking.
-        voxel_size: angstrom, (z, y, x), where it is told otherwise than for the segmentation.
-        bare: whether labels stand for scores that the segmentation lacks.
+        fingerprints: of the tomogram's segmentations, by workflow.
+        overwrite: pick again, and replace files that picking did not write.
+        voxel_size: angstrom, (z, y, x), if it overrides that of the segmentation.
+        bare: labels stand for scores, which the segmentation lacks.
 
     Raises:
-        PicketError: a file that was not made by picking would be replaced.
+        PicketError: a file that picking did not write would be replaced.
     """
-    told = settings.model_dump(mode="json", exclude={"workflows"})
-    told |= {"version": version("picket-gpu"), "workflow": workflow, "name": name}
+    facts = settings.model_dump(mode="json", exclude={"workflows"})
+    facts |= {"version": version("picket-gpu"), "workflow": workflow, "name": subject.run_name}
     if voxel_size is not None:
-        told["voxel_size"] = voxel_size
+        facts["voxel_size"] = voxel_size
     if bare:  # so that a run, whose segmentation has scores, picks again
-        told["bare"] = True
+        facts["bare"] = True
     source = "tomogram"
     if workflow == TOMOGRAM:  # what its voxels depend on, and a little more
-        told["segmentations"] = sorted(fingerprints.values())
+        facts["segmentations"] = sorted(fingerprints.values())
     else:
-        told["segmentation"] = source = fingerprints[workflow]  # type: ignore[index]
-    fingerprint = digest(told)
+        facts["segmentation"] = source = fingerprints[workflow]
     paths = files.particles(*workflow, settings.picking)
-    there = [path for path in paths.values() if path.exists()]
-    found = read_picking(paths["yaml"])
-    if there and found is None and not overwrite:
-        raise PicketError(
-            f"{there[0]}: already exists and carries no picket_gpu settings; use --overwrite "
-            "to replace it, or change dataset_name"
-        )
-    same = found and found.fingerprint == fingerprint and len(there) == len(paths) and not overwrite
-    return PickingPlan(workflow, fingerprint, source, paths, found if same else None)
+    earlier = find_earlier(
+        paths, digest(facts), overwrite, "already exists and carries no picket_gpu settings"
+    )
+    return PickingPlan(settings, workflow, digest(facts), source, paths, earlier)
 
 
-def pick_planned(
-    config: S1Config,
-    backend: Backend,
-    entry: TomogramInput,
-    header: TomogramHeader,
-    plan: PickingPlan,
-    segmentation: Path | None,
-    tomogram: PreparedTomogram | None,
-) -> tuple[ParticleSet, Picking, float]:
-    """Pick in one tomogram, and write the files that are not there yet.
+def find_earlier(
+    files: Mapping[str, Path], fingerprint: str, overwrite: bool, fault: str
+) -> dict[str, Any] | None:
+    """Fields of `Particles` in files of an earlier picking with the same fingerprint.
 
     Args:
-        segmentation: its file; None for picking in the tomogram itself.
-        tomogram: prepared; needed for that.
+        fault: what is wrong with files that must not be replaced.
 
     Returns:
-        The particles, what their files say of them, and seconds.
+        None if a file is missing, or the particles are to be picked again.
+
+    Raises:
+        PicketError: picking did not write the files.
     """
-    settings = config.particles
-    assert settings is not None
+    existing = [path for path in files.values() if path.exists()]
+    found = read_metadata(files["yaml"])
+    if existing and found is None and not overwrite:
+        raise PicketError(
+            f"{existing[0]}: {fault}; use --overwrite to replace it, or change dataset_name"
+        )
+    same = found is not None and found["fingerprint"] == fingerprint
+    return found if same and len(existing) == len(files) and not overwrite else None
+
+
+def pick(
+    backend: Backend,
+    subject: Subject,
+    plan: PickingPlan,
+    source: Segmentation | PreparedTomogram,
+    memory_budget: int | None = None,
+) -> Particles:
+    """Pick in one tomogram, and write the files unless an earlier run has.
+
+    Call inside ``backend.exclusive()``.
+
+    Args:
+        source: the segmentation to pick from, or the tomogram itself.
+        memory_budget: bytes; default: the device's.
+
+    Returns:
+        Particles with all candidates.
+    """
     started = time.perf_counter()
-    memory = picking_budget(config, backend, header)
-    size = header.voxel_size
-    if segmentation is not None:
-        side = config.neighborhood_size
-        picks = pick_in_segmentation(segmentation, side, settings, size, backend, memory)
+    settings, size = plan.settings, subject.voxel_size
+    memory = picking_budget(backend, subject, memory_budget)
+    attributes: dict[str, Any] = {}
+    if isinstance(source, Segmentation):
+        side = source.neighborhood_size
+        picks = pick_in_segmentation(source.path, side, settings, size, backend, memory)
+        attributes = read_attributes(source.path)
     else:
-        assert tomogram is not None
-        shape, picture = header.shape, tomogram.volume.volume.picture
-        blurred = np.stack([picture(z, backend.download) for z in range(shape[0])])
-        wanted = tomogram.to_label
-        inside = None if wanted is None else np.broadcast_to(wanted, shape)
-        name = str(entry.tomogram)
+        picture = source.volume.volume.picture
+        blurred = np.stack([picture(z, backend.download) for z in range(subject.shape[0])])
+        inside = None
+        if source.to_label is not None:
+            inside = np.broadcast_to(source.to_label, subject.shape)
+        name = str(subject.tomogram)
         picks = pick_in_tomogram(name, blurred, inside, settings, size, backend, memory)
     seconds = time.perf_counter() - started
-    particles = ParticleSet(
+    particles = Particles(
+        **subject.fields,
+        **plan.known(subject.directory),
         picks=picks,
-        tomogram_name=entry.run_name,
-        shape=header.shape,
-        voxel_size=size,
-        origin=header.place,
-        diameter=settings.diameter,
-        attributes=_attributes(config, entry, header, plan, segmentation, picks.label, seconds),
+        candidates=len(picks.candidates),
+        reused=plan.earlier is not None,
+        attributes={
+            "dataset_name": subject.dataset_name,
+            "tomogram_path": str(absolute(subject.tomogram)),
+            "fex_mode": plan.workflow[0],
+            "clustering_method": plan.workflow[1],
+            **attributes,
+            "voxel_size": size,
+            "particle_cluster_id": picks.label if isinstance(source, Segmentation) else None,
+            "pex_mode": PEX_MODES[settings.method],
+            "pex_min_distance": (
+                min_distance(settings, size) if settings.method == "watershed" else None
+            ),
+            "time_taken_for_s2": seconds,
+            "timestamp_s2": datetime.now(UTC).isoformat(timespec="seconds"),
+            "particles_settings": settings.model_dump_json(exclude_none=True),
+        },
     )
-    told = plan.earlier
-    if told is None:
-        told = write_particles(plan.files, particles, plan.fingerprint, plan.source)
-    return particles, told, time.perf_counter() - started
+    if plan.earlier is None:
+        plan.files["csv"].parent.mkdir(parents=True, exist_ok=True)
+        write_particles(plan.files, particles)
+    return particles.model_copy(update={"seconds": time.perf_counter() - started})
 
 
-def picking_budget(config: S1Config, backend: Backend, header: TomogramHeader) -> int:
-    """Bytes for arrays on the device, beside four for each voxel in host memory: its score, its
-    label, and whether it has one."""
-    volume = FLOAT * int(np.prod(header.shape))
+def picking_budget(backend: Backend, subject: Subject, memory_budget: int | None) -> int:
+    """Bytes for arrays on the device.
+
+    Host memory holds four bytes of each voxel besides: its score, its label, and whether it has
+    one.
+    """
+    volume = FLOAT * prod(subject.shape)
     beside = 0 if backend.streams else volume
-    if config.memory_budget is not None:
-        return max(config.memory_budget - beside, 1)
+    if memory_budget is not None:
+        return max(memory_budget - beside, 1)
     return max(backend.default_budget(volume, 2 * volume) - beside, LEAST_BUDGET)
-
-
-def _attributes(
-    config: S1Config,
-    entry: TomogramInput,
-    header: TomogramHeader,
-    plan: PickingPlan,
-    segmentation: Path | None,
-    label: int,
-    seconds: float,
-) -> dict[str, Any]:
-    """What PickET's YAML says of a picking, beside what the segmentation says of itself."""
-    settings = config.particles
-    assert settings is not None
-    mode, method = plan.workflow
-    splits = settings.method == "watershed"
-    return {
-        "dataset_name": config.dataset_name,
-        "tomogram_path": str(absolute(entry.tomogram)),
-        "fex_mode": mode,
-        "clustering_method": method,
-        **({} if segmentation is None else read_attributes(segmentation)),
-        "voxel_size": header.voxel_size,
-        "particle_cluster_id": label if segmentation else None,
-        "pex_mode": PEX_MODES[settings.method],
-        "pex_min_distance": min_distance(settings, header.voxel_size) if splits else None,
-        "time_taken_for_s2": seconds,
-        "timestamp_s2": datetime.now(UTC).isoformat(timespec="seconds"),
-        "particles_settings": settings.model_dump_json(exclude_none=True),
-    }

@@ -1,31 +1,35 @@
 """What a run would do, known before it does anything."""
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import Backend
-from picket_gpu.device.operations import Shape
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
-from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.provenance import Provenance
-from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header
-from picket_gpu.method.clustering import Method
+from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
+from picket_gpu.files.segmentation import Segmentation, Subject
+from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header, read_mask
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.memory import MemoryPlan, check_library, plan_memory
-from picket_gpu.method.neighborhoods import WindowSet, fit_windows
+from picket_gpu.method.memory import check_library
+from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.recipe import Recipe
+from picket_gpu.particles.settings import Workflow
 from picket_gpu.report.collect import report_bytes
-from picket_gpu.run.fingerprints import fingerprints
+from picket_gpu.report.write import page_is_of
+from picket_gpu.run.existing import (
+    Directory,
+    find_existing,
+    fingerprints,
+    subject_of,
+)
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.picking import PickingPlan, plan_picking
-from picket_gpu.run.regions import check_labelled_slices
-from picket_gpu.run.resume import find_existing
-from picket_gpu.run.sources import Earlier, Source, check_sources, read_earlier
-
-MASK_BYTES, CHOSEN_BYTES = 1, 5  # of a voxel: a mask, and one with the numbers of its windows
 
 
 @dataclass(frozen=True)
@@ -33,40 +37,52 @@ class TomogramPlan:
     """What is known of one tomogram's part of a run before it starts.
 
     Attributes:
-        index: the tomogram's place in ``inputs``, from 0.
-        total: how many tomograms ``inputs`` has.
-        entry: what it says of this one.
+        index: index of the tomogram in ``inputs``, from 0.
+        total: number of tomograms in ``inputs``.
+        entry: its entry of ``inputs``.
         header: its geometry.
-        windows: those used for fitting, where no mask says otherwise.
-        files: of its workflows.
-        fingerprints: of the segmentations that the run wants, by feature mode and method.
+        subject: the tomogram with its settings.
+        files: names of its files.
+        fingerprints: of the wanted segmentations, by workflow.
         pending: feature modes to run.
-        reused: of modes whose files are there, made with the same settings from the same file, the
-            provenance of their segmentations.
-        changed: which of ``pending`` replace files made otherwise.
-        overwrite: whether files that S1 did not make are replaced too.
-        picking: what is to be picked.
-        warnings: what is odd about its files, a line each.
+        reused: segmentations that exist, made with the same settings from the same file.
+        changed: feature modes among ``pending`` that replace files made otherwise.
+        overwrite: whether to replace files that picket_gpu did not write.
+        picking: pickings, those that exist included.
+        lacks_page: whether its page is wanted, and missing or of other segmentations.
+        links: names of the pages next to its page.
     """
 
     index: int
     total: int
     entry: TomogramInput
     header: TomogramHeader
-    windows: WindowSet
+    subject: Subject
     files: TomogramFiles
-    fingerprints: dict[tuple[str, Method], str]
+    fingerprints: dict[Workflow, str]
     pending: list[FeatureMode]
-    reused: dict[tuple[str, Method], Provenance]
+    reused: list[Segmentation]
     changed: list[str]
     overwrite: bool
     picking: list[PickingPlan]
-    warnings: tuple[str, ...] = ()
+    lacks_page: bool = False
+    links: Mapping[str, str] | None = None
 
     @property
     def place(self) -> str:
         """Its number among all tomograms, for people."""
         return f"[tomogram {self.index}, {self.index + 1} of {self.total}]"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about its files, a line each."""
+        return self.subject.warnings
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        picked = all(picking.earlier is not None for picking in self.picking)
+        return not self.pending and picked and not self.lacks_page
 
 
 @dataclass(frozen=True)
@@ -78,21 +94,23 @@ class RunPlan:
         chosen: indices of those that the run is for; None for all.
         tomograms: those that can be read.
         failures: those that cannot.
+        directory: what earlier runs have left.
     """
 
     total: int
     chosen: list[int] | None
     tomograms: list[TomogramPlan]
     failures: list[Failure]
+    directory: Directory
 
     @property
     def directories(self) -> set[Path]:
-        """Of the outputs."""
+        """Directories of the outputs."""
         return {directory for plan in self.tomograms for directory in plan.files.directories}
 
     @property
-    def tasks(self) -> int:
-        """Tomograms times feature modes to run."""
+    def steps(self) -> int:
+        """Number of feature modes to run in all tomograms."""
         return sum(len(plan.pending) for plan in self.tomograms)
 
 
@@ -105,50 +123,52 @@ def plan_run(
     """Check everything that can be checked without reading every voxel.
 
     Args:
-        backend: whose memory is to suffice; None where workers elsewhere must see for themselves.
+        backend: device whose memory must suffice; None if workers elsewhere check theirs.
         overwrite: run everything again.
-        tomograms: indices of those to run, from 0; all unless told.
+        tomograms: indices of those to run, from 0; default: all.
 
     Raises:
         PicketError: a tomogram is not in the configuration, limits or the memory budget do not fit
-            one, a file that S1 did not make would be overwritten, or no tomogram can be read.
+            one, a file that picket_gpu did not write would be replaced, or no tomogram can be read.
     """
     check_outputs(config)
     total = len(config.inputs)
     chosen = None if tomograms is None else sorted(set(tomograms))
-    earlier = read_earlier(config.directory)
+    directory = Directory(config.directory)
     plans, failures = [], []
     for index in _indices(total, chosen):
         entry = config.inputs[index]
         try:
             header = read_header(entry.tomogram, entry.selector)
-            warnings = (*header.warnings, *_mask_warnings(entry, header.shape))
+            warnings = (*header.warnings, *_mask_warnings(entry, header))
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
+        subject = subject_of(config, entry, index, header, warnings)
         try:
-            plan = _plan_tomogram(config, backend, index, header, overwrite)
-            plan = plan if overwrite else _without_done(config, plan, earlier)
-            plans.append(replace(plan, warnings=warnings))
+            plan = _plan_tomogram(config, backend, header, subject, overwrite)
+            if not overwrite:
+                directory.check_replaceable(plan.files, plan.fingerprints, subject)
+                plan = without_done(config, plan)
+            plans.append(plan)
         except OSError as error:
             failures.append(Failure(index, entry.tomogram, None, error))
     if not plans:
         raise NothingDoneError(failures)
-    return RunPlan(total, chosen, plans, failures)
+    if config.report:
+        failed = {failure.index for failure in failures}
+        pages = [index for index in range(total) if index not in failed]
+        plans = [replace(plan, links=links_of(plan.index, pages)) for plan in plans]
+    return RunPlan(total, chosen, plans, failures, directory)
 
 
-def _mask_warnings(entry: TomogramInput, shape: Shape) -> list[str]:
-    """What is odd about the masks of a tomogram, after checking that they fit it.
-
-    Raises:
-        PicketError: one cannot be read, or has another shape.
-        OSError: as it says.
-    """
+def _mask_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:
+    """What is odd about the masks of a tomogram, after checking that they fit it."""
     masks = dict.fromkeys(mask for mask in (entry.fitting_mask, entry.output_mask) if mask)
     return [
         f"{mask}: {warning}"
         for mask in masks
-        for warning in open_mask(mask, shape, entry.storage_options).warnings
+        for warning in open_mask(mask, header.shape, entry.storage_options).warnings
     ]
 
 
@@ -165,94 +185,157 @@ def _indices(total: int, chosen: list[int] | None) -> list[int]:
     return chosen
 
 
+def links_of(index: int, pages: Sequence[int]) -> dict[str, str]:
+    """Names of the index, and of the pages before and after that of a tomogram.
+
+    Args:
+        pages: indices of the tomograms that have pages, ascending.
+    """
+    if len(pages) == 1:
+        return {}
+    place = bisect_left(pages, index)
+    links = {"index": INDEX}
+    if place > 0:
+        links["previous"] = page_name(pages[place - 1], alone=False)
+    if place + 1 < len(pages):
+        links["next"] = page_name(pages[place + 1], alone=False)
+    return links
+
+
 def _plan_tomogram(
-    config: S1Config, backend: Backend | None, index: int, header: TomogramHeader, overwrite: bool
+    config: S1Config,
+    backend: Backend | None,
+    header: TomogramHeader,
+    subject: Subject,
+    overwrite: bool,
 ) -> TomogramPlan:
-    """The plan for one tomogram.
+    """The plan for one tomogram as if nothing existed.
 
     Raises:
-        PicketError: limits or the memory budget do not fit, or a file would be overwritten.
+        PicketError: limits or the memory budget do not fit, or a file would be replaced.
     """
-    entry = config.inputs[index]
-    windows = fit_windows(
-        header.shape,
-        config.neighborhood_size,
-        entry.lower_z_slice_limit,
-        entry.upper_z_slice_limit,
-        config.max_num_neighborhoods_for_fitting,
-        config.seed,
-        name=str(entry.tomogram),
-    )
-    check_labelled_slices(entry, header.shape[0], config.neighborhood_size)
+    entry = config.inputs[subject.index]
+    recipe = recipe_of(subject, config, entry.storage_options, backend)
+    recipe.check_labelled_slices()
     if backend:
-        memory_for(config, backend, entry, windows)
-    files = files_of(config, index, entry, header)
+        memory = recipe.memory(backend)
+        if config.kmeans_engine == "cuml":
+            modes = config.feature_extraction_params
+            check_library(backend, recipe.windows, recipe.label_bytes, memory, modes)
+    files = files_of(config, subject)
     wanted = fingerprints(config, entry)
     return TomogramPlan(
-        index=index,
+        index=subject.index,
         total=len(config.inputs),
         entry=entry,
         header=header,
-        windows=windows,
+        subject=subject,
         files=files,
         fingerprints=wanted,
         pending=list(config.feature_extraction_params),
-        reused={},
+        reused=[],
         changed=[],
         overwrite=overwrite,
-        picking=plan_picking(config, entry, header, files, wanted, overwrite),
+        picking=plan_picking(config, subject, files, wanted, overwrite),
+        lacks_page=config.report,
     )
 
 
-def _without_done(config: S1Config, plan: TomogramPlan, earlier: Earlier) -> TomogramPlan:
-    """The plan less what earlier runs have made as this one would.
+def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
+    """The plan without what exists as the run would make it.
 
     Raises:
-        PicketError: a file is there that S1 did not make, or of another tomogram.
+        PicketError: a file exists that picket_gpu did not write.
     """
-    where = plan.entry.tomogram
-    source = Source(where, str(where), config.dataset_name)
-    check_sources(plan.files, plan.fingerprints, source, earlier)
     pending: list[FeatureMode] = []
-    reused: dict[tuple[str, Method], Provenance] = {}
-    changed: list[str] = []
+    reused: list[Segmentation] = list(plan.reused)
+    changed: list[str] = list(plan.changed)
     for mode in plan.pending:
-        wanted = {key: told for key, told in plan.fingerprints.items() if key[0] == mode.mode}
+        wanted = {key: made for key, made in plan.fingerprints.items() if key[0] == mode.mode}
         existing = find_existing(plan.files, wanted)
         if existing.reusable.keys() == wanted.keys():
-            reused |= existing.reusable
+            reused += [
+                segmentation_of(plan, mode, workflow[1], attributes)
+                for workflow, attributes in existing.reusable.items()
+            ]
             continue
         if existing.otherwise:
             changed.append(mode.mode)
         pending.append(mode)
-    return replace(plan, pending=pending, reused=reused, changed=changed)
+    lacks_page = config.report and not page_is_of(
+        config.directory, plan.index, plan.total == 1, set(plan.fingerprints.values())
+    )
+    return replace(plan, pending=pending, reused=reused, changed=changed, lacks_page=lacks_page)
 
 
-def memory_for(
-    config: S1Config,
-    backend: Backend,
-    entry: TomogramInput,
-    windows: WindowSet,
-    excludes: bool = False,
-) -> MemoryPlan:
-    """How a backend spends the memory budget on a tomogram.
+def segmentation_of(
+    plan: TomogramPlan, mode: FeatureMode, method: str, attributes: Mapping[str, Any]
+) -> Segmentation:
+    """A segmentation of the plan that exists already.
 
     Args:
-        excludes: whether some of its voxels are neither fitted nor labelled.
+        attributes: what one of its files says.
+    """
+    known = plan.subject.fields | {
+        "mode": mode.mode,
+        "method": method,
+        "features": mode.model_dump(exclude={"mode"}),
+        "files": plan.files.names(mode.mode, method),
+        "scored": (mode.mode, method) in plan.files.scored,
+        "reused": True,
+    }
+    return Segmentation.from_attributes(attributes, **known)
+
+
+def recipe_of(
+    subject: Subject,
+    config: S1Config | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    backend: Backend | None = None,
+) -> Recipe:
+    """How a tomogram is prepared.
+
+    Args:
+        config: has the budget, and the workflows whose labels take memory; default: one workflow.
+        storage_options: of masks at URLs.
+        backend: whose threads count for the memory of a report.
 
     Raises:
-        PicketError: it is too small.
+        PicketError: z-slice limits are outside the volume, or no neighborhood fits.
     """
-    scored = Counter(mode for mode, _ in config.scored)
-    labels = len(config.clustering_methods) + 2 * max(scored.values(), default=0)
-    if not backend.streams:  # masks are in host memory
-        excludes = excludes or entry.outside_is_padding
-        labels += MASK_BYTES * (bool(entry.output_mask) or excludes)
-        labels += CHOSEN_BYTES * (bool(entry.fitting_mask) or excludes)
-    # Counted without a report too: what a run takes is told as one figure.
-    page = report_bytes(windows.volume_shape, backend.workers)
-    budget, sigma = config.memory_budget, config.blur_sigma
-    memory = plan_memory(backend, windows, labels, budget, sigma, beside_labels=page)
-    if config.kmeans_engine == "cuml":
-        check_library(backend, windows, labels, memory, config.feature_extraction_params)
-    return memory
+    windows = fit_windows(
+        subject.shape,
+        subject.neighborhood_size,
+        subject.lower_z_slice_limit,
+        subject.upper_z_slice_limit,
+        subject.max_num_neighborhoods_for_fitting,
+        subject.seed,
+        name=str(subject.tomogram),
+    )
+    masks = [
+        None if mask is None else partial(read_mask, mask, subject.shape, storage_options)
+        for mask in (subject.mask_for_fitting, subject.mask_for_output)
+    ]
+    label_bytes = 1
+    if config is not None:
+        scored = Counter(mode for mode, _ in config.scored)
+        label_bytes = len(config.clustering_methods) + 2 * max(scored.values(), default=0)
+    return Recipe(
+        windows=windows,
+        sigma=subject.blur_sigma,
+        padding=subject.padding,
+        clip=subject.clip,
+        fitting_mask=masks[0],
+        output_mask=masks[1],
+        labelled_slices=(
+            subject.prediction_lower_z_slice_limit,
+            subject.prediction_upper_z_slice_limit,
+        ),
+        outside_is_padding=subject.outside_is_padding,
+        label_bytes=label_bytes,
+        # Counted without a report too: the memory of a run is documented as one number.
+        beside_labels=report_bytes(subject.shape, backend.workers if backend else 1),
+        budget=None if config is None else config.memory_budget,
+        name=str(subject.tomogram),
+        output_mask_name=str(subject.mask_for_output),
+    )

@@ -1,8 +1,9 @@
-"""The record of a run: run.json, for people who must know later what was done."""
+"""The record of a run, run.json: what was done, with which settings, versions and results."""
 
+import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception
@@ -12,57 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
-from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.settings import ParticleSettings
-from picket_gpu.run.machine import PACKAGES, commit, peak_host_bytes, versions
-from picket_gpu.run.picking import PickingPlan
-from picket_gpu.run.plan import TomogramPlan
-from picket_gpu.run.results import ParticleResult, SegmentationResult
+from picket_gpu.files.atomic import Pace, atomic_file
+from picket_gpu.files.segmentation import Segmentation
+from picket_gpu.particles.particles import Particles
+from picket_gpu.run.machine import PACKAGES, commit, versions
 
 PARTICLES = "particles"  # in place of a feature mode
 Status: TypeAlias = Literal["done", "done earlier", "failed"]
 
 
-class _Record(BaseModel):
+class Step(BaseModel):
+    """One step of a run: a tomogram by a feature mode, its particles, or a failure."""
+
     model_config = ConfigDict(extra="forbid")
-
-
-class SegmentationRecord(_Record):
-    """One segmentation of a task."""
-
-    method: str = Field(description="Clustering method")
-    fingerprint: str = Field(description="Digest of everything that the labels depend on")
-    files: list[str] = Field(
-        description="Files of the segmentation, relative to the directory of this record"
-    )
-    share: float = Field(description="Foreground fraction: labelled voxels with label 1, 0 to 1")
-    iterations: int = Field(description="Number of iterations of the clustering method")
-    converged: bool = Field(description="Whether the clustering method met its stopping rule")
-    passes: float | None = Field(
-        None, description="Mean number of times that the features of a neighborhood were computed"
-    )
-    seconds: dict[str, float] = Field(description="Seconds per stage")
-
-
-class ParticlesRecord(_Record):
-    """Particles of one tomogram, picked from one workflow."""
-
-    mode: str = Field(description="Feature mode; tomogram if picked without a segmentation")
-    method: str = Field(description="Clustering method; ball if picked without a segmentation")
-    fingerprint: str = Field(description="Digest of everything that the particles depend on")
-    files: list[str] = Field(
-        description="Files of the particles, relative to the directory of this record"
-    )
-    settings: dict[str, Any] = Field(description="Settings for picking, lengths in angstrom")
-    threshold: float = Field(description="Least height of a candidate that is picked")
-    label: int = Field(1, description="Label of the particles")
-    candidates: int = Field(description="Number of candidates")
-    count: int = Field(description="Number of particles picked")
-    seconds: float = Field(description="Seconds for picking and writing")
-
-
-class UnitRecord(_Record):
-    """One task (a tomogram and a feature mode), picked particles, or a tomogram that failed."""
 
     index: int = Field(description="Index of the tomogram in inputs, from 0")
     tomogram: str = Field(description="File or URL of the tomogram, as in the configuration")
@@ -70,7 +33,7 @@ class UnitRecord(_Record):
         description="Feature mode; null for all modes, particles for picked particles"
     )
     status: Status = Field(description="Outcome: done in this run, done earlier, or failed")
-    error: str | None = Field(None, description="Error message, if the task failed")
+    error: str | None = Field(None, description="Error message, if the step failed")
     traceback: str | None = Field(None, description="Traceback of an unexpected error")
     windows: int | None = Field(None, description="Number of neighborhoods used for fitting")
     worker: str | None = Field(None, description="Name of the Dask worker")
@@ -83,14 +46,16 @@ class UnitRecord(_Record):
         None, description="Peak GPU memory of the process's arrays so far, in bytes"
     )
     warnings: list[str] = Field([], description="Warnings about the tomogram and its results")
-    segmentations: list[SegmentationRecord] = Field(
-        [], description="Segmentations of this task, one per clustering method"
+    segmentations: list[Segmentation] = Field(
+        [], description="Segmentations of this step, one per clustering method"
     )
-    particles: list[ParticlesRecord] = Field([], description="Particles of one workflow")
+    particles: list[Particles] = Field([], description="Particles of one workflow")
 
 
-class RunRecord(_Record):
-    """Record of one run, rewritten after each task."""
+class RunRecord(BaseModel):
+    """Record of one run, rewritten while it runs and at its end."""
+
+    model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = Field(1, description="Version of this format")
     started: datetime = Field(description="Time when the run started")
@@ -111,115 +76,63 @@ class RunRecord(_Record):
         None, description="Indices of the inputs that the run was for, from 0; null for all"
     )
     seed: int = Field(description="Random seed")
-    units: list[UnitRecord] = Field([], description="Tasks, in the order in which they ended")
-
-    def write(self, path: Path) -> None:
-        """Replace the record at ``path``."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    units: list[Step] = Field([], description="Steps, in the order in which they ended")
 
 
-def read_units(path: Path) -> dict[tuple[int, str | None], UnitRecord]:
-    """Units of the record at ``path``, by tomogram and feature mode; none where it is not whole."""
-    try:
-        record = RunRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {(unit.index, unit.mode): unit for unit in record.units}
+class RecordFile:
+    """The file of a run's record, which grows step by step.
 
-
-def begin_record(config: S1Config, device: str, tomograms: list[int] | None) -> RunRecord:
-    """The record of a run that starts now."""
-    return RunRecord(
-        started=now(),
-        config=config.model_dump(mode="json", by_alias=True),
-        versions={"python": platform.python_version(), **versions(PACKAGES)},
-        commit=commit(),
-        host=platform.node(),
-        working_directory=os.getcwd(),
-        device=device,
-        tomograms=tomograms,
-        seed=config.seed,
-    )
-
-
-def unit_record(
-    plan: TomogramPlan,
-    mode: str,
-    results: list[SegmentationResult],
-    status: Status,
-    warnings: Iterable[str],
-    **measured: Any,
-) -> UnitRecord:
-    """What the record says of a tomogram by one feature mode whose segmentations are there.
-
-    Args:
-        warnings: what is odd about the tomogram.
-        measured: other fields, of what was done in this run.
+    It is written again at the pace of `Pace`, and at the end.
     """
-    return UnitRecord(
-        index=plan.index,
-        tomogram=str(plan.header.path),
-        mode=mode,
-        status=status,
-        warnings=[
-            *warnings,
-            *(f"{result.method} did not converge" for result in results if not result.converged),
-        ],
-        segmentations=[
-            SegmentationRecord(
-                method=result.method,
-                fingerprint=plan.fingerprints[mode, result.method],
-                files=[
-                    os.path.relpath(path, plan.files.directory)
-                    for path in plan.files.of(mode, result.method).values()
-                ],
-                share=result.foreground_fraction,
-                iterations=result.iterations,
-                converged=result.converged,
-                passes=result.passes,
-                seconds=result.timings,
-            )
-            for result in results
-        ],
-        **measured,
-    )
+
+    def __init__(
+        self, path: Path, config: S1Config, device: str, tomograms: list[int] | None
+    ) -> None:
+        self.path = path
+        self._record = RunRecord(
+            started=now(),
+            config=config.model_dump(mode="json", by_alias=True),
+            versions={"python": platform.python_version(), **versions(PACKAGES)},
+            commit=commit(),
+            host=platform.node(),
+            working_directory=os.getcwd(),
+            device=device,
+            tomograms=tomograms,
+            seed=config.seed,
+        )
+        self._steps: list[str] = []
+        self._pace = Pace()
+
+    def add(self, step: Mapping[str, Any], hold: bool = False) -> None:
+        """Add a step, as JSON has it.
+
+        Args:
+            hold: leave the file as it is.
+        """
+        self._steps.append(json.dumps(step, ensure_ascii=False))
+        if not hold and self._pace.is_due:
+            self.write()
+
+    def finish(self) -> None:
+        """Note that the run is over, and write the file."""
+        self._record.finished = now()
+        self.write()
+
+    def write(self) -> None:
+        """Replace the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        head = (
+            self._record.model_dump_json(indent=1, exclude={"units"}).rstrip().rstrip("}").rstrip()
+        )
+        steps = ",".join(f"\n  {step}" for step in self._steps)
+        with self._pace.writing(), atomic_file(self.path) as temporary:
+            temporary.write_text(f'{head},\n "units": [{steps}\n ]\n}}\n', encoding="utf-8")
 
 
-def particles_record(
-    plan: TomogramPlan, picking: PickingPlan, settings: ParticleSettings, result: ParticleResult
-) -> UnitRecord:
-    """What the record says of particles."""
-    return UnitRecord(
-        index=plan.index,
-        tomogram=str(plan.header.path),
-        mode=PARTICLES,
-        status="done earlier" if result.reused else "done",
-        peak_host_bytes=None if result.reused else peak_host_bytes(),
-        particles=[
-            ParticlesRecord(
-                mode=result.mode,
-                method=result.method,
-                fingerprint=picking.fingerprint,
-                files=[
-                    os.path.relpath(path, plan.files.directory) for path in picking.files.values()
-                ],
-                settings=settings.model_dump(mode="json", exclude_none=True),
-                threshold=result.threshold,
-                label=result.label,
-                candidates=result.candidates,
-                count=result.count,
-                seconds=result.seconds,
-            )
-        ],
-    )
-
-
-def failed_unit(failure: Failure) -> UnitRecord:
-    """What the record says of a failure."""
+def failed_step(failure: Failure) -> Step:
+    """The step of a failure."""
     foreseen = isinstance(failure.error, PicketError | OSError | MemoryError)
-    return UnitRecord(
+    return Step(
         index=failure.index,
         tomogram=str(failure.tomogram),
         mode=failure.mode,

@@ -1,194 +1,14 @@
-"""Results of a run."""
+"""Results of a run for scripts: `S1Run`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
-from picket_gpu.files.location import Location
-from picket_gpu.files.provenance import Provenance
-from picket_gpu.files.read_segmentation import read_labels, read_scores
-from picket_gpu.method.clustering import Method
-from picket_gpu.particles.write import Picking
-from picket_gpu.particles.writers.csv import read_csv
-from picket_gpu.run.found import FoundSegmentation
-from picket_gpu.run.picking import PickingPlan
-from picket_gpu.run.plan import TomogramPlan
+from picket_gpu.files.segmentation import Segmentation
+from picket_gpu.particles.particles import Particles
 
 
-@dataclass(frozen=True)
-class SegmentationResult:
-    """Segmentation of one tomogram by one workflow.
-
-    Attributes:
-        path: segmentation file; the HDF5 file if one was saved.
-        tomogram: path or URL of the tomogram, as in the configuration.
-        name: name of the tomogram in reports.
-        mode: feature mode.
-        method: clustering method.
-        timings: seconds per stage: ``features``, ``clustering``, ``labels``, ``files``, and
-            ``volume`` for reading, blurring and scaling the tomogram, which its workflows share.
-        foreground_fraction: fraction of the labelled voxels with label 1, 0 to 1.
-        iterations: number of iterations of the clustering method.
-        converged: whether the clustering method met its stopping rule.
-        neighborhood_size: side of a neighborhood in voxels.
-        passes: mean number of times that the features of a neighborhood were computed; None if
-            ``reused``.
-        reused: whether an earlier run with the same settings had made the segmentation.
-    """
-
-    path: Path
-    tomogram: Location
-    name: str
-    mode: str
-    method: Method
-    timings: dict[str, float]
-    foreground_fraction: float
-    iterations: int
-    converged: bool
-    neighborhood_size: int
-    passes: float | None = None
-    reused: bool = False
-
-    @property
-    def share(self) -> float:
-        """Old name of ``foreground_fraction``, to be removed after one release."""
-        return self.foreground_fraction
-
-    @property
-    def earlier(self) -> bool:
-        """Old name of ``reused``, to be removed after one release."""
-        return self.reused
-
-    @property
-    def seconds(self) -> float:
-        """Seconds for this segmentation, without stage ``volume``."""
-        return sum(seconds for stage, seconds in self.timings.items() if stage != "volume")
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Labels, int8, (z, y, x): 1 foreground, 0 background, -1 unlabelled.
-
-        Each access reads the file, because the labels of many tomograms do not fit in memory.
-        """
-        return read_labels(self.path, self.neighborhood_size)
-
-    @property
-    def scores(self) -> np.ndarray:
-        """Scores, float16, (z, y, x), 0 to 1: how certain it is that a voxel is foreground.
-
-        Each access reads the file.
-
-        Raises:
-            PicketError: no scores were saved.
-        """
-        scores = read_scores(self.path)
-        if scores is None:
-            raise PicketError(f"{self.path}: contains no scores; run again with scores: true")
-        return scores
-
-
-def result_of(
-    config: S1Config,
-    plan: TomogramPlan,
-    workflow: tuple[str, Method],
-    provenance: Provenance,
-    timings: dict[str, float],
-    passes: float | None = None,
-    reused: bool = False,
-) -> SegmentationResult:
-    """The result of a workflow (feature mode, clustering method) whose files exist."""
-    mode, method = workflow
-    files = plan.files.of(mode, method)
-    return SegmentationResult(
-        path=files.get("hdf5") or next(iter(files.values())),
-        tomogram=plan.header.path,
-        name=plan.entry.label,
-        mode=mode,
-        method=method,
-        timings=timings,
-        foreground_fraction=provenance.share,
-        iterations=provenance.iterations,
-        converged=provenance.converged,
-        neighborhood_size=config.neighborhood_size,
-        passes=passes,
-        reused=reused,
-    )
-
-
-@dataclass(frozen=True)
-class ParticleResult:
-    """Particles of one tomogram, picked from one workflow or from the tomogram itself.
-
-    Attributes:
-        path: CSV file; the other files have the same name with another extension.
-        tomogram: path or URL of the tomogram, as in the configuration.
-        name: name of the tomogram in reports.
-        mode: feature mode of the workflow; "tomogram" if picked from the tomogram itself.
-        method: clustering method of the workflow; "ball" if picked from the tomogram itself.
-        count: number of particles picked.
-        threshold: least height of a candidate that is picked.
-        label: label of the particles.
-        candidates: number of candidates.
-        seconds: seconds for picking and writing files.
-        reused: whether an earlier run with the same settings had picked the particles.
-    """
-
-    path: Path
-    tomogram: Location
-    name: str
-    mode: str
-    method: str
-    count: int
-    threshold: float
-    label: int
-    candidates: int
-    seconds: float
-    reused: bool = False
-
-    @property
-    def earlier(self) -> bool:
-        """Old name of ``reused``, to be removed after one release."""
-        return self.reused
-
-    @property
-    def coordinates(self) -> np.ndarray:
-        """Centres, (n, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
-
-        Each access reads the file.
-        """
-        return read_csv(self.path)[:, [6, 5, 4]]
-
-    @property
-    def heights(self) -> np.ndarray:
-        """Heights, (n,) float64, descending. Each access reads the file."""
-        return read_csv(self.path)[:, 3]
-
-
-def picked_result(
-    plan: TomogramPlan | FoundSegmentation, picking: PickingPlan, told: Picking, seconds: float
-) -> ParticleResult:
-    """The result of picking from a workflow whose files exist."""
-    mode, method = picking.workflow
-    return ParticleResult(
-        path=picking.files["csv"],
-        tomogram=plan.header.path,
-        name=plan.entry.label,
-        mode=mode,
-        method=method,
-        count=told.picked,
-        threshold=told.threshold,
-        label=told.label,
-        candidates=told.candidates,
-        seconds=seconds,
-        reused=picking.earlier is not None,
-    )
-
-
-class S1Run(list[SegmentationResult]):
+class S1Run(list[Segmentation]):
     """Segmentations of a run: a list in the order of inputs, feature modes and methods.
 
     Attributes:
@@ -199,12 +19,81 @@ class S1Run(list[SegmentationResult]):
 
     def __init__(
         self,
-        results: Iterable[SegmentationResult] = (),
+        results: Iterable[Segmentation] = (),
         failures: Iterable[Failure] = (),
         warnings: Iterable[str] = (),
-        particles: Iterable[ParticleResult] = (),
+        particles: Iterable[Particles] = (),
     ) -> None:
         super().__init__(results)
         self.failures = list(failures)
         self.warnings = list(warnings)
         self.particles = list(particles)
+
+    def get(self, tomogram: str | int, workflow: str) -> Segmentation:
+        """Return one segmentation.
+
+        Args:
+            tomogram: name of the tomogram, with or without its file's ending, or its index in
+                ``inputs``.
+            workflow: feature mode and clustering method, such as "gabor-gmm".
+
+        Raises:
+            PicketError: the run has no such segmentation, or several tomograms have the name.
+        """
+        found = [one for one in self if _is_named(one, tomogram)]
+        if not found:
+            names = ", ".join(dict.fromkeys(one.run_name for one in self))
+            raise PicketError(f"{tomogram}: no such tomogram in this run; use one of {names}")
+        if len({one.index for one in found}) > 1:
+            raise PicketError(f"{tomogram}: several tomograms have this name; use the index")
+        for one in found:
+            if "-".join(one.workflow) == workflow:
+                return one
+        names = ", ".join("-".join(one.workflow) for one in found)
+        raise PicketError(f"{workflow}: no such workflow for {tomogram}; use one of {names}")
+
+    def particles_of(self, tomogram: str | int) -> list[Particles]:
+        """Return the particles picked in one tomogram, in the order of workflows.
+
+        Args:
+            tomogram: name or index, as for `get`.
+        """
+        return [one for one in self.particles if _is_named(one, tomogram)]
+
+    def by_tomogram(self) -> dict[str, list[Segmentation]]:
+        """Return the segmentations by the name of their tomogram, in the order of inputs.
+
+        Raises:
+            PicketError: two tomograms have the same name.
+        """
+        groups: dict[int, list[Segmentation]] = {}
+        for one in self:
+            groups.setdefault(one.index, []).append(one)
+        names = [group[0].run_name for group in groups.values()]
+        for name in names:
+            if names.count(name) > 1:
+                raise PicketError(f"{name}: several tomograms have this name; set name in inputs")
+        return dict(zip(names, groups.values(), strict=True))
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas table of all particles, as `Particles.to_dataframe`, with the workflow.
+
+        Raises:
+            PicketError: the run has picked no particles.
+        """
+        import pandas as pd
+
+        if not self.particles:
+            raise PicketError("particles: the run has picked none; set particles: {diameter: ...}")
+        frames = []
+        for one in self.particles:
+            frame = one.to_dataframe()
+            frame.insert(1, "workflow", "-".join(one.workflow))
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+
+def _is_named(one: Segmentation | Particles, tomogram: str | int) -> bool:
+    if isinstance(tomogram, int):
+        return one.index == tomogram
+    return tomogram in (one.run_name, one.name)

@@ -7,7 +7,7 @@ there.
 from collections.abc import Callable
 from pathlib import Path
 
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.writers.cmm import write_cmm
 from picket_gpu.particles.writers.copick import write_copick
 from picket_gpu.particles.writers.csv import write_csv
@@ -15,7 +15,7 @@ from picket_gpu.particles.writers.star import write_star
 from picket_gpu.particles.writers.yaml import write_yaml
 
 # By the kinds that `TomogramFiles.particles` has.
-WRITERS: dict[str, Callable[[Path, ParticleSet], None]] = {
+WRITERS: dict[str, Callable[[Path, Particles], None]] = {
     "csv": write_csv,
     "star": write_star,
     "cmm": write_cmm,

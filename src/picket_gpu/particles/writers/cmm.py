@@ -6,19 +6,19 @@ from xml.etree import ElementTree
 
 from picket_gpu.errors import printable
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 
 _COLOUR = {"r": "1", "g": "0.47", "b": "0"}
 
 
-def write_cmm(path: Path, particles: ParticleSet) -> None:
+def write_cmm(path: Path, particles: Particles) -> None:
     """Write a marker a particle, in angstrom with three decimals.
 
     ChimeraX shows x, y, z in the scene, where it places a map by the origin in its file, or where
     that is 0 0 0 by NXSTART; so do these markers. The score is an attribute that ChimeraX keeps
     (ChimeraX, cmmfiles.py).
     """
-    markers = ElementTree.Element("marker_set", name=printable(particles.tomogram_name))
+    markers = ElementTree.Element("marker_set", name=printable(particles.run_name))
     radius = f"{particles.diameter / 2:.3f}"
     rows = zip(particles.positions().tolist(), particles.picks.heights.tolist(), strict=True)
     for number, (position, score) in enumerate(rows, 1):

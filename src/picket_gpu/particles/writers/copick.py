@@ -5,12 +5,12 @@ from pathlib import Path
 
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.writers.copick import write_config
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 
 _NOT_TURNED = [[float(row == column) for column in range(4)] for row in range(4)]
 
 
-def write_copick(path: Path, particles: ParticleSet) -> None:
+def write_copick(path: Path, particles: Particles) -> None:
     """Write picks where the project has them, and a configuration for a project without one.
 
     copick measures in angstrom from the centre of a tomogram's first voxel: the origin in the

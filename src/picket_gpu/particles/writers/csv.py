@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.particle_set import ParticleSet
-
-COLUMNS = ("x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z")
+from picket_gpu.particles.particles import COLUMNS, Particles
 
 
-def write_csv(path: Path, particles: ParticleSet) -> None:
+def write_csv(path: Path, particles: Particles) -> None:
     """Write a line a particle, highest score first, below a line of `COLUMNS`.
 
     x, y, z are voxels; 0 is the centre of the first voxel. The angstrom are where the tomogram's

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 
 NAME, SCORE = "rlnTomoName", "rlnAutopickFigureOfMerit"
 CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
 
 
-def write_star(path: Path, particles: ParticleSet) -> None:
+def write_star(path: Path, particles: Particles) -> None:
     """Write a table ``particles`` of names, centred coordinates and scores, with six decimals.
 
     RELION 5 measures coordinates in angstrom from the tomogram's centre, which it puts at half the
@@ -35,7 +35,7 @@ def write_star(path: Path, particles: ParticleSet) -> None:
     import pandas as pd
     import starfile
 
-    name = particles.tomogram_name
+    name = particles.run_name
     if star_name(name) is None:
         raise PicketError(
             f"{path}: {name!r} is not a valid tomogram name in a STAR file; set a name "

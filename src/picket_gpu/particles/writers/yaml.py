@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.particle_set import ParticleSet
+from picket_gpu.particles.particles import Particles
 
 COORDINATES, METADATA = "Predicted_Particle_Centroid_Coordinates", "metadata"
 S2_KEYS = (
@@ -21,7 +21,7 @@ S2_KEYS = (
 )
 
 
-def write_yaml(path: Path, particles: ParticleSet) -> None:
+def write_yaml(path: Path, particles: Particles) -> None:
     """Write a list of voxels x, y, z, counted from 0, and what is known of the segmentation.
 
     They are the nearest voxels in the tomogram. S2 cuts fractions off instead, and so is half a
@@ -29,7 +29,7 @@ def write_yaml(path: Path, particles: ParticleSet) -> None:
     """
     last = np.array(particles.shape) - 1
     voxels = np.clip(np.rint(particles.picks.coordinates), 0, last).astype(int)
-    attributes = {**dict.fromkeys(S2_KEYS), **particles.attributes}
+    attributes = {**dict.fromkeys(S2_KEYS), **particles.metadata}
     content = {
         COORDINATES: [{"x": x, "y": y, "z": z} for z, y, x in voxels.tolist()],
         METADATA: {name: _plain(value) for name, value in attributes.items()},

@@ -1,0 +1,244 @@
+"""A segmentation: a run's result, its line in run.json, and what its files say of it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from picket_gpu.device.operations import Shape
+from picket_gpu.errors import PicketError
+from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.location import Place, Url, absolute, stem_of
+from picket_gpu.files.segmentations import read_labels, read_scores
+from picket_gpu.method.clustering.gmm import TEMPERATURE
+
+Vector: TypeAlias = tuple[float, float, float]
+UNKNOWN: Vector = (0.0, 0.0, 0.0)
+# Attributes of HDF5 and Zarr files, by the field that they hold. The first ones have the names that
+# PickET's step 2 reads.
+_ATTRIBUTES = {
+    "dataset_name": "dataset_name",
+    "shape": "tomogram_shape",
+    "voxel_size": "voxel_size",
+    "neighborhood_size": "neighborhood_size",
+    "lower_z_slice_limit": "z_lb_for_clusterer_fitting",
+    "upper_z_slice_limit": "z_ub_for_clusterer_fitting",
+    "max_num_neighborhoods_for_fitting": "max_num_neighborhoods_for_fitting",
+    "mode": "fex_mode",
+    "method": "clustering_method",
+    "tomogram": "tomogram_as_given",
+    "name": "tomogram_name",
+    "dataset": "tomogram_dataset",
+    "origin": "origin",
+    "mask_for_fitting": "mask_for_fitting",
+    "mask_for_output": "mask_for_output",
+    "prediction_lower_z_slice_limit": "z_lb_for_prediction",
+    "prediction_upper_z_slice_limit": "z_ub_for_prediction",
+    "blur_sigma": "blur_sigma",
+    "padding": "padding",
+    "clip": "clip",
+    "fingerprint": "fingerprint",
+    "foreground_fraction": "share_of_label_1",
+    "iterations": "iterations",
+    "converged": "converged",
+}
+_FEATURE_SETTINGS = (
+    "n_fft_subsets",
+    "num_neighborhoods_subsets",
+    "num_sinusoids",
+    "num_parallel_filters",
+    "num_output_features",
+)
+_FILLED_IN_BY_S2 = (
+    "z_lb_for_particle_extraction",
+    "z_ub_for_particle_extraction",
+    "particle_cluster_id",
+    "pex_mode",
+    "pex_min_distance",
+    "time_taken_for_s2",
+    "timestamp_s2",
+)
+_SCORES = {
+    "gmm": f"1 / (1 + exp(-log-odds of label 1 / {TEMPERATURE}))",
+    "kmeans": "d0 / (d0 + d1), of the distances to the centres of labels 0 and 1",
+}
+
+
+class Subject(BaseModel):
+    """A tomogram as it is segmented: its file, its geometry, and the settings that prepare it.
+
+    Lengths are in angstrom, shapes and sizes (z, y, x), z-slices counted from 0, upper limits
+    exclusive. None stands for no limit, and for what a file of the original PickET does not say.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    # run.json has these in its configuration.
+    directory: Path = Field(exclude=True, description="Directory of the files")
+    index: int = Field(exclude=True, description="Index of the tomogram in inputs, from 0")
+    tomogram: Place = Field(exclude=True, description="File or URL, as in the configuration")
+    name: str = Field(exclude=True, description="Name in reports")
+    dataset_name: str = Field(exclude=True, description="Name of the dataset")
+    dataset: str | None = Field(None, exclude=True, description="Path of the array in the file")
+    shape: Shape = Field(exclude=True, description="Voxels, z, y, x")
+    voxel_size: Vector = Field(UNKNOWN, exclude=True, description="Voxel size, z, y, x; or 0")
+    origin: Vector = Field(UNKNOWN, exclude=True, description="Centre of the first voxel, x, y, z")
+    neighborhood_size: int = Field(exclude=True, description="Side of a neighborhood in voxels")
+    max_num_neighborhoods_for_fitting: int | None = Field(
+        None, exclude=True, description="Greatest number of neighborhoods used for fitting"
+    )
+    seed: int = Field(0, exclude=True, description="Random seed")
+    blur_sigma: float = Field(2.0, exclude=True, description="Standard deviation of the blur")
+    padding: Literal["mask", "keep"] = Field("mask", exclude=True, description="Use of padding")
+    clip: float | None = Field(None, exclude=True, description="Limit of grey values")
+    lower_z_slice_limit: int | None = Field(None, exclude=True, description="For fitting")
+    upper_z_slice_limit: int | None = Field(None, exclude=True, description="For fitting")
+    prediction_lower_z_slice_limit: int | None = Field(None, exclude=True, description="For labels")
+    prediction_upper_z_slice_limit: int | None = Field(None, exclude=True, description="For labels")
+    mask_for_fitting: Place | None = Field(None, exclude=True, description="Mask for fitting")
+    mask_for_output: Place | None = Field(None, exclude=True, description="Mask for labels")
+    outside_is_padding: bool = Field(
+        False, exclude=True, description="Whether voxels outside z-slices and mask are padding"
+    )
+    warnings: tuple[str, ...] = Field((), exclude=True, description="Warnings, a line each")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Fields of the tomogram alone."""
+        return {name: getattr(self, name) for name in Subject.model_fields}
+
+    @property
+    def run_name(self) -> str:
+        """Name in RELION and copick: as set, else the file name less its ending."""
+        return stem_of(self.tomogram) if self.name == self.tomogram.name else self.name
+
+    @property
+    def selector(self) -> VolumeSelector:
+        """Which volume of the tomogram's file."""
+        return VolumeSelector(dataset=self.dataset, shape=self.shape)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the voxel size is known."""
+        return min(self.voxel_size) > 0
+
+
+class Segmentation(Subject):
+    """Segmentation of one tomogram by one workflow, with the settings that made it."""
+
+    mode: str = Field(exclude=True, description="Feature mode")
+    features: dict[str, Any] = Field({}, exclude=True, description="Settings of the feature mode")
+    scored: bool = Field(False, exclude=True, description="Whether scores were saved")
+    reused: bool = Field(False, exclude=True, description="Whether an earlier run made it")
+    method: str = Field(description="Clustering method")
+    fingerprint: str = Field(description="Digest of everything that the labels depend on")
+    files: list[str] = Field(
+        description="Files of the segmentation, relative to the directory of this record"
+    )
+    foreground_fraction: float | None = Field(
+        None,
+        alias="share",
+        description="Foreground fraction: labelled voxels with label 1, 0 to 1",
+    )
+    iterations: int | None = Field(
+        None, description="Number of iterations of the clustering method"
+    )
+    converged: bool | None = Field(
+        None, description="Whether the clustering method met its stopping rule"
+    )
+    passes: float | None = Field(
+        None, description="Mean number of times that the features of a neighborhood were computed"
+    )
+    timings: dict[str, float] = Field({}, alias="seconds", description="Seconds per stage")
+
+    @property
+    def path(self) -> Path:
+        """The file that is read back: HDF5 if it was saved."""
+        return self.directory / self.files[0]
+
+    @property
+    def workflow(self) -> tuple[str, str]:
+        """Feature mode and clustering method."""
+        return self.mode, self.method
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for this segmentation, without stage ``volume``, which workflows share."""
+        return sum(seconds for stage, seconds in self.timings.items() if stage != "volume")
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels, int8, (z, y, x): 1 foreground, 0 background, -1 unlabelled.
+
+        Each access reads the file, because the labels of many tomograms do not fit in memory.
+        """
+        return read_labels(self.path, self.neighborhood_size)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Scores, float16, (z, y, x), 0 to 1: how certain it is that a voxel is foreground.
+
+        Each access reads the file.
+
+        Raises:
+            PicketError: no scores were saved.
+        """
+        scores = read_scores(self.path)
+        if scores is None:
+            raise PicketError(f"{self.path}: contains no scores; run again with scores: true")
+        return scores
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What HDF5 and Zarr files say of the segmentation; MRC files keep five of these."""
+        features = self.timings.get("features", 0.0)
+        return {
+            "tomogram_path": str(absolute(self.tomogram)),
+            **{attribute: _plain(getattr(self, field)) for field, attribute in _ATTRIBUTES.items()},
+            **{f"fex_{setting}": self.features.get(setting) for setting in _FEATURE_SETTINGS},
+            "time_taken_for_fex": features,
+            "time_taken_for_clustering": self.seconds - features,
+            "time_taken_for_s1": self.seconds,
+            "timestamp_s1": datetime.now(UTC).isoformat(timespec="seconds"),
+            **dict.fromkeys(_FILLED_IN_BY_S2),
+            "particle_score_is": _SCORES.get(self.method) if self.scored else None,
+            "warnings": "\n".join(self.warnings) or None,
+            **({"outside_is_padding": True} if self.outside_is_padding else {}),
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any], **known: Any) -> Self:
+        """The segmentation that a file describes.
+
+        Args:
+            attributes: as `read_attributes` returns them.
+            known: fields that are known otherwise, which win.
+
+        Raises:
+            ValueError: a value is impossible (a `pydantic.ValidationError`), or one is missing.
+        """
+        fields = {
+            field: attributes[attribute]
+            for field, attribute in _ATTRIBUTES.items()
+            if attribute in attributes
+        }
+        fields["features"] = {
+            setting: attributes[f"fex_{setting}"]
+            for setting in _FEATURE_SETTINGS
+            if f"fex_{setting}" in attributes
+        }
+        if "time_taken_for_s1" in attributes:
+            fields["timings"] = {"all stages, earlier": attributes["time_taken_for_s1"]}
+        fields["warnings"] = str(attributes.get("warnings", "")).splitlines()
+        fields["outside_is_padding"] = bool(attributes.get("outside_is_padding", False))
+        if "fingerprint" not in attributes:  # PickET takes padding as data
+            fields["padding"] = "keep"
+        return cls.model_validate(fields | known)
+
+
+def _plain(value: Any) -> Any:
+    """A field as an attribute: a location as text."""
+    return str(value) if isinstance(value, Path | Url) else value

@@ -1,0 +1,127 @@
+"""Files of particles: written together, read back, and what they say of themselves."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.atomic import remove
+from picket_gpu.files.filenames import PARTICLES
+from picket_gpu.files.segmentation import Subject
+from picket_gpu.particles.particles import COLUMNS, METADATA, Particles
+from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.writers import WRITERS
+from picket_gpu.particles.writers.cmm import read_markers
+from picket_gpu.particles.writers.csv import read_csv
+
+
+def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
+    """Write every kind of ``files`` to directories that exist, each whole or not at all.
+
+    The YAML file comes first, when no older file is left: files that exist belong together.
+
+    Args:
+        files: paths by kind, as `TomogramFiles.particles` returns them; ``yaml`` is one.
+    """
+    remove_particles(files)
+    for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
+        WRITERS[kind](files[kind], particles)
+
+
+def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
+    """Particles in a CSV file, without the candidates below the threshold.
+
+    Args:
+        path: CSV file.
+        subject: the tomogram that they are in.
+        known: other fields of `Particles`; default: those of the YAML file next to it.
+
+    Raises:
+        PicketError: a file is damaged.
+    """
+    with _readable(path):
+        table = read_csv(path)
+    zyx = [COLUMNS.index(axis) for axis in "zyx"]
+    heights = table[:, COLUMNS.index("score")]
+    threshold = known.pop("threshold", float(heights[-1]) if len(heights) else 0.0)
+    picks = Picks(table[:, zyx], heights, threshold, len(table), known.pop("label", 1))
+    known.pop("count", None)
+    return Particles(**subject.fields, picks=picks, **{"candidates": len(table)} | known)
+
+
+def read_spheres(path: Path, subject: Subject) -> Particles:
+    """Particles in a CSV file, with their diameter from the markers next to it.
+
+    Raises:
+        PicketError: one of the files is missing, or is not what a run writes.
+    """
+    markers = path.with_suffix(PARTICLES["cmm"])
+    for file in (path, markers):
+        if not file.exists():
+            raise PicketError(
+                f"{file}: no such file; {path.name} holds the coordinates of the particles and "
+                f"{markers.name} their diameter; run again to write both"
+            )
+    with _readable(markers):
+        _, diameter = read_markers(markers)
+    known = {"mode": "", "method": "", "fingerprint": "", "files": [path.name]}
+    return read_particles(path, subject, **known, diameter=diameter)
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Fields of `Particles` in a YAML file; None if picket_gpu did not write it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    # A YAML reader takes a second for some thousand coordinates.
+    found = dict(re.findall(r"^  (particles_\w+): (.+)$", text, re.MULTILINE))
+    try:
+        values = {field: found[name].strip("'") for field, name in METADATA.items()}
+        whole = {field: int(values[field]) for field in ("candidates", "count", "label")}
+        settings = json.loads(found.get("particles_settings", "{}").strip("'"))
+        return values | whole | {"threshold": float(values["threshold"]), "settings": settings}
+    except (KeyError, ValueError):
+        return None
+
+
+def remove_particles(files: Mapping[str, Path]) -> None:
+    """Remove the files of a picking, the YAML file, which describes them, last."""
+    for kind in sorted(files, key=lambda kind: kind == "yaml"):
+        remove(files[kind])
+
+
+def remove_others(files: Mapping[str, Path], source: str) -> None:
+    """Remove the files of a picking from another segmentation than ``source``."""
+    found = read_metadata(files["yaml"])
+    if found is not None and found["source"] != source:
+        remove_particles(files)
+
+
+def describe(
+    files: Mapping[str, Path], count: int, threshold: float, candidates: int, reused: bool
+) -> str:
+    """A line on what was picked, with the first file and the endings of the others."""
+    first, *others = files.values()
+    kinds = f" ({', '.join(path.suffix for path in others)})" if others else ""
+    return (
+        f"{first}{kinds}: {count} particle{'s' * (count != 1)} from {candidates} candidates, "
+        f"threshold {threshold:.3f}{', picked earlier' if reused else ''}"
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise what is wrong with a file as an error in one line."""
+    try:
+        yield
+    except (OSError, LookupError, ValueError, csv.Error, ElementTree.ParseError) as error:
+        raise PicketError(
+            f"{path}: file of particles is truncated or damaged ({one_line(error)}); pick again, "
+            "or move it away"
+        ) from None

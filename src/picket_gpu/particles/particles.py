@@ -1,0 +1,122 @@
+"""Particles of one tomogram: a run's result, its line in run.json, and what its files hold."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, InstanceOf, computed_field
+
+from picket_gpu.files.segmentation import Subject
+from picket_gpu.particles.picks import Picks
+
+COLUMNS = ("x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z")
+# What the YAML file of particles says of them, by the field that it holds.
+METADATA = {
+    "fingerprint": "particles_fingerprint",
+    "source": "particles_source",
+    "threshold": "particles_threshold",
+    "candidates": "particles_candidates",
+    "count": "particles_picked",
+    "label": "particles_label",
+}
+
+
+class Particles(Subject):
+    """Particles of one tomogram, picked from one workflow or from the tomogram itself."""
+
+    mode: str = Field(description="Feature mode; tomogram if picked without a segmentation")
+    method: str = Field(description="Clustering method; ball if picked without a segmentation")
+    fingerprint: str = Field(description="Digest of everything that the particles depend on")
+    files: list[str] = Field(
+        description="Files of the particles, relative to the directory of this record"
+    )
+    settings: dict[str, Any] = Field({}, description="Settings for picking, lengths in angstrom")
+    candidates: int = Field(description="Number of candidates")
+    seconds: float = Field(0.0, description="Seconds for picking and writing")
+    source: str = Field("", exclude=True, description="Fingerprint of the segmentation, or a word")
+    diameter: float = Field(0.0, exclude=True, description="Diameter in angstrom; 0 if unknown")
+    attributes: dict[str, Any] = Field(
+        {}, exclude=True, description="Metadata of the segmentation under PickET's names"
+    )
+    reused: bool = Field(False, exclude=True, description="Whether an earlier run picked them")
+    picks: InstanceOf[Picks] = Field(
+        exclude=True, description="Particles in voxels; with all candidates until files are written"
+    )
+
+    @computed_field(description="Least height of a candidate that is picked")  # type: ignore[prop-decorator]
+    @property
+    def threshold(self) -> float:
+        """Least height of a candidate that is picked."""
+        return self.picks.threshold
+
+    @computed_field(description="Label of the particles")  # type: ignore[prop-decorator]
+    @property
+    def label(self) -> int:
+        """Label of the particles."""
+        return self.picks.label
+
+    @computed_field(description="Number of particles picked")  # type: ignore[prop-decorator]
+    @property
+    def count(self) -> int:
+        """Number of particles picked."""
+        return self.picks.count
+
+    @property
+    def path(self) -> Path:
+        """CSV file; the other files have the same name with another extension."""
+        best = next((name for name in self.files if name.endswith(".csv")), self.files[0])
+        return self.directory / best
+
+    @property
+    def workflow(self) -> tuple[str, str]:
+        """Feature mode and clustering method; "tomogram" and "ball" without a segmentation."""
+        return self.mode, self.method
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """Centres, (n, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel."""
+        return self.picks.coordinates
+
+    @property
+    def coordinates_angstrom(self) -> np.ndarray:
+        """Centres, (n, 3) float64, (z, y, x) in angstrom, in the frame of the tomogram's file."""
+        return self.positions()[:, ::-1]
+
+    @property
+    def heights(self) -> np.ndarray:
+        """Heights, (n,) float64, descending."""
+        return self.picks.heights
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas table: the tomogram's name, then the columns of the CSV file."""
+        import pandas as pd
+
+        table = np.column_stack([self.positions(), self.heights, self.coordinates[:, ::-1]])
+        frame = pd.DataFrame(table, columns=list(COLUMNS))
+        frame.insert(0, "tomogram", self.run_name)
+        return frame
+
+    def positions(self) -> np.ndarray:
+        """Centres in the frame of the tomogram's file, (n, 3) float64, (x, y, z) in angstrom."""
+        places: np.ndarray = self.angstrom_from((0, 0, 0)) + np.array(self.origin)
+        return places
+
+    def angstrom_from(self, zero: Sequence[float]) -> np.ndarray:
+        """Centres from a point (z, y, x) in voxels, (n, 3) float64, (x, y, z) in angstrom."""
+        size = self.voxel_size if self.is_scaled else (1.0, 1.0, 1.0)
+        angstrom: np.ndarray = (self.coordinates - np.array(zero)) * np.array(size)
+        return angstrom[:, ::-1]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the YAML file says: of the segmentation, and of the picking."""
+        own = {name: getattr(self, field) for field, name in METADATA.items()}
+        return {**self.attributes, **own}
+
+    def without_candidates(self) -> Self:
+        """The same particles without candidates below the threshold."""
+        picks = self.picks
+        fewer = replace(picks, candidates=picks.coordinates, candidate_heights=picks.heights)
+        return self.model_copy(update={"picks": fewer})

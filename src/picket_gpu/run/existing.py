@@ -1,0 +1,458 @@
+"""What a directory holds: segmentations, how they were made, and which of them a run may keep.
+
+Each file of a segmentation carries a fingerprint, a digest of everything that its labels depend
+on. HDF5 and Zarr files also name their tomogram and settings; of MRC files the run records do.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.s1 import S1Config
+from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.atomic import remove
+from picket_gpu.files.filenames import TomogramFiles
+from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.location import Location, as_location, is_same
+from picket_gpu.files.readers import open_volume
+from picket_gpu.files.readers.hdf5 import OURS
+from picket_gpu.files.segmentation import Segmentation, Subject, Vector
+from picket_gpu.files.segmentations import has_scores, read_attributes, read_own_attributes
+from picket_gpu.files.signature import file_signature
+from picket_gpu.files.tomogram import TomogramHeader, read_header
+from picket_gpu.particles.settings import Workflow
+
+ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
+_OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
+_NUMBERED = re.compile(r"[^_]+_(\d+)(?:_([^_]+)_([^_]+))?.*")  # PickET needs the number only
+_REPLACE = "use --overwrite to replace it, or change dataset_name"
+
+
+def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
+    """Digests of everything that each segmentation of a tomogram depends on, by workflow.
+
+    They cover the version, the settings, and path, size and time of change of the tomogram and its
+    masks; not the device, the memory, and whether scores are saved.
+
+    Raises:
+        OSError: the tomogram or a mask is missing or not accessible.
+    """
+    facts: dict[str, Any] = {"version": version("picket-gpu"), "tomogram": entry.told()}
+    for place in ("tomogram", "fitting_mask", "output_mask"):
+        if (where := getattr(entry, place)) is not None:
+            facts[f"{place}_state"] = file_signature(where, entry.storage_options)
+    for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
+        facts[name] = getattr(config, name)
+    for name in ("blur_sigma", "padding", "clip"):
+        facts[name] = getattr(config, name)
+    modes: dict[str, Any] = {
+        mode.mode: mode.model_dump(mode="json") for mode in config.feature_extraction_params
+    }
+    return {
+        (mode, method): digest(facts | {"mode": modes[mode], "method": method})
+        for mode, method in config.workflows
+    }
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """Digest of plain values, 32 hexadecimal digits, whatever the order of their names."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def subject_of(
+    config: S1Config,
+    entry: TomogramInput,
+    index: int,
+    header: TomogramHeader,
+    warnings: Iterable[str] = (),
+) -> Subject:
+    """A tomogram as a configuration describes it."""
+    return Subject(
+        directory=config.directory,
+        index=index,
+        tomogram=entry.tomogram,
+        name=entry.label,
+        shape=header.shape,
+        voxel_size=header.voxel_size,
+        origin=header.place,
+        warnings=tuple(warnings),
+        **_settings_of(config, entry),
+    )
+
+
+def _settings_of(config: S1Config, entry: TomogramInput) -> dict[str, Any]:
+    of_entry = (
+        *("dataset", "outside_is_padding", "lower_z_slice_limit", "upper_z_slice_limit"),
+        *("prediction_lower_z_slice_limit", "prediction_upper_z_slice_limit"),
+    )
+    of_config = (
+        *("dataset_name", "neighborhood_size", "max_num_neighborhoods_for_fitting", "seed"),
+        *("blur_sigma", "padding", "clip"),
+    )
+    return {
+        **{name: getattr(entry, name) for name in of_entry},
+        **{name: getattr(config, name) for name in of_config},
+        "mask_for_fitting": entry.fitting_mask,
+        "mask_for_output": entry.output_mask,
+    }
+
+
+class _Made(NamedTuple):
+    """What run records say of the segmentations with one fingerprint.
+
+    Attributes:
+        tomogram: where the tomogram was.
+        as_given: as the user wrote it.
+        number: index of the tomogram.
+        rank: place among the segmentations of all records.
+        record: the record.
+        unit: what it says of the step.
+    """
+
+    tomogram: Location
+    as_given: str
+    number: int
+    rank: int
+    record: Mapping[str, Any]
+    unit: Mapping[str, Any]
+
+
+class Directory:
+    """Results in one directory, which need not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._made: dict[str, _Made] = {}
+        self._last: dict[int, _Made] = {}
+        records = sorted(self._records(), key=lambda record: str(record["started"]))
+        for record in records:
+            with suppress(KeyError, TypeError, ValueError):
+                for unit in record["units"]:
+                    where = as_location(unit["tomogram"])
+                    for line in unit["segmentations"]:
+                        made = _Made(
+                            _beside(where, record),
+                            unit["tomogram"],
+                            unit["index"],
+                            len(self._made),
+                            record,
+                            unit,
+                        )
+                        self._made[line["fingerprint"]] = self._last[unit["index"]] = made
+        self._files: dict[int, list[Path]] = {}
+        for file in sorted(path.glob("segmentation_*")):
+            if (
+                match := re.fullmatch(r"segmentation_(\d+)_.+\.(h5|mrc|zarr)", file.name)
+            ) is not None:
+                self._files.setdefault(int(match[1]), []).append(file)
+
+    def _records(self) -> Iterable[dict[str, Any]]:
+        for path in self.path.glob("run*.json"):
+            with suppress(OSError, ValueError):  # what is no record says nothing
+                record = json.loads(path.read_bytes())
+                if isinstance(record, dict) and "started" in record:
+                    yield record
+
+    def segmentations(self, voxel_size: Vector | None = None) -> list[Segmentation]:
+        """Segmentations in the order of tomograms, and of the workflows of their run.
+
+        Each is read from its HDF5 file, else from Zarr, else from MRC.
+
+        Args:
+            voxel_size: angstrom, (z, y, x), overriding the files.
+
+        Raises:
+            PicketError: there are none, or one is unusable.
+        """
+        paths: dict[str, Path] = {}
+        for ending in ENDINGS:
+            for files in self._files.values():
+                for file in files:
+                    if file.suffix == ending and _OURS.fullmatch(file.stem):
+                        paths.setdefault(file.stem, file)
+        if not paths:
+            raise PicketError(
+                f"{self.path}: contains no segmentation_*.h5, .zarr or .mrc; name "
+                "output_dir/dataset_name of an S1 run"
+            )
+        found = [self.read(file, voxel_size) for file in paths.values()]
+
+        def place(one: Segmentation) -> tuple[Any, ...]:
+            made = self._made.get(one.fingerprint)
+            return one.index, inf if made is None else made.rank, one.mode, one.method != "kmeans"
+
+        return sorted(found, key=place)
+
+    def read(self, path: Path, voxel_size: Vector | None = None) -> Segmentation:
+        """The segmentation in a file, also of the original PickET.
+
+        Args:
+            voxel_size: angstrom, (z, y, x), overriding the file.
+
+        Raises:
+            PicketError: it is unusable.
+        """
+        named = _NUMBERED.fullmatch(path.stem)
+        if not path.exists():
+            raise PicketError(f"{path}: no such file; name an S1 segmentation or its directory")
+        if path.suffix not in ENDINGS:
+            raise PicketError(
+                f"{path}: is not an S1 segmentation; name its .h5, .zarr or .mrc file"
+            )
+        if named is None:
+            raise PicketError(
+                f"{path}: file name has no tomogram number; rename it as S1 does, for example "
+                f"segmentation_0_gabor_gmm{path.suffix}"
+            )
+        try:
+            return self._read(path, named, voxel_size)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            reason = f"{fault['loc'][-1]}: {fault['msg']}"
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            reason = one_line(error)
+        raise PicketError(f"{path}: is not an S1 segmentation ({reason})")
+
+    def _read(self, path: Path, named: re.Match[str], voxel_size: Vector | None) -> Segmentation:
+        attributes = read_attributes(path)
+        volume = open_volume(path, VolumeSelector(dataset=OURS if path.suffix == ".h5" else None))
+        z, y, x = volume.shape
+        known: dict[str, Any] = {"directory": path.parent, "files": [path.name]}
+        known |= {"index": int(named[1]), "shape": (z, y, x), "scored": has_scores(path)}
+        known["fingerprint"] = attributes.get("fingerprint") or digest(
+            {"path": str(path.absolute()), **file_signature(path, {})}
+        )
+        made = self._made.get(known["fingerprint"])
+        made = made if made is not None and made.number == known["index"] else None
+        if made is not None:
+            known |= _recorded(made)
+            names = next(
+                line["files"]
+                for line in made.unit["segmentations"]
+                if line["fingerprint"] == known["fingerprint"]
+            )
+            others = (name for name in names if name != path.name)
+            known["files"] += [name for name in others if (path.parent / name).exists()]
+        known["mode"] = str(attributes.get("fex_mode", named[2]))
+        known["method"] = str(attributes.get("clustering_method", named[3]))
+        if not (known["mode"].isalnum() and known["method"].isalnum()) or None in (
+            attributes.get("fex_mode", named[2]),
+            attributes.get("clustering_method", named[3]),
+        ):
+            raise ValueError("no workflow recorded in it")
+        known["tomogram"] = _tomogram(attributes, made) or path
+        known.setdefault("name", attributes.get("tomogram_name", known["tomogram"].name))
+        known.setdefault(
+            "dataset_name", attributes.get("dataset_name", path.absolute().parent.name)
+        )
+        known.setdefault("neighborhood_size", attributes.get("neighborhood_size", 5))
+        if not 3 <= known["neighborhood_size"] <= min(z, y, x):
+            raise ValueError(f"neighborhood_size {known['neighborhood_size']}")
+        size, origin = voxel_size or _size(attributes), attributes.get("origin")
+        if path.suffix != ".h5":
+            header = TomogramHeader(
+                path, (z, y, x), volume.voxel_size, volume.origin, volume.nstart
+            )
+            size = size or _size({"voxel_size": header.voxel_size})
+            origin = origin or header.place
+        warnings: tuple[str, ...] = ()
+        if (size is None or origin is None) and known["tomogram"] != path:
+            try:
+                selector = VolumeSelector(attributes.get("tomogram_dataset"), shape=(z, y, x))
+                header = read_header(known["tomogram"], selector)
+                size, origin = size or _size({"voxel_size": header.voxel_size}), header.place
+            except (PicketError, OSError) as error:
+                warnings = (f"{path}: origin of the tomogram is unknown, using 0 0 0 ({error})",)
+        known["voxel_size"], known["origin"] = size or (0.0,) * 3, origin or (0.0,) * 3
+        found = Segmentation.from_attributes(attributes, **known)
+        return found.model_copy(update={"warnings": (*found.warnings, *warnings)})
+
+    def check_replaceable(
+        self, files: TomogramFiles, wanted: Mapping[Workflow, str], now: Subject
+    ) -> None:
+        """Check that everything that has the number of a tomogram is of that tomogram.
+
+        Pages and PickET's step 2 take a number for one tomogram.
+
+        Args:
+            files: of the tomogram.
+            wanted: fingerprints by workflow.
+            now: the tomogram that the segmentations are to be of.
+
+        Raises:
+            PicketError: something is of another tomogram.
+            OSError: a file is in use.
+        """
+        replaced = {
+            path
+            for workflow in wanted
+            for path in (*files.of(*workflow).values(), *files.others(*workflow))
+        }
+        numbered = self._files.get(files.index, [])
+        for path in sorted(replaced.union(numbered)):
+            attributes = read_own_attributes(path)
+            if attributes is None or attributes["fingerprint"] in wanted.values():
+                continue
+            source = self._source(path, attributes["fingerprint"], files.index, path in numbered)
+            if source is None:  # an MRC file without its record
+                continue
+            where, as_given, dataset = source
+            same = _is_same(where, as_given, now)
+            if path not in numbered and not (same and dataset == now.dataset_name):
+                raise PicketError(
+                    f"{path}: belongs to {where} in {dataset}, not to {now.tomogram}; give each "
+                    "tomogram its own name, or use --overwrite"
+                )
+            if not same and path in replaced:
+                raise PicketError(
+                    f"{path}: belongs to {where} and would be replaced by {now.tomogram}; keep the "
+                    "order of inputs and add new tomograms at the end, change dataset_name, or use "
+                    "--overwrite"
+                )
+            if not same:
+                raise PicketError(
+                    f"{path}: belongs to {where}, but number {files.index} is now {now.tomogram}; "
+                    "keep the order of inputs and add new tomograms at the end, change "
+                    "dataset_name, or move the file away"
+                )
+
+    def _source(
+        self, path: Path, fingerprint: str, index: int, numbered: bool
+    ) -> tuple[Location, str, str | None] | None:
+        """The tomogram of a file: where it was, as given, and its dataset; None if unknown."""
+        attributes = {} if path.suffix == ".mrc" else read_attributes(path)
+        if "tomogram_path" in attributes:
+            where = str(attributes["tomogram_path"])
+            given = str(attributes.get("tomogram_as_given", where))
+            return as_location(where), given, attributes.get("dataset_name")
+        made = self._made.get(fingerprint, self._last.get(index)) if numbered else None
+        return None if made is None else (made.tomogram, made.as_given, None)
+
+    def recorded_unit(self, fingerprint: str) -> Mapping[str, Any] | None:
+        """What a record says of the step that made a segmentation."""
+        made = self._made.get(fingerprint)
+        return None if made is None else made.unit
+
+
+def _beside(where: Location, record: Mapping[str, Any]) -> Location:
+    """A location, from where its run started if it is relative."""
+    if isinstance(where, Path):
+        return Path(record.get("working_directory") or "") / where
+    return where
+
+
+def _recorded(made: _Made) -> dict[str, Any]:
+    """Fields of a segmentation by the record of its run."""
+    with suppress(KeyError, TypeError, ValueError, IndexError):  # of another version
+        config = S1Config.model_validate(made.record["config"])
+        entry = config.inputs[made.number]
+        masks = ("mask", "mask_for_fitting", "mask_for_output")
+        moved = {
+            name: beside
+            for name in masks
+            if isinstance(where := getattr(entry, name), Path)
+            and not where.exists()
+            and isinstance(beside := _beside(where, made.record), Path)
+            and beside.exists()
+        }
+        entry = entry.model_copy(update=moved)
+        return _settings_of(config, entry) | {"name": entry.label}
+    return {}
+
+
+def _tomogram(attributes: Mapping[str, Any], made: _Made | None) -> Location | None:
+    """Where the tomogram of a segmentation is, as the user named it if that leads there."""
+    path = attributes.get("tomogram_path") or (made and str(made.tomogram))
+    if path is None:
+        return None
+    where = as_location(str(path))
+    given = as_location(
+        str(attributes.get("tomogram_as_given") or (made.as_given if made else path))
+    )
+    if isinstance(where, Path) and not where.exists():
+        return given  # it may have been moved together with the directory
+    return given if is_same(given, where) else where
+
+
+def _is_same(where: Location, as_given: str, now: Subject) -> bool:
+    """Whether a tomogram is the one that is segmented now, moved with its directory perhaps."""
+    if is_same(where, now.tomogram):
+        return True
+    gone = isinstance(where, Path) and not where.exists()
+    return gone and as_given == str(now.tomogram)
+
+
+def _size(attributes: Mapping[str, Any]) -> Vector | None:
+    """A voxel size in angstrom, (z, y, x); None if it is unknown or impossible."""
+    if "voxel_size" not in attributes:
+        return None
+    z, y, x = (float(length) for length in attributes["voxel_size"])
+    return (z, y, x) if all(0 < length < inf for length in (z, y, x)) else None
+
+
+@dataclass(frozen=True)
+class ExistingOutput:
+    """What exists of one feature mode of a tomogram.
+
+    Attributes:
+        reusable: attributes of the segmentations whose files are all there, made as wanted, with
+            scores where they are wanted.
+        otherwise: whether there are files that were made otherwise, or lack scores.
+    """
+
+    reusable: dict[Workflow, dict[str, Any]]
+    otherwise: bool
+
+
+def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> ExistingOutput:
+    """Compare the files of a feature mode with the wanted fingerprints by workflow.
+
+    Raises:
+        PicketError: picket_gpu did not write one of the files.
+        OSError: a file is in use.
+    """
+    reusable: dict[Workflow, dict[str, Any]] = {}
+    otherwise = False
+    for workflow, fingerprint in wanted.items():
+        paths = files.of(*workflow)
+        found = [made for path in paths.values() if (made := _own_attributes(path)) is not None]
+        made_by = [attributes["fingerprint"] for attributes in found]
+        bare = workflow in files.scored and any(
+            paths[kind].exists() and not has_scores(paths[kind])
+            for kind in ("hdf5", "mrc", "zarr")
+            if kind in paths
+        )
+        otherwise = otherwise or bare or any(other != fingerprint for other in made_by)
+        if not bare and made_by == [fingerprint] * len(paths):
+            reusable[workflow] = found[0]
+    return ExistingOutput(reusable, otherwise)
+
+
+def _own_attributes(path: Path) -> dict[str, Any] | None:
+    attributes = read_own_attributes(path)
+    if attributes is None and path.exists():
+        raise PicketError(f"{path}: already exists and carries no picket_gpu settings; {_REPLACE}")
+    return attributes
+
+
+def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool) -> None:
+    """Remove files that were made otherwise than those with a fingerprint.
+
+    Args:
+        paths: of other kinds of files of the same workflow.
+        foreign: whether to remove files of unknown origin too.
+    """
+    for path in paths:
+        attributes = read_own_attributes(path)
+        if foreign if attributes is None else attributes["fingerprint"] != fingerprint:
+            remove(path)
