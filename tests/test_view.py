@@ -5,9 +5,9 @@ import shutil
 import mrcfile
 import numpy as np
 import pytest
+from picket_gpu.particles.writers.csv import read_csv
 
 from picket_gpu import PicketError, run_s1
-from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.view import add_layers, layers
 from picket_gpu.view import main as view
 

@@ -13,14 +13,14 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Location, as_location
-from picket_gpu.files.read_segmentation import (
+from picket_gpu.files.segmentations import (
     read_attributes,
     read_foreground,
     read_scores,
     tomogram_of,
 )
 from picket_gpu.files.tomogram import read_header, read_voxels
-from picket_gpu.particles.read import Spheres, read_spheres
+from picket_gpu.particles.formats import Spheres, read_spheres
 
 CONTRAST = (0.5, 99.5)  # percentiles of grey values that become black and white
 COLOUR = (1.0, 0.47, 0.0, 1.0)

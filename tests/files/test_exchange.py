@@ -13,13 +13,13 @@ import mrcfile
 import numpy as np
 import pytest
 import zarr
+from picket_gpu.files.provenance import read_provenance
+from picket_gpu.files.writers.omezarr import mean, most_frequent
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.files.atomic import atomic_directory, remove
-from picket_gpu.files.provenance import read_provenance
 from picket_gpu.files.tomogram import read_header
-from picket_gpu.files.writers.omezarr import mean, most_frequent
 from picket_gpu.method.labels import FOREGROUND
 from picket_gpu.report.__main__ import main as rebuild_main
 from picket_gpu.view import add_layers, layers

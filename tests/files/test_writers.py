@@ -7,12 +7,12 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
+from picket_gpu.files.writers.hdf5 import write_hdf5
+from picket_gpu.files.writers.mrc import write_mrc
 
 from picket_gpu import run_s1
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.tomogram import TomogramHeader
-from picket_gpu.files.writers.hdf5 import write_hdf5
-from picket_gpu.files.writers.mrc import write_mrc
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from picket_gpu.particles.writers.csv import read_csv
 
 from picket_gpu import run_s1
 from picket_gpu.particles.by_score import pick
 from picket_gpu.particles.settings import ParticleSettings
-from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.pick import main, pick_files
 from tests.support.command_line import ENVIRONMENT, names, snapshot, the_error
 from tests.support.data import DATA

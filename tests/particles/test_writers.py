@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import starfile
 import yaml
+from picket_gpu.particles.writers import WRITERS
 
 from picket_gpu import PicketError
 from picket_gpu.files.filenames import PARTICLES, CopickNames, TomogramFiles
 from picket_gpu.files.tomogram import read_header
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.writers import WRITERS
 
 SHAPE = (20, 31, 40)  # z, y, x
 SIZE = (7.84, 10.0, 13.48)  # z, y, x

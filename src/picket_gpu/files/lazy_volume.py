@@ -1,5 +1,6 @@
-"""What every reader gives, and what it may be told."""
+"""What every reader takes and returns, and what several of them need."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -11,6 +12,15 @@ from picket_gpu.device.operations import Shape
 
 PLANES = 16  # read at a time where the format does not say
 MOST_BYTES = 2**28  # read at a time
+_ANGSTROM = {
+    **dict.fromkeys(("picometer", "pm"), 0.01),
+    **dict.fromkeys(("angstrom", "ångström", "å", "a"), 1.0),
+    **dict.fromkeys(("nanometer", "nm"), 10.0),
+    **dict.fromkeys(("micrometer", "micron", "\u03bcm", "um"), 1e4),
+    **dict.fromkeys(("millimeter", "mm"), 1e7),
+    **dict.fromkeys(("centimeter", "cm"), 1e8),
+    **dict.fromkeys(("meter", "m"), 1e10),
+}
 
 
 @dataclass(frozen=True)
@@ -87,3 +97,13 @@ def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
     for first in range(0, array.shape[z], step):
         index[z] = slice(first, first + step)
         yield np.asarray(array[tuple(index)])
+
+
+def angstrom_in(unit: object) -> float:
+    r"""Angstrom in a unit by its name, plural or symbol; 0.0 if it is not known.
+
+    ImageJ writes what is not ASCII as an escape, such as ``\u00B5m``.
+    """
+    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(unit))
+    name = name.strip().casefold()  # which makes one of both signs of micro, and of angstrom
+    return _ANGSTROM.get(name.replace("metre", "meter").removesuffix("s"), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
-from picket_gpu.files.read_segmentation import read_labels, read_scores
+from picket_gpu.files.segmentations import read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.ball import VoxelSize
 from picket_gpu.particles.by_contrast import pick_by_contrast

@@ -1,14 +1,14 @@
 """All files of one picking, and what they say of how it was made."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from picket_gpu.files.atomic import remove
+from picket_gpu.particles.formats import FORMATS
+from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particle_set import ParticleSet
-from picket_gpu.particles.writers import WRITERS
 
 
 class Picking(NamedTuple):
@@ -54,7 +54,7 @@ def write_particles(
     attributes = {**particles.attributes, **dict(zip(_NAMES, told, strict=True))}
     particles = replace(particles, attributes=attributes)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
-        WRITERS[kind](files[kind], particles)
+        FORMATS[kind].write(files[kind], particles)
     return told
 
 
@@ -73,14 +73,9 @@ def remove_others(files: Mapping[str, Path], source: str) -> None:
 
 def read_picking(path: Path) -> Picking | None:
     """What a PickET YAML file says of how it was made; None where it is none of ours."""
+    metadata = YAML.read_metadata(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    # Not by a YAML reader, which takes a second for some thousand coordinates.
-    told = dict(re.findall(r"^  (particles_\w+): (\S+)$", text, re.MULTILINE))
-    try:
-        own, source, threshold, *counts = (told[name].strip("'") for name in _NAMES)
+        own, source, threshold, *counts = (metadata[name] for name in _NAMES)
         candidates, picked, label = map(int, counts)
         return Picking(own, source, float(threshold), candidates, picked, label)
     except (KeyError, ValueError):

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import TomogramFiles
+from picket_gpu.particles.formats.cmm import CMM
+from picket_gpu.particles.formats.csv import COLUMNS, CSV
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.writers.cmm import read_markers
-from picket_gpu.particles.writers.csv import COLUMNS, read_csv
 from picket_gpu.report.collect import Subject
 from picket_gpu.report.picked import PickedWorkflow
 
@@ -36,14 +36,14 @@ def read_picked(
     if not files["csv"].exists():
         return None
     with _readable(files["csv"]):
-        table = read_csv(files["csv"])
+        table = CSV.read(files["csv"])
     points = table[:, [COLUMNS.index(axis) for axis in "zyx"]]
     scores = table[:, COLUMNS.index("score")]
     # run.json has both too, but of one run only, while particles in a directory may be of several.
     name, diameter = subject.name, 0.0
     if files["cmm"].exists():
         with _readable(files["cmm"]):
-            name, diameter = read_markers(files["cmm"])
+            name, diameter = CMM.read(files["cmm"])
     picks = Picks(points, scores, float(scores[-1]) if len(scores) else 0.0, len(scores))
     particles = ParticleSet(picks, name, subject.shape, subject.voxel_size, origin, diameter)
     there = tuple(path.name for path in files.values() if path.exists())

@@ -15,9 +15,9 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import INDEX
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Location, as_location, is_same
-from picket_gpu.files.read_segmentation import read_attributes, read_labels, tomogram_of
+from picket_gpu.files.readers.hdf5 import DATASET, GROUP
+from picket_gpu.files.segmentations import read_attributes, read_labels, tomogram_of
 from picket_gpu.files.tomogram import read_header, read_voxels
-from picket_gpu.files.writers.hdf5 import DATASET, GROUP
 from picket_gpu.method.labels import share_of_ones
 from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.neighborhoods import fit_windows

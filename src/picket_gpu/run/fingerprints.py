@@ -8,7 +8,7 @@ from typing import Any
 
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
-from picket_gpu.files.signature import file_signature
+from picket_gpu.files.location import file_signature
 from picket_gpu.method.clustering import Method
 
 

@@ -10,11 +10,10 @@ from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
-from picket_gpu.files.provenance import read_provenance
-from picket_gpu.files.read_segmentation import read_attributes
+from picket_gpu.files.location import file_signature
 from picket_gpu.files.readers import open_volume
 from picket_gpu.files.readers.hdf5 import OURS
-from picket_gpu.files.signature import file_signature
+from picket_gpu.files.segmentations import read_attributes, read_own_attributes
 from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.particles.settings import Workflow
 from picket_gpu.run.fingerprints import digest
@@ -107,10 +106,10 @@ def read_segmentation(
             f"segmentation_0_gabor_gmm{path.suffix}"
         )
     try:
-        told = read_attributes(path)
+        told = {} if path.suffix == ".mrc" else read_attributes(path)
         volume = open_volume(path, VolumeSelector(dataset=OURS if path.suffix == ".h5" else None))
-        provenance = read_provenance(path)
-        fingerprint = _digest(path) if provenance is None else provenance.fingerprint
+        own = read_own_attributes(path)
+        fingerprint = _digest(path) if own is None else own["fingerprint"]
         index = int(named[1])
         mode, method = told.get("fex_mode", named[2]), told.get("clustering_method", named[3])
         if not (str(mode).isalnum() and str(method).isalnum()) or None in (mode, method):

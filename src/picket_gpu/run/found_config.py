@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
-from picket_gpu.files.read_segmentation import tomogram_of
+from picket_gpu.files.segmentations import tomogram_of
 from picket_gpu.run.sources import read_records
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from itertools import product
+from typing import Any
 
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.filenames import record_name
-from picket_gpu.files.provenance import Provenance
 from picket_gpu.method.clustering import Method
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import RunPlan, TomogramPlan
@@ -73,8 +73,8 @@ class Outcome:
         for mode in dict.fromkeys(mode for mode, _ in plan.reused):
             self._reporter.line(f"  {mode}: done earlier")
             results = [
-                self._reused(plan, workflow, provenance)
-                for workflow, provenance in plan.reused.items()
+                self._reused(plan, workflow, attributes)
+                for workflow, attributes in plan.reused.items()
                 if workflow[0] == mode
             ]
             record = unit_record(plan, mode, results, status="done earlier", warnings=plan.warnings)
@@ -88,10 +88,10 @@ class Outcome:
             )
 
     def _reused(
-        self, plan: TomogramPlan, workflow: tuple[str, Method], provenance: Provenance
+        self, plan: TomogramPlan, workflow: tuple[str, Method], attributes: dict[str, Any]
     ) -> SegmentationResult:
-        timings = {"all stages, earlier": provenance.seconds}
-        return result_of(self._config, plan, workflow, provenance, timings, reused=True)
+        timings = {"all stages, earlier": attributes["time_taken_for_s1"]}
+        return result_of(self._config, plan, workflow, attributes, timings, reused=True)
 
     def warn(self, plan: TomogramPlan, warnings: Iterable[str]) -> None:
         """Tell what is odd about a tomogram, each thing once."""

@@ -16,7 +16,7 @@ from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import absolute
-from picket_gpu.files.read_segmentation import read_attributes
+from picket_gpu.files.segmentations import read_attributes
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.memory import FLOAT
@@ -209,12 +209,14 @@ def _attributes(
     assert settings is not None
     mode, method = plan.workflow
     splits = settings.method == "watershed"
+    # As before, nothing of what an MRC file says.
+    told = read_attributes(segmentation) if segmentation and segmentation.suffix != ".mrc" else {}
     return {
         "dataset_name": config.dataset_name,
         "tomogram_path": str(absolute(entry.tomogram)),
         "fex_mode": mode,
         "clustering_method": method,
-        **({} if segmentation is None else read_attributes(segmentation)),
+        **told,
         "voxel_size": header.voxel_size,
         "particle_cluster_id": label if segmentation else None,
         "pex_mode": PEX_MODES[settings.method],

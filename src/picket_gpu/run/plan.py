@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
@@ -11,7 +12,6 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.provenance import Provenance
 from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
@@ -42,7 +42,7 @@ class TomogramPlan:
         fingerprints: of the segmentations that the run wants, by feature mode and method.
         pending: feature modes to run.
         reused: of modes whose files are there, made with the same settings from the same file, the
-            provenance of their segmentations.
+            attributes of their segmentations.
         changed: which of ``pending`` replace files made otherwise.
         overwrite: whether files that S1 did not make are replaced too.
         picking: what is to be picked.
@@ -57,7 +57,7 @@ class TomogramPlan:
     files: TomogramFiles
     fingerprints: dict[tuple[str, Method], str]
     pending: list[FeatureMode]
-    reused: dict[tuple[str, Method], Provenance]
+    reused: dict[tuple[str, Method], dict[str, Any]]
     changed: list[str]
     overwrite: bool
     picking: list[PickingPlan]
@@ -214,7 +214,7 @@ def _without_done(config: S1Config, plan: TomogramPlan, earlier: Earlier) -> Tom
     source = Source(where, str(where), config.dataset_name)
     check_sources(plan.files, plan.fingerprints, source, earlier)
     pending: list[FeatureMode] = []
-    reused: dict[tuple[str, Method], Provenance] = {}
+    reused: dict[tuple[str, Method], dict[str, Any]] = {}
     changed: list[str] = []
     for mode in plan.pending:
         wanted = {key: told for key, told in plan.fingerprints.items() if key[0] == mode.mode}

@@ -7,7 +7,7 @@ from pathlib import Path
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.read_segmentation import has_scores
+from picket_gpu.files.segmentations import has_scores
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram

@@ -7,7 +7,7 @@ import numpy as np
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import Backend
 from picket_gpu.files.filenames import report_names
-from picket_gpu.files.read_segmentation import read_labels
+from picket_gpu.files.segmentations import read_labels
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method.labels import UNLABELLED
 from picket_gpu.method.preprocess import PreparedVolume

@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.location import Location
-from picket_gpu.files.provenance import Provenance
-from picket_gpu.files.read_segmentation import read_labels, read_scores
+from picket_gpu.files.segmentations import read_labels, read_scores
 from picket_gpu.method.clustering import Method
+from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.write import Picking
-from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.run.found import FoundSegmentation
 from picket_gpu.run.picking import PickingPlan
 from picket_gpu.run.plan import TomogramPlan
@@ -95,7 +95,7 @@ def result_of(
     config: S1Config,
     plan: TomogramPlan,
     workflow: tuple[str, Method],
-    provenance: Provenance,
+    attributes: dict[str, Any],
     timings: dict[str, float],
     passes: float | None = None,
     reused: bool = False,
@@ -110,9 +110,9 @@ def result_of(
         mode=mode,
         method=method,
         timings=timings,
-        foreground_fraction=provenance.share,
-        iterations=provenance.iterations,
-        converged=provenance.converged,
+        foreground_fraction=attributes["share_of_label_1"],
+        iterations=attributes["iterations"],
+        converged=attributes["converged"],
         neighborhood_size=config.neighborhood_size,
         passes=passes,
         reused=reused,
@@ -160,12 +160,12 @@ class ParticleResult:
 
         Each access reads the file.
         """
-        return read_csv(self.path)[:, [6, 5, 4]]
+        return CSV.read(self.path)[:, [6, 5, 4]]
 
     @property
     def heights(self) -> np.ndarray:
         """Heights, (n,) float64, descending. Each access reads the file."""
-        return read_csv(self.path)[:, 3]
+        return CSV.read(self.path)[:, 3]
 
 
 def picked_result(

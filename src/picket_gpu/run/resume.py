@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.provenance import Provenance, read_provenance
-from picket_gpu.files.read_segmentation import has_scores
+from picket_gpu.files.segmentations import has_scores, read_own_attributes
 from picket_gpu.method.clustering import Method
 
 
@@ -17,12 +17,12 @@ class ExistingOutput:
     """What there is of one task.
 
     Attributes:
-        reusable: provenance of those segmentations that have all their files, made as wanted, with
+        reusable: attributes of those segmentations that have all their files, made as wanted, with
             scores where they are wanted; nobody minds more.
         otherwise: whether there are files that were made otherwise, or that lack scores.
     """
 
-    reusable: dict[tuple[str, Method], Provenance]
+    reusable: dict[tuple[str, Method], dict[str, Any]]
     otherwise: bool
 
 
@@ -37,24 +37,24 @@ def find_existing(files: TomogramFiles, wanted: Mapping[tuple[str, Method], str]
         PicketError: a file is there that S1 did not make.
         OSError: a file is in use.
     """
-    found: dict[tuple[str, Method], Provenance] = {}
+    found: dict[tuple[str, Method], dict[str, Any]] = {}
     otherwise = False
     for (mode, method), fingerprint in wanted.items():
         paths = files.of(mode, method)
-        there = [told for path in paths.values() if (told := _provenance(path)) is not None]
+        there = [told for path in paths.values() if (told := _own_attributes(path)) is not None]
         bare = (mode, method) in files.scored and any(
             paths[kind].exists() and not has_scores(paths[kind])
             for kind in ("hdf5", "mrc", "zarr")
             if kind in paths
         )
-        otherwise = otherwise or bare or any(told.fingerprint != fingerprint for told in there)
-        if not bare and [told.fingerprint for told in there] == [fingerprint] * len(paths):
+        otherwise = otherwise or bare or any(told["fingerprint"] != fingerprint for told in there)
+        if not bare and [told["fingerprint"] for told in there] == [fingerprint] * len(paths):
             found[mode, method] = there[0]
     return ExistingOutput(found, otherwise)
 
 
-def _provenance(path: Path) -> Provenance | None:
-    told = read_provenance(path)
+def _own_attributes(path: Path) -> dict[str, Any] | None:
+    told = read_own_attributes(path)
     if told is None and path.exists():
         raise PicketError(
             f"{path}: already exists and carries no picket_gpu settings; use --overwrite to "
@@ -71,6 +71,6 @@ def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool)
         foreign: whether files go too of which nobody knows how they were made.
     """
     for path in paths:
-        told = read_provenance(path)
-        if foreign if told is None else told.fingerprint != fingerprint:
+        told = read_own_attributes(path)
+        if foreign if told is None else told["fingerprint"] != fingerprint:
             remove(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.config.s2 import S2Input
-from picket_gpu.files.read_segmentation import read_attributes, read_hdf5_labels
+from picket_gpu.files.segmentations import read_attributes, read_hdf5_labels
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.picks import Picks

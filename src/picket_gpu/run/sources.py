@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import Location, as_location, is_same
-from picket_gpu.files.provenance import read_provenance
-from picket_gpu.files.read_segmentation import read_attributes
+from picket_gpu.files.segmentations import read_attributes, read_own_attributes
 from picket_gpu.method.clustering import Method
 
 _SEGMENTATION = re.compile(r"segmentation_(\d+)_.+\.(h5|mrc|zarr)")
@@ -99,12 +98,12 @@ def check_sources(
     }
     numbered = earlier.files.get(files.index, [])
     for path in sorted(replaced.union(numbered)):
-        told = read_provenance(path)
-        if told is None or told.fingerprint in wanted.values():
+        told = read_own_attributes(path)
+        if told is None or told["fingerprint"] in wanted.values():
             continue
         before = _read_source(path)
         if before is None and path in numbered:
-            before = earlier.made_of.get(told.fingerprint, earlier.last.get(files.index))
+            before = earlier.made_of.get(told["fingerprint"], earlier.last.get(files.index))
         if before is None:  # an MRC file without its record
             continue
         if path not in numbered and not (_is_same(before, now) and before.dataset == now.dataset):

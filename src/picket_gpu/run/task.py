@@ -15,9 +15,8 @@ from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.location import Location
-from picket_gpu.files.provenance import Provenance
+from picket_gpu.files.segmentations import write_segmentation
 from picket_gpu.files.tomogram import read_voxels
-from picket_gpu.files.write_segmentation import write_segmentation
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import share_of_ones
 from picket_gpu.method.neighborhoods import WindowSet
@@ -79,25 +78,23 @@ class Task:
     def _write(self, made: Segmentation) -> SegmentationResult:
         started = time.perf_counter()
         plan, workflow = self.plan, (made.mode.mode, made.method)
-        provenance = Provenance(
-            plan.fingerprints[workflow],
-            share_of_ones(made.labels),
-            made.model.iterations,
-            made.model.converged,
-            sum(made.timings.values()),
-        )
-        told = attributes(self.config, plan, made, self.warnings)
+        fingerprint = plan.fingerprints[workflow]
+        told = attributes(self.config, plan, made, self.warnings) | {
+            "fingerprint": fingerprint,
+            "share_of_label_1": share_of_ones(made.labels),
+            "iterations": made.model.iterations,
+            "converged": made.model.converged,
+            "time_taken_for_s1": sum(made.timings.values()),
+        }
         plan.files.directory.mkdir(parents=True, exist_ok=True)
-        write_segmentation(
-            plan.files, workflow, made.labels, made.scores, plan.header, told, provenance
-        )
+        write_segmentation(plan.files, workflow, made.labels, made.scores, plan.header, told)
         others = plan.files.others(*workflow)
-        remove_contradicting(others, provenance.fingerprint, plan.overwrite)
+        remove_contradicting(others, fingerprint, plan.overwrite)
         for picking in PICKINGS:
-            remove_others(plan.files.particles(*workflow, picking), provenance.fingerprint)
+            remove_others(plan.files.particles(*workflow, picking), fingerprint)
         seconds = {"files": time.perf_counter() - started, "volume": self.seconds}
         timings = made.timings | seconds
-        return result_of(self.config, plan, workflow, provenance, timings, made.passes)
+        return result_of(self.config, plan, workflow, told, timings, made.passes)
 
     def record(self, mode: FeatureMode, results: list[SegmentationResult]) -> UnitRecord:
         """What the record of the run says of one feature mode that is done."""

@@ -10,7 +10,9 @@ import numpy as np
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of, space_of
 
-OURS = "segmentations/semantic_segmentation"  # which may have scores beside it
+# Where PickET, and `picket_gpu.files.formats.hdf5`, store labels; scores may be beside them.
+GROUP, DATASET = "segmentations", "semantic_segmentation"
+OURS = f"{GROUP}/{DATASET}"
 
 
 def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:

@@ -1,8 +1,9 @@
 """Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, takewhile
 from os.path import abspath
@@ -11,12 +12,37 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of, space_of
+from picket_gpu.files.lazy_volume import (
+    LazyVolume,
+    VolumeSelector,
+    angstrom_in,
+    planes_of,
+    space_of,
+)
 from picket_gpu.files.location import Location, Url
-from picket_gpu.files.multiscales import Level, first_image, level_at, ome_attributes
 
 ABOVE = 3  # groups above an array that may describe it
 _ALIKE = 0.01  # voxel sizes that differ by less, relatively, are the same
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a multiscale image.
+
+    Attributes:
+        path: of its array, from the group.
+        voxel_size: angstrom, (z, y, x); 0.0 where it is not told.
+        origin: angstrom, (x, y, z), of the first voxel's centre.
+    """
+
+    path: str
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether its voxel size is known."""
+        return min(self.voxel_size) > 0
 
 
 def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
@@ -33,11 +59,11 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
     if not _is_group(chosen):
         _no_level(where, selector)
         return _at(_source(chosen), _level_from_above(where, node, selector))
-    levels = first_image(where, dict(chosen.attrs))
+    levels = _first_image(where, dict(chosen.attrs))
     if not levels and selector.dataset is not None:
         raise PicketError(f"{where}: has no array {selector.dataset}")
     if not levels and (image := _only_image(where, chosen)) is not None:
-        chosen, levels = image, first_image(where, dict(image.attrs))
+        chosen, levels = image, _first_image(where, dict(image.attrs))
     if not levels:
         _no_level(where, selector)
         return _source(_only_array(where, chosen))
@@ -61,7 +87,7 @@ def _is_group(node: Any) -> bool:
 def _level_from_above(where: Location, node: Any, selector: VolumeSelector) -> Level | None:
     """What the nearest group above an array says of it."""
     for group, name in _groups_above(where, node, selector):
-        level = level_at(where, dict(group.attrs), name)
+        level = _level_at(where, dict(group.attrs), name)
         if level is not None:
             return level
     return None
@@ -98,7 +124,7 @@ def _only_image(where: Location, group: Any) -> Any:
     Raises:
         PicketError: there are several.
     """
-    if "bioformats2raw.layout" not in ome_attributes(dict(group.attrs)):
+    if "bioformats2raw.layout" not in _ome_attributes(dict(group.attrs)):
         return None
     names = _images(group)
     if len(names) > 1:
@@ -113,7 +139,7 @@ def _images(group: Any) -> list[str]:
     """Paths of the images of bioformats2raw: as its group OME lists them, or by their numbers
     (https://ngff.openmicroscopy.org/0.4/#bf2raw)."""
     listing = group.get("OME")
-    series = ome_attributes(dict(listing.attrs)).get("series") if listing is not None else None
+    series = _ome_attributes(dict(listing.attrs)).get("series") if listing is not None else None
     if isinstance(series, list) and series:
         return [str(name) for name in series]
     # Asked for one by one, because not every server lists what it has.
@@ -201,3 +227,89 @@ def _choose(where: Location, group: Any, levels: list[Level], selector: VolumeSe
             "size"
         )
     return levels[0]
+
+
+def _ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of OME, which 0.5 has put under a key of their own."""
+    nested = attributes.get("ome", attributes)
+    return nested if isinstance(nested, Mapping) else attributes
+
+
+def _first_image(where: Location, attributes: Mapping[str, Any]) -> list[Level]:
+    """Levels of the first multiscale image that a group describes; none where there is none.
+
+    Raises:
+        PicketError: they cannot be understood, or their axes do not end in z, y, x.
+    """
+    with _understood(where):
+        images = _ome_attributes(attributes).get("multiscales")
+        return _levels(images[0]) if images else []
+
+
+def _level_at(where: Location, attributes: Mapping[str, Any], path: str) -> Level | None:
+    """What a group says of the array at ``path`` below it, in any of its images.
+
+    Raises:
+        PicketError: as `_first_image`.
+    """
+    with _understood(where):
+        for image in _ome_attributes(attributes).get("multiscales") or ():
+            if any(dataset["path"] == path for dataset in image["datasets"]):
+                return next(level for level in _levels(image) if level.path == path)
+    return None
+
+
+@contextmanager
+def _understood(where: Location) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        told = one_line(error) if isinstance(error, ValueError) else repr(error)
+        raise PicketError(
+            f"{where}: invalid multiscales ({told}); write it again as OME-Zarr 0.4"
+        ) from None
+
+
+def _levels(image: Mapping[str, Any]) -> list[Level]:
+    axes = [
+        {"name": axis} if isinstance(axis, str) else axis for axis in image.get("axes", "tczyx")
+    ]
+    if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
+        raise ValueError(f"axes {[axis['name'] for axis in axes]} do not end in z, y, x")
+    units = np.array([angstrom_in(axis.get("unit", "angstrom")) for axis in axes])
+    shared = image.get("coordinateTransformations", ())  # comes after those of a dataset
+    levels = [
+        _level(dataset["path"], [*dataset.get("coordinateTransformations", ()), *shared], units)
+        for dataset in image["datasets"]
+    ]
+    if not levels:
+        raise ValueError("no datasets")
+    is_without_unit = not any("unit" in axis for axis in axes[-3:])
+    if is_without_unit and levels[0].voxel_size == (1.0, 1.0, 1.0):  # of voxels, not of angstrom
+        return [replace(level, voxel_size=(0.0, 0.0, 0.0)) for level in levels]
+    return levels
+
+
+def _level(path: str, steps: list[Mapping[str, Any]], units: np.ndarray) -> Level:
+    """One level, by its transformations in their order; of unknown size where none is a scale.
+
+    So it is too where one is of another kind, such as a rotation, or is kept in a file.
+    """
+    scale, translation = np.ones(len(units)), np.zeros(len(units))
+    is_told = any(step["type"] == "scale" for step in steps)
+    for step in steps:
+        if step["type"] == "identity":
+            continue
+        if step["type"] not in ("scale", "translation") or step["type"] not in step:
+            is_told, translation = False, 0 * translation
+            break
+        told = np.asarray(step[step["type"]], dtype=float)
+        if told.shape != units.shape:
+            raise ValueError(f"a {step['type']} of {told.size} numbers for {len(units)} axes")
+        if step["type"] == "scale":
+            scale, translation = scale * told, translation * told
+        else:
+            translation = translation + told
+    z, y, x = (float(f"{n:.6g}") if is_told else 0.0 for n in (scale * units)[-3:])
+    at_z, at_y, at_x = (float(f"{n:.6g}") for n in (translation * units)[-3:])
+    return Level(path, (z, y, x), (at_x, at_y, at_z))

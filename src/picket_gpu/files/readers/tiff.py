@@ -9,8 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of, space_of
-from picket_gpu.files.length_units import angstrom_in
+from picket_gpu.files.lazy_volume import (
+    LazyVolume,
+    VolumeSelector,
+    angstrom_in,
+    planes_of,
+    space_of,
+)
 
 _UNKNOWN = (0.0, 0.0, 0.0)
 
