@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import starfile
-from picket_gpu.particles.writers import write_csv, write_star
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
@@ -15,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
 from picket_gpu.report.collect import Subject, Workflow, begin_report
@@ -308,9 +308,9 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(page, tmp_path, thre
         )
         assert (picks.count == 0) == (threshold == 1.1)
         found = replace(GMM, picks=picks)
-    for kind, write in (("csv", write_csv), ("star", write_star)):
+    for kind in ("csv", "star"):
         theirs = tmp_path / f"run.{kind}"
-        write(theirs, found)
+        FORMATS[kind].write(theirs, found)
         ours = saved(page, f"#save-{kind}", tmp_path / kind)
         stem = "particles_0_gabor_gmm"
         if threshold is not None:

@@ -6,10 +6,10 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
-from picket_gpu.files.read_segmentation import read_labels
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from picket_gpu import run_s1
+from picket_gpu.files.segmentations import read_labels
 from picket_gpu.method.labels import core
 from picket_gpu.method.masks import masked_windows
 from picket_gpu.method.neighborhoods import fit_windows
