@@ -1,4 +1,4 @@
-"""All files of one picking, and what they say of how it was made."""
+"""All files of one picking, and the record in them of how it was made."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,15 +12,15 @@ from picket_gpu.particles.particle_set import ParticleSet
 
 
 class Picking(NamedTuple):
-    """What a PickET YAML file of ours says of itself.
+    """Record of a picking in its PickET YAML file.
 
     Attributes:
-        fingerprint: of all that the particles depend on.
-        source: fingerprint of the segmentation that they are from, or a word.
-        threshold: height from which candidates are particles.
-        candidates: how many there were.
-        picked: how many are particles.
-        label: the cluster that they are of.
+        fingerprint: digest of everything that the particles depend on.
+        source: fingerprint of the segmentation that they were picked from, or a word.
+        threshold: least height of a candidate that is picked.
+        candidates: number of candidates.
+        picked: number of particles.
+        label: label of the particles.
     """
 
     fingerprint: str
@@ -37,42 +37,43 @@ _NAMES = tuple(f"particles_{field}" for field in Picking._fields)
 def write_particles(
     files: Mapping[str, Path], particles: ParticleSet, fingerprint: str, source: str
 ) -> Picking:
-    """Write every kind of ``files`` in a directory that is there, each whole or not at all.
+    """Write every kind of ``files`` into an existing directory, each complete or not at all.
 
-    The YAML file, which says how all were made, comes first, when no older ones are there any more:
-    so files that go together are there, or some are missing.
+    Older files are removed first. Then the YAML file, which has the record, is written before the
+    others, so an interruption leaves files missing, never files of two pickings.
 
     Args:
-        files: by their kind, as `TomogramFiles.particles` has them; ``yaml`` is one of them.
-        fingerprint: of all that the particles depend on.
+        files: paths by their kind, as in `TomogramFiles.particles`; ``yaml`` is one of them.
+        particles: what to write.
+        fingerprint: digest of everything that the particles depend on.
         source: see `Picking`.
     """
     remove_particles(files)
     picks = particles.picks
     candidates = len(picks.candidates)
-    told = Picking(fingerprint, source, picks.threshold, candidates, picks.count, picks.label)
-    attributes = {**particles.attributes, **dict(zip(_NAMES, told, strict=True))}
+    picking = Picking(fingerprint, source, picks.threshold, candidates, picks.count, picks.label)
+    attributes = {**particles.attributes, **dict(zip(_NAMES, picking, strict=True))}
     particles = replace(particles, attributes=attributes)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
         FORMATS[kind].write(files[kind], particles)
-    return told
+    return picking
 
 
 def remove_particles(files: Mapping[str, Path]) -> None:
-    """Remove the files of an earlier picking, the one that says how they were made last."""
+    """Remove the files of an earlier picking; the YAML file, which has the record, last."""
     for kind in sorted(files, key=lambda kind: kind == "yaml"):
         remove(files[kind])
 
 
 def remove_others(files: Mapping[str, Path], source: str) -> None:
-    """Remove the files of a picking from another segmentation than ``source``."""
-    told = read_picking(files["yaml"])
-    if told is not None and told.source != source:
+    """Remove the files of a picking if it was made from another segmentation than ``source``."""
+    picking = read_picking(files["yaml"])
+    if picking is not None and picking.source != source:
         remove_particles(files)
 
 
 def read_picking(path: Path) -> Picking | None:
-    """What a PickET YAML file says of how it was made; None where it is none of ours."""
+    """Read the record of a picking from its PickET YAML file; None if it has none."""
     metadata = YAML.read_metadata(path)
     try:
         own, source, threshold, *counts = (metadata[name] for name in _NAMES)

@@ -98,7 +98,7 @@ def _write(
 
 
 def _multiscale(name: str, header: TomogramHeader) -> dict[str, Any]:
-    """Axes, scales and places of all levels. A voxel's place is that of its centre."""
+    """Axes, scales and translations of all levels. A voxel's position is that of its centre."""
     known = all(length > 0 for length in header.voxel_size)
     size = np.array(header.voxel_size if known else (1, 1, 1))
     unit = {"unit": "angstrom"} if known else {}
@@ -124,7 +124,7 @@ def _multiscale(name: str, header: TomogramHeader) -> dict[str, Any]:
 
 
 def most_frequent(mask: np.ndarray) -> np.ndarray:
-    """The more frequent value of each 2 x 2 x 2 zeros and ones, 0 where they are as many.
+    """The more frequent value in each block of 2 x 2 x 2 zeros and ones; 0 for four of each.
 
     A block at the end of an axis of odd length counts its last plane twice.
     """
@@ -132,12 +132,12 @@ def most_frequent(mask: np.ndarray) -> np.ndarray:
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
-    """The mean of each 2 x 2 x 2 values, in their type."""
+    """The mean of each block of 2 x 2 x 2 values, in their type."""
     return (_octets_sum(scores, "float32") / 8).astype(scores.dtype)
 
 
 def _octets_sum(volume: np.ndarray, dtype: str) -> np.ndarray:
-    """Sums over blocks of 2 x 2 x 2, filled up with their last plane."""
+    """Sums over blocks of 2 x 2 x 2; axes of odd length repeat their last plane."""
     even = np.pad(volume, [(0, n % 2) for n in volume.shape], mode="edge")
     total = np.zeros([n // 2 for n in even.shape], dtype)
     for corner in product((0, 1), repeat=3):

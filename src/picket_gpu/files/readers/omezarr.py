@@ -1,4 +1,8 @@
-"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL."""
+"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL.
+
+OME-Zarr is described at https://ngff.openmicroscopy.org/0.4 and 0.5. Before 0.4 axes are names, and
+before 0.3 they are always t, c, z, y, x, without a scale.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,9 +34,9 @@ class Level:
     """One resolution of a multiscale image.
 
     Attributes:
-        path: of its array, from the group.
-        voxel_size: angstrom, (z, y, x); 0.0 where it is not told.
-        origin: angstrom, (x, y, z), of the first voxel's centre.
+        path: path of its array below the group.
+        voxel_size: angstrom, (z, y, x); 0.0 where it is unknown.
+        origin: centre of the first voxel in angstrom, (x, y, z).
     """
 
     path: str
@@ -41,16 +45,16 @@ class Level:
 
     @property
     def is_sized(self) -> bool:
-        """Whether its voxel size is known."""
+        """Whether the voxel size is known."""
         return min(self.voxel_size) > 0
 
 
 def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
-    """An array, or the level that is chosen of a multiscale image; the finest unless told.
+    """Open an array, or the selected level of a multiscale image, by default the finest.
 
     Raises:
-        PicketError: Zarr is not installed, there is nothing at ``where`` that it can read, or the
-            group has no such array or level.
+        PicketError: Zarr is not installed, Zarr can read nothing at ``where``, or the group has no
+            such array or level.
     """
     node = _node(where, selector)
     if selector.dataset is not None and not _is_group(node):
@@ -69,12 +73,12 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
         return _source(_only_array(where, chosen))
     level = _choose(where, chosen, levels, selector)
     volume = _at(_source(_array(where, chosen, level.path)), level)
-    # Without a level, the voxel size has chosen one, which knows its own better.
+    # Without a level, the voxel size has selected one, whose own is more exact.
     return replace(volume, fixed_size=selector.level is None and level.is_sized)
 
 
 def _at(volume: LazyVolume, level: Level | None) -> LazyVolume:
-    """A volume with the size and the place of its level, where it is one."""
+    """A volume with the voxel size and the origin of its level, if it is one."""
     if level is None:
         return volume
     return replace(volume, voxel_size=level.voxel_size, origin=level.origin)
@@ -85,7 +89,7 @@ def _is_group(node: Any) -> bool:
 
 
 def _level_from_above(where: Location, node: Any, selector: VolumeSelector) -> Level | None:
-    """What the nearest group above an array says of it."""
+    """What the nearest group above an array, of those that list it, says about it."""
     for group, name in _groups_above(where, node, selector):
         level = _level_at(where, dict(group.attrs), name)
         if level is not None:
@@ -96,7 +100,7 @@ def _level_from_above(where: Location, node: Any, selector: VolumeSelector) -> L
 def _groups_above(
     where: Location, node: Any, selector: VolumeSelector
 ) -> Iterator[tuple[Any, str]]:
-    """Groups on the way to the array that is chosen, from the nearest, and its path from there."""
+    """Groups above the selected array, from the nearest, each with the array's path below it."""
     import zarr
 
     parts = [part for part in (selector.dataset or "").split("/") if part]
@@ -113,16 +117,16 @@ def _groups_above(
             return
         try:
             group = zarr.open_group(store=above, mode="r", storage_options=options)
-        except Exception:  # of any protocol: no group, or none that can be read; one above may be
+        except Exception:  # from any protocol: no group, or unreadable; the next one may be
             continue
         yield group, "/".join(parts)
 
 
 def _only_image(where: Location, group: Any) -> Any:
-    """The image of what bioformats2raw writes, a group of images; None of anything else.
+    """The only image in a group of images by bioformats2raw; None for any other group.
 
     Raises:
-        PicketError: there are several.
+        PicketError: there are several images.
     """
     if "bioformats2raw.layout" not in _ome_attributes(dict(group.attrs)):
         return None
@@ -136,13 +140,13 @@ def _only_image(where: Location, group: Any) -> Any:
 
 
 def _images(group: Any) -> list[str]:
-    """Paths of the images of bioformats2raw: as its group OME lists them, or by their numbers
+    """Paths of the images by bioformats2raw, from the list in its group OME or by their numbers
     (https://ngff.openmicroscopy.org/0.4/#bf2raw)."""
     listing = group.get("OME")
     series = _ome_attributes(dict(listing.attrs)).get("series") if listing is not None else None
     if isinstance(series, list) and series:
         return [str(name) for name in series]
-    # Asked for one by one, because not every server lists what it has.
+    # One by one, because not every server lists its members.
     numbered = list(takewhile(group.__contains__, map(str, count())))
     return numbered or sorted((name for name in group.group_keys() if name.isdecimal()), key=int)
 
@@ -192,7 +196,7 @@ def _array(where: Location, group: Any, name: str) -> Any:
 
 
 def _only_array(where: Location, group: Any) -> Any:
-    """The only one of three dimensions."""
+    """The only array with three dimensions."""
     volumes = [array for _, array in group.arrays() if len(space_of(array.shape)) == 3]
     if len(volumes) != 1:
         raise PicketError(
@@ -230,16 +234,16 @@ def _choose(where: Location, group: Any, levels: list[Level], selector: VolumeSe
 
 
 def _ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Those of OME, which 0.5 has put under a key of their own."""
+    """Attributes of OME, which has a key of its own since 0.5."""
     nested = attributes.get("ome", attributes)
     return nested if isinstance(nested, Mapping) else attributes
 
 
 def _first_image(where: Location, attributes: Mapping[str, Any]) -> list[Level]:
-    """Levels of the first multiscale image that a group describes; none where there is none.
+    """Levels of the first multiscale image that a group describes; [] if there is none.
 
     Raises:
-        PicketError: they cannot be understood, or their axes do not end in z, y, x.
+        PicketError: the attributes are invalid, or the axes do not end in z, y, x.
     """
     with _understood(where):
         images = _ome_attributes(attributes).get("multiscales")
@@ -247,10 +251,10 @@ def _first_image(where: Location, attributes: Mapping[str, Any]) -> list[Level]:
 
 
 def _level_at(where: Location, attributes: Mapping[str, Any], path: str) -> Level | None:
-    """What a group says of the array at ``path`` below it, in any of its images.
+    """The level with the array at ``path`` below a group, in any image that the group describes.
 
     Raises:
-        PicketError: as `_first_image`.
+        PicketError: as for `_first_image`.
     """
     with _understood(where):
         for image in _ome_attributes(attributes).get("multiscales") or ():
@@ -264,9 +268,9 @@ def _understood(where: Location) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        told = one_line(error) if isinstance(error, ValueError) else repr(error)
+        fault = one_line(error) if isinstance(error, ValueError) else repr(error)
         raise PicketError(
-            f"{where}: invalid multiscales ({told}); write it again as OME-Zarr 0.4"
+            f"{where}: invalid multiscales ({fault}); write it again as OME-Zarr 0.4"
         ) from None
 
 
@@ -277,7 +281,7 @@ def _levels(image: Mapping[str, Any]) -> list[Level]:
     if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
         raise ValueError(f"axes {[axis['name'] for axis in axes]} do not end in z, y, x")
     units = np.array([angstrom_in(axis.get("unit", "angstrom")) for axis in axes])
-    shared = image.get("coordinateTransformations", ())  # comes after those of a dataset
+    shared = image.get("coordinateTransformations", ())  # applied after those of a dataset
     levels = [
         _level(dataset["path"], [*dataset.get("coordinateTransformations", ()), *shared], units)
         for dataset in image["datasets"]
@@ -285,15 +289,16 @@ def _levels(image: Mapping[str, Any]) -> list[Level]:
     if not levels:
         raise ValueError("no datasets")
     is_without_unit = not any("unit" in axis for axis in axes[-3:])
-    if is_without_unit and levels[0].voxel_size == (1.0, 1.0, 1.0):  # of voxels, not of angstrom
+    if is_without_unit and levels[0].voxel_size == (1.0, 1.0, 1.0):  # voxels, not angstrom
         return [replace(level, voxel_size=(0.0, 0.0, 0.0)) for level in levels]
     return levels
 
 
 def _level(path: str, steps: list[Mapping[str, Any]], units: np.ndarray) -> Level:
-    """One level, by its transformations in their order; of unknown size where none is a scale.
+    """One level, from its transformations in their order.
 
-    So it is too where one is of another kind, such as a rotation, or is kept in a file.
+    Its size is unknown if no transformation is a scale, or one is of another kind, such as a
+    rotation, or is stored in a file.
     """
     scale, translation = np.ones(len(units)), np.zeros(len(units))
     is_told = any(step["type"] == "scale" for step in steps)
@@ -303,13 +308,13 @@ def _level(path: str, steps: list[Mapping[str, Any]], units: np.ndarray) -> Leve
         if step["type"] not in ("scale", "translation") or step["type"] not in step:
             is_told, translation = False, 0 * translation
             break
-        told = np.asarray(step[step["type"]], dtype=float)
-        if told.shape != units.shape:
-            raise ValueError(f"a {step['type']} of {told.size} numbers for {len(units)} axes")
+        numbers = np.asarray(step[step["type"]], dtype=float)
+        if numbers.shape != units.shape:
+            raise ValueError(f"a {step['type']} of {numbers.size} numbers for {len(units)} axes")
         if step["type"] == "scale":
-            scale, translation = scale * told, translation * told
+            scale, translation = scale * numbers, translation * numbers
         else:
-            translation = translation + told
+            translation = translation + numbers
     z, y, x = (float(f"{n:.6g}") if is_told else 0.0 for n in (scale * units)[-3:])
     at_z, at_y, at_x = (float(f"{n:.6g}") for n in (translation * units)[-3:])
     return Level(path, (z, y, x), (at_x, at_y, at_z))
