@@ -40,10 +40,10 @@ class OMEZarr:
         attributes: Mapping[str, Any],
     ) -> None:
         mask = (labels == FOREGROUND).view(np.uint8)
-        own = {"image-label": _IMAGE_LABEL, OURS: attributes}
-        _write(path, mask, most_frequent, header, own)
+        ours = {OURS: dict(attributes)}
+        _write(path, mask, most_frequent, header, {"image-label": _IMAGE_LABEL} | ours)
         if scores is not None:
-            _write(scores_beside(path), scores, mean, header, {OURS: attributes})
+            _write(scores_beside(path), scores, mean, header, ours)
 
     @staticmethod
     def read_labels(path: Path) -> np.ndarray:
