@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from picket_gpu import PicketError, run_s1
-from picket_gpu.particles.writers.csv import read_csv
+from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.view import add_layers, layers
 from picket_gpu.view import main as view
 
@@ -74,7 +74,7 @@ def test_particles_are_where_their_angstrom_say(run, ending):
     tomogram = run.parents[1] / "vol.mrc" if ending == ".mrc" else None
     viewer = viewed(run / f"segmentation_0_intensities_gmm{ending}", tomogram)
     points = viewer.layers[-1]
-    table = read_csv(run / f"{NAME}.csv")
+    table = CSV.read(run / f"{NAME}.csv")
     assert points.name == NAME
     assert len(points.data) == len(CENTRES)
     for row, place in zip(table, points.data, strict=True):

@@ -22,7 +22,7 @@ import yaml
 from benchmarks.speed.cases import Case
 from benchmarks.speed.machine import device_memory
 from benchmarks.volumes import VOXEL_SIZE, demo_volume
-from picket_gpu.files.writers.hdf5 import DATASET, GROUP
+from picket_gpu.files.readers.hdf5 import DATASET, GROUP
 
 
 def run_case(case: Case, tomogram: Path, directory: Path) -> dict[str, Any]:

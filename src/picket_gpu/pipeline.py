@@ -15,7 +15,7 @@ And for each feature mode (`picket_gpu.method.workflows`):
 5. fit: k-means, and from its clusters a Gaussian mixture (`picket_gpu.method.clustering`).
 6. label: every voxel that has a window; the more populous cluster is 0
    (`picket_gpu.method.labels`).
-7. write: HDF5, MRC and others, each whole or not there (`picket_gpu.files.write_segmentation`).
+7. write: HDF5, MRC and others, each whole or not there (`picket_gpu.files.segmentations`).
 8. report: pages and pictures (`picket_gpu.report`).
 """
 

@@ -12,7 +12,7 @@ from picket_gpu.command import exit_code, parser_for
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
 from picket_gpu.files.location import Location, as_location
-from picket_gpu.files.segmentations import read_foreground, read_scores
+from picket_gpu.files.segmentation import read_foreground, read_scores
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.particles.files import read_spheres
 from picket_gpu.particles.particles import Particles

@@ -143,6 +143,30 @@ def test_words_of_a_star_file(place, word, name):
     assert of_star(text) == [("_TS", name, None)]
 
 
+def test_a_loop_ends_where_the_next_one_begins(place):
+    write(place / "a.mrc")
+    text = f"{LOOP} #2\nA a.mrc\nloop_\n_rlnOther #1\n5\n"
+    assert of_star(text) == [("A", "a.mrc", None)]
+
+
+@pytest.mark.parametrize("row", ["B", "B b.mrc more", "'B b.mrc'"])
+def test_a_row_of_another_length_is_refused(place, row):
+    write(place / "a.mrc")
+    number = len(row.split()) if "'" not in row else 1
+    with pytest.raises(
+        PicketError,
+        match=rf"^tomograms\.star: row 2 has {number} values for 2 columns; the file is",
+    ):
+        of_star(f"{LOOP} #2\nA a.mrc\n{row}\n")
+
+
+def test_a_star_file_is_read_anew_after_an_error(place):
+    write(place / "a.mrc")
+    with pytest.raises(PicketError, match="row 1 has 1 values"):
+        of_star(f"{LOOP} #2\nA\n")
+    assert of_star(f"{LOOP} #2\nA a.mrc\n") == [("A", "a.mrc", None)]
+
+
 def test_two_stars_are_any_directories(place):
     for name in ("data/b.mrc", "data/1/a.mrc", "data/1/2/c.mrc"):
         write(place / name)

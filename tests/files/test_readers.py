@@ -18,8 +18,7 @@ import zarr
 
 from picket_gpu import PicketError
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Url, as_location
-from picket_gpu.files.signature import file_signature
+from picket_gpu.files.location import Url, as_location, file_signature
 from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
 from tests.support.ome_zarr import DATA, SHAPE, multiscale
 

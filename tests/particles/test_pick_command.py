@@ -12,8 +12,8 @@ import yaml
 
 from picket_gpu import run_s1
 from picket_gpu.particles.by_score import pick
+from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.settings import ParticleSettings
-from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.pick import main, pick_files
 from tests.support.command_line import ENVIRONMENT, names, snapshot, the_error
 from tests.support.data import DATA
@@ -86,7 +86,7 @@ def test_it_picks_what_the_run_picks(finished, bare):
     assert tables(bare) == tables(finished)
     assert len(tables(bare)) == 3
     (line,) = process.stdout.splitlines()
-    count = len(read_csv(bare / f"{STEM}.csv"))
+    count = len(CSV.read(bare / f"{STEM}.csv"))
     assert f"{STEM}.csv (.star, .cmm, .yaml): {count} particles from " in line
 
 
@@ -116,7 +116,7 @@ def test_another_diameter_replaces_them(run):
         group = file["segmentations"]
         scores, labels = group["particle_score"][...], group["semantic_segmentation"][...]
     picks = pick(scores, 120.0, voxel_size=(SIZE,) * 3, inside=labels != -1)
-    np.testing.assert_array_equal(read_csv(run / f"{STEM}.csv")[:, 6:3:-1], picks.coordinates)
+    np.testing.assert_array_equal(CSV.read(run / f"{STEM}.csv")[:, 6:3:-1], picks.coordinates)
 
 
 def test_a_file_of_every_kind_gives_the_same(finished, bare, tmp_path):
@@ -286,22 +286,22 @@ def test_labels_serve_as_scores_and_the_border_has_none(tmp_path, labels):
         (tmp_path / border).mkdir()
         picket_file(tmp_path / border / NAME, told)
         assert main([str(tmp_path / border), "--diameter", "140", "-q"]) == 0
-        table = read_csv(tmp_path / border / f"{STEM}.csv")
+        table = CSV.read(tmp_path / border / f"{STEM}.csv")
         np.testing.assert_array_equal(table[:, 6:3:-1], expected.coordinates)
 
 
 def test_geometry_comes_from_the_tomogram_or_an_option(tmp_path, labels, capsys):
     path = picket_file(tmp_path / NAME, labels, voxel_size=...)
     assert main([str(path), "--diameter", "140", "-q"]) == 0
-    first = read_csv(tmp_path / f"{STEM}.csv")
+    first = CSV.read(tmp_path / f"{STEM}.csv")
     picket_file(path, labels, voxel_size=..., tomogram_path="gone.mrc")
     assert main([str(path), "--diameter", "140"]) == 2
     assert "voxel size is unknown; give --voxel-size" in the_error(capsys.readouterr().err)
     assert main([str(path), "--diameter", "140", "--voxel-size", "13.48"]) == 0
     assert "origin of the tomogram is unknown" in capsys.readouterr().out
-    np.testing.assert_array_equal(read_csv(tmp_path / f"{STEM}.csv")[:, 3:], first[:, 3:])
+    np.testing.assert_array_equal(CSV.read(tmp_path / f"{STEM}.csv")[:, 3:], first[:, 3:])
     assert main([str(path), "--diameter", "280", "--voxel-size", "26.96", "-q"]) == 0
-    table = read_csv(tmp_path / f"{STEM}.csv")
+    table = CSV.read(tmp_path / f"{STEM}.csv")
     np.testing.assert_array_equal(table[:, 3:], first[:, 3:])
     np.testing.assert_allclose(table[:, :3], 26.96 * table[:, 4:])
 
@@ -344,7 +344,7 @@ def test_step_2_picks_what_picket_picks(tmp_path, labels):
     out = tmp_path / "out/set/predicted_particles"
     for mode, case in ((COMPONENTS, "cc_label1"), (WATERSHED, "ws5_label1")):
         expected = golden("phantom_a", case)
-        table = read_csv(out / f"{S2_STEM}_{mode['mode']}.csv")
+        table = CSV.read(out / f"{S2_STEM}_{mode['mode']}.csv")
         found = table[:, 6:3:-1]
         ours, theirs = np.lexsort(found.T), np.lexsort(expected.centroids.T)
         np.testing.assert_array_equal(found[ours].astype(np.float32), expected.centroids[theirs])
@@ -375,7 +375,7 @@ def test_step_2_never_has_two_results_of_one_name(tmp_path, labels):
     of_mode += ["watershed_segmentation_{}_distance3"]
     assert stems == {f"{S2_STEM}_{mode.format(told)}" for told in of_input for mode in of_mode}
     limited = golden("phantom_a", "cc_label1_z8_20")
-    table = read_csv(out / f"{S2_STEM}_connected_component_labeling_file0_label1_z8to20.csv")
+    table = CSV.read(out / f"{S2_STEM}_connected_component_labeling_file0_label1_z8to20.csv")
     assert len(table) == len(limited.centroids)
     before = snapshot(out)
     assert main([str(parameters), "-q"]) == 0

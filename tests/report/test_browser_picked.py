@@ -14,9 +14,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.writers import write_csv, write_star
 from picket_gpu.report.collect import Subject, Workflow, begin_report
 from picket_gpu.report.page import tomogram_page
 from picket_gpu.report.picked import MOST_CANDIDATES, PickedWorkflow
@@ -308,9 +308,9 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(page, tmp_path, thre
         )
         assert (picks.count == 0) == (threshold == 1.1)
         found = replace(GMM, picks=picks)
-    for kind, write in (("csv", write_csv), ("star", write_star)):
+    for kind in ("csv", "star"):
         theirs = tmp_path / f"run.{kind}"
-        write(theirs, found)
+        FORMATS[kind].write(theirs, found)
         ours = saved(page, f"#save-{kind}", tmp_path / kind)
         stem = "particles_0_gabor_gmm"
         if threshold is not None:

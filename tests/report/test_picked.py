@@ -10,9 +10,9 @@ import pytest
 
 from picket_gpu import load_config, run_s1
 from picket_gpu.files.filenames import TomogramFiles
+from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.writers import WRITERS
 from picket_gpu.report.__main__ import main
 from picket_gpu.report.collect import Subject, Workflow, begin_report
 from picket_gpu.report.page import tomogram_page
@@ -176,7 +176,7 @@ def done(tmp_path):
     found = replace(found, origin=(30.0, -20.0, 50.0))  # of nstart
     paths = TomogramFiles(config.directory, 0, []).particles("intensities", "gmm")
     for kind, path in paths.items():
-        WRITERS[kind](path, found)
+        FORMATS[kind].write(path, found)
     return config.directory, paths, found
 
 
@@ -205,7 +205,7 @@ def test_nothing_picked_is_read_too(done):
     directory, paths, found = done
     none = replace(found, picks=replace(found.picks, count=0))
     for kind, path in paths.items():
-        WRITERS[kind](path, none)
+        FORMATS[kind].write(path, none)
     assert main([str(directory), "-q"]) == 0
     (told,) = data_of((directory / "report.html").read_text())["picked"]
     assert told["count"] == told["total"] == 0

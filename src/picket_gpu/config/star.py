@@ -1,7 +1,10 @@
 """The list of tomograms that RELION 5 keeps: tomograms.star.
 
-Its table is a loop of columns such as _rlnTomoName, a line a tomogram (RELION 5, tomography
-tutorial). The library starfile would bring pandas for one table.
+Its table is a loop of columns such as _rlnTomoName, with a line per tomogram (RELION 5, tomography
+tutorial). The library starfile (0.5.13) cannot be used: it turns o'brien.mrc into o"brien.mrc and
+a#1.mrc into a, completes a short row with blanks, puts a second loop of a block into the rows of
+the first, finds no tables in a file that is not UTF-8, and after an error returns the old content
+when the same file is read again.
 """
 
 import os
@@ -17,7 +20,7 @@ HALF, DENOISED = f"{WHOLE}Half1", f"{WHOLE}Denoised"
 PIXEL, BINNING = "_rlnTomoTiltSeriesPixelSize", "_rlnTomoTomogramBinning"
 LARGEST = 2**26  # characters
 
-# A quote ends a value only before white space; inside of a value it is a letter, as # is.
+# A quote ends a value only before white space; inside a value it is a letter, and so is #.
 _WORD = re.compile(r"""'(.*?)'(?!\S)|"(.*?)"(?!\S)|(#.*|\S+)""")
 
 
@@ -25,7 +28,9 @@ class StarTomogram(NamedTuple):
     """A tomogram of the list.
 
     Attributes:
-        voxel_size: angstrom, of all axes; None where the list does not tell.
+        name: name in RELION; None if the list has no names.
+        path: path from the working directory.
+        voxel_size: voxel size of all axes, in angstrom; None if the list has none.
     """
 
     name: str | None
@@ -39,14 +44,14 @@ class _Table(NamedTuple):
 
 
 def read_tomograms(path: Path) -> list[StarTomogram]:
-    """The tomograms of a star file: the denoised ones where it has them.
+    """Read the tomograms of a STAR file, denoised ones if it lists them.
 
-    Their paths start at RELION's project, which is looked for upwards from the star file; the
-    working directory comes first.
+    Their paths start at RELION's project directory. It is searched for in the working directory,
+    then in the STAR file's directory and those above it.
 
     Raises:
-        PicketError: the file cannot be read, has no such column, no rows or one of another length,
-            or names a file that is not there.
+        PicketError: the file cannot be read, has no column of tomograms, no rows or one of another
+            length, or lists a file that does not exist.
     """
     tables = [table for table in _tables(path) if {WHOLE, HALF, DENOISED} & {*table.columns}]
     if not tables:
@@ -72,7 +77,7 @@ def read_tomograms(path: Path) -> list[StarTomogram]:
 
 
 def _tables(path: Path) -> list[_Table]:
-    """All loops of a star file."""
+    """All loops of a STAR file."""
     try:
         with path.open(encoding="utf-8") as file:
             lines = file.read(LARGEST).splitlines()
@@ -100,12 +105,12 @@ def _words(line: str) -> list[str]:
 
 
 def _tomogram(star: Path, row: dict[str, str]) -> StarTomogram:
-    told = Path(row[DENOISED] if DENOISED in row else row[WHOLE])
+    listed = Path(row[DENOISED] if DENOISED in row else row[WHOLE])
     places = [Path(), star.parent, *star.absolute().parents]
-    path = next((place / told for place in places if os.path.exists(place / told)), None)
+    path = next((place / listed for place in places if os.path.exists(place / listed)), None)
     if path is None:
         raise PicketError(
-            f"{star}: {told} was not found in the working directory or above the STAR file; "
+            f"{star}: {listed} was not found in the working directory or above the STAR file; "
             "run from RELION's project directory"
         )
     try:

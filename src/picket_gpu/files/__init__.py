@@ -1,5 +1,6 @@
-"""Bytes to arrays and back: readers, writers, names of files, and how each was made.
+"""Bytes to arrays and back: tomograms, segmentations, and the names of all files.
 
-A format is a file in `readers` or `writers`. Takes what it writes: knows no configuration and no
-run. May use `method` (what labels mean) and `device`.
+`readers` has a module for each format of tomograms, `formats` one for each format of segmentations.
+This wing knows no configuration and no run. It may use `method` (the meaning of labels) and
+`device`.
 """

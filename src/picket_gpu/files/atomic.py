@@ -1,6 +1,6 @@
-"""Files and directories that are whole, or not there.
+"""Files and directories that are either complete or absent.
 
-They are written under a temporary name beside their place and renamed when they are whole.
+They are written under a temporary name in the same directory, and renamed when complete.
 """
 
 import os
@@ -14,7 +14,7 @@ from threading import get_ident
 
 _HOST = platform.node().replace(".", "-")
 PART = ".part"
-MOST_TRIES = 10  # to replace a directory that others are replacing too
+MOST_TRIES = 10  # to replace a directory that other programs replace at the same time
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         yield temporary
-        _sync(temporary)  # before the name says that it is whole
+        _sync(temporary)  # before the name says that the file is complete
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -33,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """A temporary name for a directory, renamed to ``path`` on success and removed otherwise.
 
-    One that is there is moved aside first: a directory cannot be replaced in one step.
+    An existing directory is moved aside first, because no single step replaces one.
     """
     temporary, old = _temporary(path), _temporary(path, "-old")
     try:
@@ -83,7 +83,7 @@ class Pace:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, if it is there; a directory loses its name first."""
+    """Remove a file or a directory if it exists; a directory is renamed first."""
     if path.is_dir() and not path.is_symlink():
         gone = path if path.suffix == PART else _temporary(path, "-old")
         path.rename(gone)
@@ -93,7 +93,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what processes of this machine that are no more have left half-written."""
+    """Remove unfinished files of processes of this machine that have ended."""
     for path in directory.glob(f".*.{_HOST}.*.*{PART}"):
         process = int(path.name.split(".")[-3])
         try:
@@ -101,7 +101,7 @@ def remove_leftovers(directory: Path) -> None:
         except ProcessLookupError:
             remove(path)
         except PermissionError:
-            continue  # it runs, and belongs to another user
+            continue  # the process runs, and belongs to another user
 
 
 def _temporary(path: Path, kind: str = "") -> Path:

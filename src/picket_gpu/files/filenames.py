@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 INDEX = "report.html"
+# By kinds of files; those of scores are what `scores_beside` makes of the others.
 ENDINGS = {
     "hdf5": ".h5",
     "mrc": ".mrc",
@@ -19,7 +20,7 @@ PARTICLES = {"csv": ".csv", "star": ".star", "cmm": ".cmm", "yaml": ".yaml"}
 _WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
 _SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
 _PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_[^\W_]+)?")
-SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
+_SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class CopickNames:
     """Where a copick project has the segmentations and picks of one tomogram.
 
     Attributes:
-        project: its directory.
+        project: directory of the project.
         run: name of the tomogram.
-        voxel_size: angstrom, of all axes.
-        user, session, object: names; ``{mode}`` and ``{method}`` in that of the session stand for
-            the workflow's.
+        voxel_size: voxel size of all axes, in angstrom.
+        user, session, object: names; ``{mode}`` and ``{method}`` in the session stand for the
+            workflow's.
     """
 
     project: Path
@@ -52,26 +53,27 @@ class CopickNames:
 
     @property
     def directory(self) -> Path:
-        """Of the tomogram's segmentations."""
+        """Directory of the tomogram's segmentations."""
         return self.project / "ExperimentRuns" / self.run / "Segmentations"
 
     def path(self, mode: str, method: str) -> Path:
-        """Of the Zarr of one workflow."""
-        session = self.session.format(mode=mode, method=method)
-        name = f"{self.voxel_size:.3f}_{self.user}_{session}_{self.object}.zarr"
+        """Zarr directory of one workflow."""
+        name = f"{self.voxel_size:.3f}_{self.user}_{self._session(mode, method)}_{self.object}.zarr"
         return self.directory / name
 
     @property
     def picks_directory(self) -> Path:
-        """Of the tomogram's picks."""
+        """Directory of the tomogram's picks."""
         return self.directory.with_name("Picks")
 
     def picks(self, mode: str, method: str, picking: str | None = None) -> Path:
-        """Of the picks of one workflow; see `TomogramFiles.particles`."""
+        """File of the picks of one workflow; see `TomogramFiles.particles`."""
         _check_parts(mode, method, picking)
-        session = self.session.format(mode=mode, method=method)
-        session += f"-{picking}" if picking else ""
+        session = self._session(mode, method) + (f"-{picking}" if picking else "")
         return self.picks_directory / f"{self.user}_{session}_{self.object}.json"
+
+    def _session(self, mode: str, method: str) -> str:
+        return self.session.format(mode=mode, method=method)
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ class TomogramFiles:
     """Files of the workflows on one tomogram.
 
     Attributes:
-        directory: of all but copick's.
-        index: the tomogram's place in ``inputs``, from 0.
-        kinds: of files for each workflow: hdf5, mrc, zarr and copick.
-        copick: names for that, where it could be saved.
-        scored: workflows that have scores too, by feature mode and method.
+        directory: directory of all files but copick's.
+        index: index of the tomogram in ``inputs``, from 0.
+        kinds: kinds of files to write for each workflow: hdf5, mrc, zarr and copick.
+        copick: names in a copick project; None where it cannot hold the tomogram.
+        scored: workflows that have scores too, as pairs of feature mode and method.
     """
 
     directory: Path
@@ -96,7 +98,7 @@ class TomogramFiles:
         """Files of one workflow, by their kind."""
         kinds = [kind for kind in self.kinds if kind in ENDINGS]
         if (mode, method) in self.scored:
-            kinds += [score for kind, score in SCORES.items() if kind in kinds]
+            kinds += [score for kind, score in _SCORES.items() if kind in kinds]
         files = {kind: self._path(kind, mode, method) for kind in kinds}
         if self.copick and "copick" in self.kinds:
             files["copick"] = self.copick.path(mode, method)
@@ -109,7 +111,7 @@ class TomogramFiles:
         return [os.path.relpath(files[kind], self.directory) for kind in kinds]
 
     def others(self, mode: str, method: str) -> Iterable[Path]:
-        """Where a workflow has files of kinds that are not wanted, if it has."""
+        """Files that a workflow may have from earlier runs, of kinds that are not wanted now."""
         wanted = self.of(mode, method)
         paths = [self._path(kind, mode, method) for kind in ENDINGS if kind not in wanted]
         if self.copick and "copick" not in wanted:
@@ -120,11 +122,11 @@ class TomogramFiles:
         """Files of the particles of one workflow, by their kind: `PARTICLES`, and copick.
 
         Args:
-            picking: how they are picked, where that is not the usual way.
+            picking: name of the way of picking; None for the usual way.
 
         Raises:
-            ValueError: a name is not letters and digits only, so that files of two results could
-                have one name.
+            ValueError: a name is not letters and digits only, so that two results could have files
+                of the same name.
         """
         _check_parts(mode, method, picking)
         stem = "_".join(filter(None, ("particles", str(self.index), mode, method, picking)))
@@ -135,7 +137,7 @@ class TomogramFiles:
 
     @property
     def directories(self) -> list[Path]:
-        """Where files are."""
+        """Directories that hold the files."""
         if self.copick is None:
             return [self.directory]
         return [self.directory, self.copick.directory, self.copick.picks_directory]
@@ -145,14 +147,19 @@ class TomogramFiles:
 
 
 def _check_parts(*parts: str | None) -> None:
-    """Whether names joined by _ or - can be told apart again."""
+    """Whether names can be told apart again after they are joined by _ or -."""
     for part in parts:
         if part is not None and not part.isalnum():
             raise ValueError(f"{part!r} must be letters and digits only")
 
 
+def scores_beside(segmentation: Path) -> Path:
+    """File of the scores that belong to a segmentation in MRC or Zarr."""
+    return segmentation.with_name(f"{segmentation.stem}_score{segmentation.suffix}")
+
+
 def particles_beside(segmentation: Path) -> list[Path]:
-    """CSV files of the particles picked from a segmentation, however they are picked."""
+    """CSV files of all particles picked from a segmentation, in any way of picking."""
     named = _SEGMENTATION.fullmatch(segmentation.stem)
     if named is None:
         return []
@@ -162,15 +169,15 @@ def particles_beside(segmentation: Path) -> list[Path]:
 
 
 def is_particles(path: Path) -> bool:
-    """Whether a file has the name of one that `TomogramFiles.particles` has, copick's left out."""
+    """Whether a file is named like one of `TomogramFiles.particles`; copick's are not."""
     named = _PARTICLES.fullmatch(path.stem)
     return named is not None and path.suffix in PARTICLES.values()
 
 
 def segmentation_beside(particles: Path) -> Path | None:
-    """Segmentation that particles are picked from, else another one of their tomogram, else None.
+    """The segmentation that particles were picked from, else another of their tomogram, else None.
 
-    Of its files the first of HDF5, Zarr and MRC, which does not name the tomogram.
+    HDF5 comes before Zarr and Zarr before MRC, which does not name the tomogram.
     """
     named = _PARTICLES.fullmatch(particles.stem)
     if named is None:
@@ -186,21 +193,21 @@ def segmentation_beside(particles: Path) -> Path | None:
 
 
 def record_name(tomograms: list[int] | None) -> str:
-    """Of the record of a run over a part of the tomograms, or all. Parts differ in their first."""
+    """Name of the record of a run over some tomograms, after the first index; None for all."""
     return f"run_{tomograms[0]}.json" if tomograms else "run.json"
 
 
 def page_name(index: int, alone: bool) -> str:
-    """Of a tomogram's page of the report; where it is alone, that is the report."""
+    """Name of a tomogram's page; the page of the only tomogram of a run is the report itself."""
     return INDEX if alone else f"report_{index}.html"
 
 
 def preview_name(index: int) -> str:
-    """Of a tomogram's contact sheet."""
+    """Name of a tomogram's contact sheet."""
     return f"preview_{index}.png"
 
 
 def report_names(indices: list[int], alone: bool) -> list[str]:
-    """Every file of the report of a run over tomograms with these indices."""
+    """Names of all files of the report of a run over tomograms with these indices."""
     pages = [] if alone else [page_name(index, alone) for index in indices]
     return [INDEX, *pages, *map(preview_name, indices)]

@@ -1,5 +1,6 @@
-"""What every reader gives, and what it may be told."""
+"""What every reader takes and returns, and what several of them need."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -11,18 +12,27 @@ from picket_gpu.device.operations import Shape
 
 PLANES = 16  # read at a time where the format does not say
 MOST_BYTES = 2**28  # read at a time
+_ANGSTROM = {
+    **dict.fromkeys(("picometer", "pm"), 0.01),
+    **dict.fromkeys(("angstrom", "ångström", "å", "a"), 1.0),
+    **dict.fromkeys(("nanometer", "nm"), 10.0),
+    **dict.fromkeys(("micrometer", "micron", "\u03bcm", "um"), 1e4),
+    **dict.fromkeys(("millimeter", "mm"), 1e7),
+    **dict.fromkeys(("centimeter", "cm"), 1e8),
+    **dict.fromkeys(("meter", "m"), 1e10),
+}
 
 
 @dataclass(frozen=True)
 class VolumeSelector:
-    """Which volume of those that a file holds.
+    """Choice of one of the volumes that a file holds.
 
     Attributes:
         dataset: path of an array inside an HDF5 file or a Zarr group.
-        level: of a multiscale image, from 0, the finest.
-        voxel_size: angstrom, (z, y, x); chooses the level of a multiscale image that has it.
-        shape: chooses the level of a multiscale image that has it.
-        storage_options: for fsspec, such as {"anon": True}.
+        level: level of a multiscale image, from 0, the finest.
+        voxel_size: angstrom, (z, y, x); selects the level of a multiscale image that has it.
+        shape: voxels, (z, y, x); selects the level of a multiscale image that has it.
+        storage_options: options for fsspec, such as {"anon": True}.
     """
 
     dataset: str | None = None
@@ -37,17 +47,17 @@ class LazyVolume:
     """A volume that has not been read yet.
 
     Attributes:
-        shape: voxels, (z, y, x); from a reader as it is stored, with axes of length 1, or others
-            that the caller refuses.
-        dtype: of the voxels as they are stored.
-        blocks: from nothing to all planes, some at a time, from the first: (planes, y, x).
-        voxel_size: angstrom, (z, y, x), as the file says; 0.0 where it does not.
-        origin: angstrom, (x, y, z), of the first voxel's centre.
-        nstart: first column, row, section of the file, (x, y, z), as MRC has it.
-        fixed_size: whether ``voxel_size`` holds against one that the user names.
-        zero: the stored value that stands for 0, as in a mask.
-        sign_unclear: whether its bytes may as well be unsigned.
-        warnings: what its reader had to guess, each in words that follow the file's name.
+        shape: voxels, (z, y, x). A reader returns the stored shape, which may have further axes;
+            its caller removes those of length 1 and refuses others.
+        dtype: type of the stored voxels.
+        blocks: function that reads all planes in order, some at a time: (planes, y, x).
+        voxel_size: angstrom, (z, y, x), from the file; 0.0 where the file has none.
+        origin: centre of the first voxel in angstrom, (x, y, z).
+        nstart: first column, row and section, (x, y, z), as in an MRC header.
+        fixed_size: whether ``voxel_size`` takes precedence over one that the user sets.
+        zero: stored value that means 0, for masks.
+        sign_unclear: whether the voxels are bytes that may be unsigned instead.
+        warnings: guesses of the reader, each in words that follow the file's name.
     """
 
     shape: tuple[int, ...]
@@ -63,10 +73,10 @@ class LazyVolume:
 
 
 def space_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Which axes of an array are z, y, x, by their numbers.
+    """Indices of the axes z, y, x of an array.
 
-    Beyond three axes those of length 1 are left out, from the first. Where others are left, as of
-    several channels, more than three are returned.
+    Of more than three axes, the first ones of length 1 are left out. If others remain, such as
+    several channels, the result has more than three indices.
     """
     ones = [axis for axis, length in enumerate(shape) if length == 1]
     spare = ones[: max(0, len(shape) - 3)]
@@ -74,9 +84,9 @@ def space_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
-    """``step`` planes at a time of what is sliced like an array, fewer where they are large.
+    """Read an array or anything sliced like one, ``step`` planes at a time, fewer if large.
 
-    They have the axes of `space_of`.
+    Blocks have the axes of `space_of`.
     """
     z, *plane = space_of(array.shape)
     size = prod(array.shape[axis] for axis in plane) * np.dtype(array.dtype).itemsize
@@ -87,3 +97,13 @@ def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
     for first in range(0, array.shape[z], step):
         index[z] = slice(first, first + step)
         yield np.asarray(array[tuple(index)])
+
+
+def angstrom_in(unit: object) -> float:
+    r"""Length of a unit in angstrom, by its name, plural or symbol; 0.0 for an unknown unit.
+
+    ImageJ writes letters beyond ASCII as escapes, such as ``\u00B5m``.
+    """
+    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(unit))
+    name = name.strip().casefold()  # maps both signs for micro, and for angstrom, to one
+    return _ANGSTROM.get(name.replace("metre", "meter").removesuffix("s"), 0.0)

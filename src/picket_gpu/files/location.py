@@ -1,47 +1,55 @@
-"""Where a volume is: a file or directory, or a URL."""
+"""Where a volume is, a file, a directory or a URL, and whether it has changed."""
 
+import hashlib
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
+from picket_gpu.errors import one_line
+
+_CHANGES = ("size", "ETag", "LastModified", "mtime", "etag", "updated")
+_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
+
 
 class Url(str):
-    """Where a volume is that is no file of this machine, such as s3://bucket/run/tomogram.zarr."""
+    """URL of a volume that is not a file of this machine, such as s3://bucket/run/tomogram.zarr."""
 
     @property
     def name(self) -> str:
-        """The last part of the path, as of a file."""
+        """Last part of the path, like the name of a file."""
         return unquote(urlsplit(self).path.rstrip("/").rpartition("/")[2])
 
 
 Location: TypeAlias = Path | Url
 
 
-def as_location(told: Any) -> Location:
-    """What a user wrote; file:// leads to a file.
+def as_location(text: Any) -> Location:
+    """Convert what a user wrote to a path or a URL; file:// becomes a path.
 
     Raises:
-        ValueError: it is nothing of the kind.
+        ValueError: it is neither.
     """
-    if not isinstance(told, str | Path):
+    if not isinstance(text, str | Path):
         raise ValueError("must be a path or a URL")
-    check_name(str(told))
-    if isinstance(told, Path | Url):
-        return told
-    if "://" not in told:
-        return Path(told)
-    if told.startswith("file://"):
-        if not told.startswith("file:///"):
+    check_name(str(text))
+    if isinstance(text, Path | Url):
+        return text
+    if "://" not in text:
+        return Path(text)
+    if text.startswith("file://"):
+        if not text.startswith("file:///"):
             raise ValueError("must have an absolute path after file://")
-        return Path(unquote(told.removeprefix("file://")))
-    if urlsplit(told).password is not None:
+        return Path(unquote(text.removeprefix("file://")))
+    if urlsplit(text).password is not None:
         raise ValueError(
             "must not contain a password, because output files record the URL; use storage_options"
         )
-    return Url(told)
+    return Url(text)
 
 
 Place: TypeAlias = Annotated[
@@ -53,19 +61,19 @@ Place: TypeAlias = Annotated[
 
 
 def absolute(where: Location) -> Location:
-    """The same place, whatever the working directory."""
+    """The same location, independent of the working directory."""
     return where.absolute() if isinstance(where, Path) else where
 
 
 def is_same(one: Location, other: Location) -> bool:
-    """Whether two locations are of one volume, as far as names tell."""
+    """Whether two locations are the same volume, judging by their names."""
     if isinstance(one, Path) and isinstance(other, Path):
         return one.absolute() == other.absolute() or one.resolve() == other.resolve()
     return str(one) == str(other)
 
 
 def check_name(text: str) -> None:
-    """Whether files and records can have this in their names.
+    """Check that names of files, and records, can contain a text.
 
     Raises:
         ValueError: they cannot.
@@ -79,3 +87,49 @@ def check_name(text: str) -> None:
 def stem_of(where: Location) -> str:
     """The file name without its ending, nor that of a compressed file."""
     return Path(re.sub(r"\.(gz|bz2)$", "", where.name)).stem
+
+
+def file_signature(where: Location, storage_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the state of a volume without reading its voxels, to notice that it has changed.
+
+    This is the size and the time of change of a file, or of all files below a directory. For a URL
+    it is a digest of the Zarr metadata, with their times of change if the server sends them; the
+    voxels are assumed not to change unless the metadata do.
+
+    Raises:
+        OSError: the volume does not exist, or cannot be accessed.
+    """
+    if isinstance(where, Url):
+        return {"metadata": _metadata_digest(where, storage_options)}
+    if not where.is_dir():
+        status = where.stat()
+        return {"size": status.st_size, "changed": status.st_mtime_ns}
+    size = changed = files = 0
+    for directory, _, names in os.walk(where):
+        for name in names:
+            status = Path(directory, name).stat()
+            size, files = size + status.st_size, files + 1
+            changed = max(changed, status.st_mtime_ns)
+    return {"size": size, "changed": changed, "files": files}
+
+
+def _metadata_digest(where: Url, storage_options: Mapping[str, Any]) -> str:
+    digest, found = hashlib.sha256(), 0
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(str(where), **storage_options)
+        for name in (*_METADATA, *(f"0/{name}" for name in _METADATA)):
+            file = f"{path.rstrip('/')}/{name}"
+            try:
+                content, info = system.cat_file(file), system.info(file)
+            except FileNotFoundError:
+                continue
+            digest.update(content)
+            digest.update(repr([info.get(key) for key in _CHANGES]).encode())
+            found += 1
+    except Exception as error:  # of any protocol, with whatever it raises
+        raise OSError(f"{where}: cannot be read ({one_line(error)})") from error
+    if not found:
+        raise FileNotFoundError(f"{where}: no Zarr metadata")
+    return digest.hexdigest()

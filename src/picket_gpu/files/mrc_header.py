@@ -1,4 +1,4 @@
-"""What the header of an MRC file says, and what it means where programs disagree.
+"""Headers of MRC files, and what they mean where programs disagree.
 
 The format is that of Cheng et al. 2015 (MRC2014), with IMOD's stamp and flags in bytes 152 to 159.
 """
@@ -14,7 +14,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from picket_gpu.errors import PicketError, one_line
 
 HEADER = 1024  # bytes
-MOST_EXTENDED = 2**28  # bytes of an extended header; a damaged one may tell of gigabytes
+MOST_EXTENDED = 2**28  # bytes of an extended header; a damaged header may announce gigabytes
 VOXEL_TYPES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 IMOD, IMOD_STAMP, IMOD_FLAGS = 1146047817, slice(152, 156), slice(156, 160)
 SIGNED, FOUR_BITS = 1, 16  # of IMOD's flags
@@ -22,19 +22,19 @@ _ORDERS = {"<": "little-endian", ">": "big-endian"}
 
 
 class MrcHeader(NamedTuple):
-    """A header that has been understood.
+    """What the header of an MRC file means.
 
     Attributes:
-        shape: voxels as stored, (sections, rows, columns); two axes of an image, four of a stack.
-        dtype: of the voxels, with its byte order.
-        begin: first byte of the voxels.
-        order: for z, y, x each the number of the stored axis, from 0.
-        voxel_size: angstrom, (z, y, x), as told; 0.0 where it is not.
+        shape: stored voxels, (sections, rows, columns); an image has two axes, a stack four.
+        dtype: type of the voxels, with its byte order.
+        begin: offset of the first voxel in bytes.
+        order: index of the stored axis, from 0, for each of z, y, x.
+        voxel_size: angstrom, (z, y, x), from the header; 0.0 where it has none.
         origin: angstrom, (x, y, z).
         nstart: (x, y, z), in voxels.
-        zero: the stored value that stands for 0: -128 in signed bytes of IMOD.
-        sign_unclear: whether nothing tells that bytes are signed, as the standard has them.
-        warnings: what is odd.
+        zero: stored value that means 0: -128 in IMOD's signed bytes.
+        sign_unclear: whether bytes are read as signed by the standard alone.
+        warnings: oddities of the header.
     """
 
     shape: tuple[int, ...]
@@ -50,17 +50,18 @@ class MrcHeader(NamedTuple):
 
 
 def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
-    """Understand the first 1024 bytes of an MRC file.
+    """Interpret the first 1024 bytes of an MRC file.
 
-    mrcfile's own opening would allocate as large an extended header as the file pretends to have,
-    and refuses or misreads what is described here.
+    ``mrcfile.open`` would allocate an extended header of any size that the file announces, and
+    refuses or misreads files that the functions below describe.
 
     Args:
-        data: those bytes, or fewer if there are no more.
-        size: of the file; None where it is compressed.
+        path: file, for messages.
+        data: those bytes, or fewer if the file is shorter.
+        size: size of the file in bytes; None if it is compressed.
 
     Raises:
-        PicketError: it is no MRC file, or one that cannot be read.
+        PicketError: the file is not an MRC file, or cannot be read.
     """
     header, warnings = _in_its_byte_order(path, data, size)
     shape = _shape(path, header)
@@ -89,9 +90,11 @@ def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
 def _in_its_byte_order(
     path: Path, data: bytes, size: int | None
 ) -> tuple[np.recarray, tuple[str, ...]]:
-    """The header's fields. Where MAP or the machine stamp is missing, odd or wrong, the byte order
-    is that in which mode, sizes and axes make sense and the voxels are there; a file that makes
-    sense but is cut is told to be cut later."""
+    """The header's fields, and a warning if MAP or the machine stamp is missing, unknown or wrong.
+
+    The byte order is then the one in which mode, sizes and axes make sense and the file has all
+    voxels. A truncated file that makes sense is reported later.
+    """
     if len(data) < HEADER:
         raise PicketError(
             f"{path}: is not an MRC file ({len(data)} bytes, a header has 1024); check the "
@@ -100,22 +103,22 @@ def _in_its_byte_order(
     headers = {order: _fields(data, order) for order in "<>"}
     ends = {order: _end(header) for order, header in headers.items() if _makes_sense(header)}
     whole = [order for order in ends if size is None or size >= ends[order]]
-    # Of a compressed file with 256 columns of bytes both may fit: 256 is 65536 the other way.
+    # In a compressed file with 256 columns of bytes both may fit: 256 is 65536 the other way.
     fitting = sorted(whole or ends, key=ends.__getitem__)
     odd = []
     if not _has_map(headers["<"]):
         odd.append("no MAP in bytes 208 to 210")
     try:
-        told = utils.byte_order_from_machine_stamp(data[212:216])
+        stamped = utils.byte_order_from_machine_stamp(data[212:216])
     except ValueError as error:
         odd.append(f"the {one_line(error).replace('Unrecognised ', 'unknown ')}")
-        told = None
-    if told is not None and not fitting and not odd:
-        return headers[told], ()  # what is wrong with it is told later
-    if told is not None and told in fitting:
-        fitting = [told]
-    elif told is not None:
-        odd.append(f"the machine stamp of a {_ORDERS[told]} file")
+        stamped = None
+    if stamped is not None and not fitting and not odd:
+        return headers[stamped], ()  # its error is reported later
+    if stamped is not None and stamped in fitting:
+        fitting = [stamped]
+    elif stamped is not None:
+        odd.append(f"the machine stamp of a {_ORDERS[stamped]} file")
     if not fitting:
         raise PicketError(
             f"{path}: is not an MRC file (header has {' and '.join(odd)}); check the path and "
@@ -132,7 +135,7 @@ def _fields(data: bytes, order: str) -> np.recarray:
 
 
 def _has_map(header: np.recarray) -> bool:
-    """Whether it has the word of MRC files since 2000."""
+    """Whether the header has the word MAP, as MRC files have since 2000."""
     return bytes(header.map)[:3] == b"MAP"
 
 
@@ -144,7 +147,7 @@ def _makes_sense(header: np.recarray) -> bool:
 
 
 def _end(header: np.recarray) -> int:
-    """The byte after the last voxel, of a header that makes sense."""
+    """Offset of the end of the voxels in bytes, for a header that makes sense."""
     voxels = int(header.nz) * int(header.ny) * int(header.nx)
     return HEADER + int(header.nsymbt) + voxels * np.dtype(VOXEL_TYPES[int(header.mode)]).itemsize
 
@@ -154,7 +157,7 @@ def _told_axes(header: np.recarray) -> tuple[int, int, int]:
 
 
 def _axes(path: Path, header: np.recarray) -> tuple[int, int, int]:
-    """Axes (1 x, 2 y, 3 z) of columns, rows, sections; 0 0 0 of old files is 1 2 3."""
+    """Axes (1 x, 2 y, 3 z) of columns, rows and sections; old files have 0 0 0 for 1 2 3."""
     axes = _told_axes(header)
     if axes == (0, 0, 0):
         return (1, 2, 3)
@@ -167,7 +170,7 @@ def _axes(path: Path, header: np.recarray) -> tuple[int, int, int]:
 
 
 def _shape(path: Path, header: np.recarray) -> tuple[int, ...]:
-    """Voxels; two axes of an image, four of a stack of volumes."""
+    """Stored shape in voxels; an image has two axes, a stack of volumes four."""
     mode, extended = int(header.mode), int(header.nsymbt)
     if mode not in VOXEL_TYPES:
         known = ", ".join(f"{number} {name}" for number, name in VOXEL_TYPES.items())
@@ -177,11 +180,11 @@ def _shape(path: Path, header: np.recarray) -> tuple[int, ...]:
             f"{path}: MRC header gives an impossible extended header, {extended} bytes; the "
             "file is damaged, copy it again"
         )
-    told = tuple(int(n) for n in (header.nz, header.ny, header.nx))
+    sizes = tuple(int(n) for n in (header.nz, header.ny, header.nx))
     stack = utils.spacegroup_is_volume_stack(header.ispg)
-    if min(told) < 1 or (stack and not 1 <= int(header.mz) <= told[0]):
+    if min(sizes) < 1 or (stack and not 1 <= int(header.mz) <= sizes[0]):
         raise PicketError(
-            f"{path}: MRC header gives an impossible size, {told} voxels (z, y, "
+            f"{path}: MRC header gives an impossible size, {sizes} voxels (z, y, "
             "x); the file is damaged, copy it again"
         )
     shape = tuple(utils.data_shape_from_header(header))
@@ -189,11 +192,11 @@ def _shape(path: Path, header: np.recarray) -> tuple[int, ...]:
 
 
 def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any], float]:
-    """Type of the voxels, and the stored value that stands for 0.
+    """Type of the voxels, and the stored value that means 0.
 
-    Mode 0 is signed by the standard. IMOD's flags tell of either; without them, bytes are unsigned
-    where the header has statistics that signed ones cannot have. Before the standard, in files
-    without MAP, they were unsigned; IMOD and Chimera read them so.
+    Mode 0 is signed by the standard. IMOD's flags say whether it is. Without flags, bytes are
+    unsigned if the header has statistics that signed bytes cannot have. Files without MAP, from
+    before the standard, have unsigned bytes; IMOD and Chimera read them so.
     """
     order = header.nx.dtype.byteorder
     dtype = np.dtype(VOXEL_TYPES[int(header.mode)]).newbyteorder(order)
@@ -215,18 +218,19 @@ def _bytes(path: Path, data: bytes, header: np.recarray) -> tuple[np.dtype[Any],
 
 
 def check_size(path: Path, there: int, begin: int, voxels: int) -> None:
-    """Whether the voxels of a file are there.
+    """Check that a file has all its voxels.
 
-    A file that is as long as it would be without the extended header that it announces may lack
-    that, or its last voxels: nothing tells which.
+    A file may be exactly as long as it would be without the extended header that it announces. It
+    then lacks that header or its last voxels, and nothing says which.
 
     Args:
-        there: bytes of the file, once decompressed.
-        begin: first byte of the voxels.
-        voxels: bytes that they take.
+        path: file, for messages.
+        there: size of the decompressed file in bytes.
+        begin: offset of the first voxel in bytes.
+        voxels: size of all voxels in bytes.
 
     Raises:
-        PicketError: they are not.
+        PicketError: the file is too short.
     """
     if there == HEADER + voxels < begin + voxels:
         raise PicketError(
@@ -243,7 +247,7 @@ def check_size(path: Path, there: int, begin: int, voxels: int) -> None:
 def _voxel_size(header: np.recarray) -> tuple[float, float, float]:
     cell, counts = header.cella, (int(header.mx), int(header.my), int(header.mz))
     x, y, z = (
-        # The header holds float32: 13.48 should not come out as 13.479999542.
+        # The header stores float32: 13.48 must not become 13.479999542.
         float(f"{float(length) / count:.6g}") if count > 0 else 0.0
         for length, count in zip((cell.x, cell.y, cell.z), counts, strict=True)
     )
@@ -251,7 +255,7 @@ def _voxel_size(header: np.recarray) -> tuple[float, float, float]:
 
 
 def _origin(header: np.recarray) -> tuple[float, float, float]:
-    """What is not finite is 0. Files without MAP have something else in these bytes."""
+    """Origin, (x, y, z), 0 where it is not finite. Files without MAP use these bytes otherwise."""
     if not _has_map(header):
         return (0.0, 0.0, 0.0)
     x, y, z = (

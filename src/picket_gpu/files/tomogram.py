@@ -1,4 +1,4 @@
-"""Tomogram -> grey values and geometry. Nothing else in the package reads tomograms."""
+"""Grey values and geometry of tomograms, and masks. All tomograms are read through this module."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,22 +19,22 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
 READ_AHEAD = 2**24  # bytes at a time
-FEW = 16  # a mask of bytes of both signs has smaller ones, or is more likely one of unsigned bytes
-CUBES = 0.01  # voxel sizes along the axes that differ by less, relatively, are the same
+FEW = 16  # bytes of both signs that exceed it are more likely unsigned ones, misread
+CUBES = 0.01  # relative difference up to which voxel sizes along the axes are equal
 
 
 @dataclass(frozen=True)
 class TomogramHeader:
-    """What is known of a tomogram without its voxels.
+    """Geometry of a tomogram, and what is odd about its file.
 
     Attributes:
-        path: where it is, as the user named it.
+        path: path or URL, as the user wrote it.
         shape: voxels, (z, y, x).
-        voxel_size: angstrom, (z, y, x); 0.0 where neither the file nor the user says, or what the
-            file says is not possible.
+        voxel_size: angstrom, (z, y, x); 0.0 where neither the file nor the user gives a possible
+            one.
         origin: angstrom, (x, y, z), as in an MRC header; see `place`.
-        nstart: first column, row, section of the file, (x, y, z), as in an MRC header.
-        warnings: what is odd about the file, a line each that names it.
+        nstart: first column, row and section, (x, y, z), as in an MRC header.
+        warnings: oddities of the file, a line each, with its name.
     """
 
     path: Location
@@ -46,9 +46,9 @@ class TomogramHeader:
 
     @property
     def place(self) -> tuple[float, float, float]:
-        """Where the centre of the first voxel is, angstrom, (x, y, z).
+        """Centre of the first voxel in angstrom, (x, y, z).
 
-        The origin, or where that is 0 0 0, ``nstart`` voxels: as ChimeraX and others place a map.
+        This is the origin, or ``nstart`` voxels if the origin is 0 0 0, as in ChimeraX and others.
         """
         if any(self.origin):
             return self.origin
@@ -59,18 +59,18 @@ class TomogramHeader:
 
 
 def read_header(path: Location, selector: VolumeSelector | None = None) -> TomogramHeader:
-    """Geometry of the tomogram at ``path``, after checking that its voxels can be there.
+    """Read the geometry of the tomogram at ``path``, and check that the file can be used.
 
     Args:
-        selector: which of the volumes there; its ``voxel_size`` replaces that of the file.
+        selector: choice of a volume in the file; its ``voxel_size`` replaces that of the file.
 
     Raises:
-        PicketError: there is nothing, it is not 3-D, holds no real numbers or one grey value only,
-            or would not fit in this machine's memory.
+        PicketError: the file is missing or damaged, is not 3-D, has no real numbers or only one
+            grey value, or would not fit in this machine's memory.
     """
     volume = _open(path, selector)
     z, y, x = volume.shape
-    # A volume at a URL is not fetched twice; that it is constant will show.
+    # A volume at a URL is not fetched twice; a constant one is noticed later.
     if isinstance(path, Path) and (value := _only_value(path, volume)) is not None:
         raise PicketError(
             f"{path}: every voxel has the value {value}; check that it is the right file"
@@ -86,35 +86,35 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
 
 
 def _possible(size: tuple[float, float, float]) -> tuple[tuple[float, float, float], str | None]:
-    """A voxel size with 0.0 for what is not possible, and what is odd about it, if anything is."""
+    """A voxel size with 0.0 for impossible lengths, and a warning, or None if nothing is odd."""
     z, y, x = (length if 0 < length < inf else 0.0 for length in size)
-    told = " x ".join(f"{length:g}" for length in size)
+    text = " x ".join(f"{length:g}" for length in size)
     if min(x, y, z) == 0.0:
         if not any(size):
             return (z, y, x), "has no voxel size; set voxel_size"
-        return (z, y, x), f"impossible voxel size, {told} angstrom (z y x); set voxel_size"
+        return (z, y, x), f"impossible voxel size, {text} angstrom (z y x); set voxel_size"
     if x == y == z == 1.0:
         return (z, y, x), (
             "voxel size is exactly 1 angstrom, which often means unknown; set voxel_size"
         )
     if max(x, y, z) - min(x, y, z) > CUBES * max(x, y, z):
         return (z, y, x), (
-            f"voxels are not cubes ({told} angstrom, z y x); set voxel_size if that is wrong"
+            f"voxels are not cubes ({text} angstrom, z y x); set voxel_size if that is wrong"
         )
     return (z, y, x), None
 
 
 def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:
-    """Grey values of the tomogram at ``path``, (z, y, x) float32, whatever the type in the file.
+    """Read the grey values of the tomogram at ``path``, (z, y, x), as float32.
 
     Raises:
-        PicketError: as `read_header`, and where a voxel is NaN or infinite.
+        PicketError: as for `read_header`, or a voxel is NaN or infinite.
     """
     volume = _open(path, selector)
     voxels = np.empty(volume.shape, dtype=np.float32)
     for place, block in _planes(path, volume):
         planes = voxels[place]
-        with np.errstate(over="ignore"):  # of float64, told of as infinite
+        with np.errstate(over="ignore"):  # float64 beyond float32 is reported as infinite
             planes[...] = block
         if not np.isfinite(planes).all():
             raise PicketError(
@@ -126,16 +126,17 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
 def read_mask(
     path: Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
 ) -> np.ndarray:
-    """Which voxels are in a mask: bool, (z, y, x), true where the volume at ``path`` is above 0.
+    """Read a mask, bool, (z, y, x), true where the volume at ``path`` is above 0.
 
-    Bytes of IMOD are as IMOD shows them.
+    IMOD's bytes count as IMOD shows them.
 
     Args:
-        shape: that it must have.
-        storage_options: for the protocol of a URL.
+        path: path or URL of the mask.
+        shape: required shape.
+        storage_options: options for the protocol of a URL.
 
     Raises:
-        PicketError: it cannot be read, or has another shape.
+        PicketError: the mask cannot be read, has another shape, or is empty.
     """
     volume = open_mask(path, shape, storage_options)
     mask = np.empty(shape, dtype=bool)
@@ -160,10 +161,10 @@ def read_mask(
 def open_mask(
     path: Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
 ) -> LazyVolume:
-    """A mask that has not been read yet, after checking its shape.
+    """Open a mask without reading it, and check its shape.
 
     Raises:
-        PicketError: it cannot be read, or has another shape.
+        PicketError: the mask cannot be read, or has another shape.
     """
     volume = _open(path, VolumeSelector(shape=shape, storage_options=storage_options or {}))
     if volume.shape != shape:
@@ -175,10 +176,9 @@ def open_mask(
 
 
 def read_ahead(path: Location) -> None:
-    """Have the system read a file that is wanted soon, while something else is computed.
+    """Read a file that is needed soon into the system's cache, while something else is computed.
 
-    What it reads stays in the system's cache, as far as there is memory. A fault of the file shows
-    when it is read in earnest.
+    Errors are ignored here: they appear again when the file is really read.
     """
     if not isinstance(path, Path) or not path.is_file():
         return
@@ -209,10 +209,10 @@ def _open(path: Location, selector: VolumeSelector | None) -> LazyVolume:
 
 
 def _planes(path: Location, volume: LazyVolume) -> Iterator[tuple[slice, np.ndarray]]:
-    """Planes as they are read, and where they belong.
+    """Read planes, and yield their z-slices with them.
 
     Raises:
-        PicketError: they cannot be read, or are not as many as was told.
+        PicketError: they cannot be read, or their number differs from the header's.
     """
     first, blocks = 0, volume.blocks()
     while True:
@@ -231,7 +231,7 @@ def _planes(path: Location, volume: LazyVolume) -> Iterator[tuple[slice, np.ndar
 
 @contextmanager
 def _in_one_line(path: Location) -> Iterator[None]:
-    """Whatever a format's library or a URL's protocol raises, as an error that names the volume."""
+    """Make any exception of a format's library or a URL's protocol name the volume."""
     try:
         yield
     except (PicketError, OSError, MemoryError):
@@ -241,7 +241,7 @@ def _in_one_line(path: Location) -> Iterator[None]:
 
 
 def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
-    """Whether a volume could be held; a damaged header may tell of terabytes."""
+    """Check that a volume fits in memory; a damaged header may announce terabytes."""
     needed = prod(shape) * 4
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     there = min(there, memory_limit() or there)
@@ -254,7 +254,7 @@ def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
 
 
 def _only_value(path: Location, volume: LazyVolume) -> float | None:
-    """The value of all voxels, if it is one; reads only as far as the first that differs."""
+    """The value of a constant volume, else None; reads up to the first voxel that differs."""
     value = None
     for _, block in _planes(path, volume):
         for section in block:

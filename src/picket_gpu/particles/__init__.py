@@ -1,6 +1,6 @@
 """From segmentations, or the tomogram itself, to coordinates of particles.
 
-`pick` and `pick_by_contrast` take arrays. Knows no configuration and no page; only `writers`,
+`pick` and `pick_by_contrast` take arrays. Knows no configuration and no page; only `formats`,
 `write` and `from_files` know files. May use `method` (what labels mean) and `device`.
 """
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,12 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import PARTICLES
 from picket_gpu.files.segmentation import Subject
+from picket_gpu.particles.formats import FORMATS
+from picket_gpu.particles.formats.cmm import CMM
+from picket_gpu.particles.formats.csv import CSV
+from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particles import COLUMNS, METADATA, Particles
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.writers import WRITERS
-from picket_gpu.particles.writers.cmm import read_markers
-from picket_gpu.particles.writers.csv import read_csv
 
 
 def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
@@ -30,7 +30,7 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     """
     remove_particles(files)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
-        WRITERS[kind](files[kind], particles)
+        FORMATS[kind].write(files[kind], particles)
 
 
 def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
@@ -45,7 +45,7 @@ def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
         PicketError: a file is damaged.
     """
     with _readable(path):
-        table = read_csv(path)
+        table = CSV.read(path)
     zyx = [COLUMNS.index(axis) for axis in "zyx"]
     heights = table[:, COLUMNS.index("score")]
     threshold = known.pop("threshold", float(heights[-1]) if len(heights) else 0.0)
@@ -68,23 +68,18 @@ def read_spheres(path: Path, subject: Subject) -> Particles:
                 f"{markers.name} their diameter; run again to write both"
             )
     with _readable(markers):
-        _, diameter = read_markers(markers)
+        _, diameter = CMM.read(markers)
     known = {"mode": "", "method": "", "fingerprint": "", "files": [path.name]}
     return read_particles(path, subject, **known, diameter=diameter)
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Fields of `Particles` in a YAML file; None if picket_gpu did not write it."""
+    found = YAML.read_metadata(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    # A YAML reader takes a second for some thousand coordinates.
-    found = dict(re.findall(r"^  (particles_\w+): (.+)$", text, re.MULTILINE))
-    try:
-        values = {field: found[name].strip("'") for field, name in METADATA.items()}
+        values = {field: found[name] for field, name in METADATA.items()}
         whole = {field: int(values[field]) for field in ("candidates", "count", "label")}
-        settings = json.loads(found.get("particles_settings", "{}").strip("'"))
+        settings = json.loads(found.get("particles_settings", "{}"))
         return values | whole | {"threshold": float(values["threshold"]), "settings": settings}
     except (KeyError, ValueError):
         return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
-from picket_gpu.files.read_segmentation import read_labels, read_scores
+from picket_gpu.files.segmentation import read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.ball import VoxelSize
 from picket_gpu.particles.by_contrast import pick_by_contrast
@@ -27,14 +27,18 @@ def pick_in_segmentation(
     backend: Backend,
     memory_budget: int | None = None,
 ) -> Picks:
-    """Pick from the scores of a segmentation; from its labels, as scores of 0 and 1, where a file
-    has no scores, or as `pick_by_labels` does.
+    """Pick from the scores of a segmentation, or from its labels.
+
+    Labels are used as scores of 0 and 1 if the file has no scores, and by `pick_by_labels` if the
+    settings name another method than "ball".
 
     Args:
-        path: of its HDF5, MRC or Zarr.
-        side: of its windows, in voxels.
+        path: HDF5, MRC or Zarr file of the segmentation.
+        side: side of its windows, in voxels.
+        settings: how to pick.
         voxel_size: angstrom, (z, y, x).
-        memory_budget: for arrays on the device beside the scores.
+        backend: where to compute.
+        memory_budget: bytes for arrays on the device beside the scores; None for the default.
     """
     labels = read_labels(path, side)
     if settings.method != "ball":

@@ -11,6 +11,7 @@ from pydantic import Field, InstanceOf, computed_field
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.picks import Picks
 
+# Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
 COLUMNS = ("x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z")
 # What the YAML file of particles says of them, by the field that it holds.
 METADATA = {
@@ -89,12 +90,16 @@ class Particles(Subject):
         """Heights, (n,) float64, descending."""
         return self.picks.heights
 
+    @property
+    def table(self) -> np.ndarray:
+        """A row for each particle, (n, 7) float64, columns as in `COLUMNS`, highest first."""
+        return np.column_stack([self.positions(), self.heights, self.coordinates[:, ::-1]])
+
     def to_dataframe(self) -> Any:
         """Return a pandas table: the tomogram's name, then the columns of the CSV file."""
         import pandas as pd
 
-        table = np.column_stack([self.positions(), self.heights, self.coordinates[:, ::-1]])
-        frame = pd.DataFrame(table, columns=list(COLUMNS))
+        frame = pd.DataFrame(self.table, columns=list(COLUMNS))
         frame.insert(0, "tomogram", self.run_name)
         return frame
 

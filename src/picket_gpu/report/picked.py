@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from picket_gpu.particles.formats.star import star_name
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.writers.star import star_name
 
 MOST_CANDIDATES = 10_000  # in a page; of more, the highest
 

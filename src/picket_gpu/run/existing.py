@@ -23,12 +23,17 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Location, as_location, is_same
+from picket_gpu.files.location import Location, as_location, file_signature, is_same
 from picket_gpu.files.readers import open_volume
 from picket_gpu.files.readers.hdf5 import OURS
-from picket_gpu.files.segmentation import Segmentation, Subject, Vector
-from picket_gpu.files.segmentations import has_scores, read_attributes, read_own_attributes
-from picket_gpu.files.signature import file_signature
+from picket_gpu.files.segmentation import (
+    Segmentation,
+    Subject,
+    Vector,
+    has_scores,
+    read_attributes,
+    read_own_attributes,
+)
 from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.particles.settings import Workflow
 

@@ -17,8 +17,7 @@ from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import absolute
-from picket_gpu.files.segmentation import Segmentation, Subject
-from picket_gpu.files.segmentations import read_attributes
+from picket_gpu.files.segmentation import Segmentation, Subject, read_attributes
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance

@@ -7,8 +7,7 @@ from pathlib import Path
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import CopickNames, TomogramFiles
-from picket_gpu.files.segmentation import Segmentation, Subject, Vector
-from picket_gpu.files.segmentations import has_scores
+from picket_gpu.files.segmentation import Segmentation, Subject, Vector, has_scores
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings

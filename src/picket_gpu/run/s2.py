@@ -23,8 +23,7 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import PARTICLES
 from picket_gpu.files.location import absolute
-from picket_gpu.files.segmentation import Segmentation
-from picket_gpu.files.segmentations import read_attributes, read_hdf5_labels
+from picket_gpu.files.segmentation import Segmentation, read_attributes, read_hdf5_labels
 from picket_gpu.particles.files import describe, read_metadata, write_particles
 from picket_gpu.particles.instances import z_slices
 from picket_gpu.particles.particles import Particles

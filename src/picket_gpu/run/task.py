@@ -18,8 +18,7 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, PicketError
-from picket_gpu.files.segmentation import Segmentation, Subject
-from picket_gpu.files.segmentations import write_segmentation
+from picket_gpu.files.segmentation import Segmentation, Subject, write_segmentation
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method import workflows
 from picket_gpu.method.feature_mode import FeatureMode

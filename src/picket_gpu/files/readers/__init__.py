@@ -29,11 +29,11 @@ MRC_ENDINGS = (".mrc", ".rec", ".map", ".st", ".ali", ".mrcs")
 
 
 def open_volume(where: Location, selector: VolumeSelector | None = None) -> LazyVolume:
-    """The volume at ``where``, by its ending; what has no known one is taken for an MRC file.
+    """Open the volume at ``where`` by its extension; a file with an unknown one is read as MRC.
 
     Raises:
-        PicketError: there is no such volume, it is not whole, it is not 3-D, or its format has none
-            to choose from.
+        PicketError: the volume does not exist, is damaged, or is not 3-D, or ``selector`` does not
+            apply to its format.
     """
     selector = selector or VolumeSelector()
     if isinstance(where, Url):

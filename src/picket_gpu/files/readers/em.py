@@ -1,8 +1,9 @@
 """Volumes in EM files, as TOM, Dynamo, Artiatomi and STOPGAP write them.
 
-A header of 512 bytes: machine code, two unused, type of the voxels, then columns, rows and
-sections as 32-bit integers; the voxels follow, x fastest. It has no voxel size that programs agree
-on. The library emfile takes every file for one of its own machine, so this reads them itself.
+A header of 512 bytes holds the machine code, two unused bytes, the type of the voxels, then
+columns, rows and sections as 32-bit integers; the voxels follow, x fastest. There is no voxel size
+that programs agree on. The library emfile assumes its own machine's byte order for every file, so
+it is not used.
 """
 
 from functools import partial
@@ -19,10 +20,10 @@ _VOXEL_TYPES = {1: "i1", 2: "i2", 4: "i4", 5: "f4", 9: "f8"}
 
 
 def open_em(path: Path, selector: VolumeSelector) -> LazyVolume:
-    """A memory-mapped volume.
+    """Open an EM file as a memory-mapped volume.
 
     Raises:
-        PicketError: the file is no EM file of real numbers, or is shorter than its header says.
+        PicketError: the file is not an EM file of real numbers, or is truncated.
     """
     with path.open("rb") as file:
         start = file.read(HEADER)

@@ -10,14 +10,16 @@ import numpy as np
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of, space_of
 
-OURS = "segmentations/semantic_segmentation"  # which may have scores beside it
+# Where PickET, and `picket_gpu.files.formats.hdf5`, store labels; scores may be beside them.
+GROUP, DATASET = "segmentations", "semantic_segmentation"
+OURS = f"{GROUP}/{DATASET}"
 
 
 def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
-    """The dataset that is chosen, or the only one of three dimensions.
+    """Open the selected dataset, or the only one with three dimensions.
 
     Raises:
-        PicketError: the file is no HDF5, or which of its datasets is meant is not clear.
+        PicketError: the file is not HDF5, or it is unclear which of its datasets is meant.
     """
     try:
         with h5py.File(path) as file:
@@ -48,18 +50,18 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
 
 
 def _geometry(dataset: h5py.Dataset) -> dict[str, Any]:
-    """What ChimeraX (its .cmap) or EMAN2 (https://blake.bcm.edu/emanwiki/Eman2HDF) have written as
-    attributes of the group: voxel size, origin, and the stored value that stands for 0."""
-    told = dataset.parent.attrs
-    if (step := _three(told.get("step"))) is not None:
+    """Voxel size, origin, and the stored value that means 0, from attributes of the group by
+    ChimeraX (.cmap) or EMAN2 (https://blake.bcm.edu/emanwiki/Eman2HDF)."""
+    attributes = dataset.parent.attrs
+    if (step := _three(attributes.get("step"))) is not None:
         coarser = _three(dataset.attrs.get("subsample_spacing", (1, 1, 1)))
         if coarser is None or ("subsample_spacing" not in dataset.attrs and _is_copy(dataset)):
             return {}
         x, y, z = (float(length) for length in step * coarser)
-        origin = _three(told.get("origin", (0, 0, 0)))
-    elif (size := _three([told.get(f"EMAN.apix_{axis}") for axis in "xyz"])) is not None:
+        origin = _three(attributes.get("origin", (0, 0, 0)))
+    elif (size := _three([attributes.get(f"EMAN.apix_{axis}") for axis in "xyz"])) is not None:
         x, y, z = (float(length) for length in size)
-        origin = _three([told.get(f"EMAN.origin_{axis}", 0.0) for axis in "xyz"])
+        origin = _three([attributes.get(f"EMAN.origin_{axis}", 0.0) for axis in "xyz"])
     else:
         return {}
     place = (0.0, 0.0, 0.0) if origin is None else tuple(float(length) for length in origin)
@@ -67,19 +69,19 @@ def _geometry(dataset: h5py.Dataset) -> dict[str, Any]:
 
 
 def _zero(dataset: h5py.Dataset) -> float:
-    """What EMAN2 stores for 0 where it keeps few bits, from a lowest value to a highest one."""
-    told = dataset.parent.attrs
-    scale = _three([told.get(f"EMAN.stored_render{name}") for name in ("bits", "min", "max")])
+    """The value that EMAN2 stores for 0 if it maps a range of values to few bits."""
+    attributes = dataset.parent.attrs
+    scale = _three([attributes.get(f"EMAN.stored_render{name}") for name in ("bits", "min", "max")])
     if scale is None or scale[0] < 1 or not scale[2] > scale[1]:
         return 0.0
     bits, low, high = scale
     return float(np.rint(-low / (high - low) * (2**bits - 1)))
 
 
-def _three(told: Any) -> np.ndarray | None:
-    """Three numbers of an attribute; None if it holds anything else, as of another program."""
+def _three(value: Any) -> np.ndarray | None:
+    """Three numbers of an attribute; None if it holds anything else, from another program."""
     try:
-        numbers = np.asarray(told, dtype=float).ravel()
+        numbers = np.asarray(value, dtype=float).ravel()
     except (TypeError, ValueError):
         return None
     return numbers if len(numbers) == 3 and np.isfinite(numbers).all() else None
@@ -98,7 +100,7 @@ def _only_volume(path: Path, file: h5py.File) -> str:
 
 
 def _volumes(file: h5py.File) -> list[str]:
-    """Datasets of three dimensions; in a .cmap one of each group, which holds copies of it."""
+    """Datasets with three dimensions; in a .cmap one of each group, the others are its copies."""
     found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -119,7 +121,7 @@ def _is_volume(item: h5py.Dataset | h5py.Group) -> bool:
 
 
 def _is_copy(dataset: h5py.Dataset) -> bool:
-    """Whether a larger one is beside it."""
+    """Whether the group has a larger volume."""
     return any(_is_volume(other) and other.size > dataset.size for other in dataset.parent.values())
 
 

@@ -1,4 +1,4 @@
-"""Volumes in MRC files, compressed by gzip or bzip2 or not."""
+"""Volumes in MRC files, uncompressed or compressed by gzip or bzip2."""
 
 import bz2
 import gzip
@@ -15,19 +15,19 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of
 from picket_gpu.files.mrc_header import HEADER, MrcHeader, check_size, read_mrc_header
 
-BLOCK, PIECE = 2**26, 2**20  # bytes of a compressed file: planes at a time, and of a read
-_MAP = slice(208, 211)  # what begins like a compressed file may have a matching number of columns
+BLOCK, PIECE = 2**26, 2**20  # bytes of a compressed file: of a block of planes, and of one read
+_MAP = slice(208, 211)  # has MAP in an MRC file whose first bytes happen to look compressed
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
 def open_mrc(path: Path, selector: VolumeSelector) -> LazyVolume:
-    """The volume of an MRC file, memory-mapped where it is not compressed.
+    """Open an MRC file, memory-mapped unless it is compressed.
 
-    Its axes are turned to (z, y, x), whatever the order in the file.
+    Axes are transposed to (z, y, x) from any order in the file.
 
     Raises:
-        PicketError: the file is no 3-D MRC of a known mode, or is shorter than its header says,
-            which of a compressed file shows when it is read.
+        PicketError: the file is not a 3-D MRC file of a known mode, or is truncated; a compressed
+            file shows that only when its blocks are read.
     """
     with path.open("rb") as file:
         start = file.read(HEADER)
@@ -75,7 +75,7 @@ def _first_bytes(path: Path, decompress: Callable[[Path, str], Any]) -> bytes:
 def _turned(
     blocks: Callable[[], Iterator[np.ndarray]], header: MrcHeader, turn: tuple[int, ...]
 ) -> Iterator[np.ndarray]:
-    """Planes along z of a compressed file that has other sections: all of it is in memory."""
+    """Planes along z of a compressed file with sections along another axis, read completely."""
     voxels, first = np.empty(header.shape, header.dtype), 0
     for block in blocks():
         voxels[first : first + len(block)] = block
@@ -88,7 +88,7 @@ def _decompressed(
     decompress: Callable[[Path, str], Any],
     header: MrcHeader,
 ) -> Iterator[np.ndarray]:
-    """Planes as they come out of a compressed file."""
+    """Decompress a file, some planes at a time."""
     shape, dtype = header.shape, header.dtype
     step = max(1, min(PLANES, BLOCK // (prod(shape[1:]) * dtype.itemsize)))
     try:
@@ -107,10 +107,10 @@ def _decompressed(
 
 
 def _filled(block: np.ndarray, file: Any) -> bool:
-    """Fill an array from a file, by pieces: memory is taken for what is there, not for more.
+    """Fill an array from a file in pieces, so that memory is used only for bytes that exist.
 
     Returns:
-        Whether the file has as much.
+        Whether the file had enough bytes.
     """
     flat = block.reshape(-1).view(np.uint8)
     filled = 0

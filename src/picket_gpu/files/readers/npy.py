@@ -10,15 +10,15 @@ from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of
 
 
 def open_npy(path: Path, selector: VolumeSelector) -> LazyVolume:
-    """A memory-mapped array, (z, y, x).
+    """Open a .npy file as a memory-mapped array, (z, y, x).
 
     Raises:
-        PicketError: the file is no whole .npy file, or holds Python objects.
+        PicketError: the file is truncated or damaged, or holds Python objects.
     """
     try:
-        with np.errstate(over="ignore"):  # of a shape that no file has, which is told of as such
+        with np.errstate(over="ignore"):  # an impossible shape is reported below
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # of NumPy, or of Python's parser, which reads the header
+    except Exception as error:  # from NumPy, or from Python's parser, which reads the header
         raise PicketError(
             f"{path}: .npy file is truncated or damaged ({one_line(error)}); copy it again"
         ) from None

@@ -1,8 +1,13 @@
-"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL."""
+"""Volumes in Zarr: OME-Zarr 0.1 to 0.5, or a plain array; in a directory or at a URL.
+
+OME-Zarr is described at https://ngff.openmicroscopy.org/0.4 and 0.5. Before 0.4 axes are names, and
+before 0.3 they are always t, c, z, y, x, without a scale.
+"""
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, takewhile
 from os.path import abspath
@@ -11,20 +16,45 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of, space_of
+from picket_gpu.files.lazy_volume import (
+    LazyVolume,
+    VolumeSelector,
+    angstrom_in,
+    planes_of,
+    space_of,
+)
 from picket_gpu.files.location import Location, Url
-from picket_gpu.files.multiscales import Level, first_image, level_at, ome_attributes
 
 ABOVE = 3  # groups above an array that may describe it
 _ALIKE = 0.01  # voxel sizes that differ by less, relatively, are the same
 
 
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a multiscale image.
+
+    Attributes:
+        path: path of its array below the group.
+        voxel_size: angstrom, (z, y, x); 0.0 where it is unknown.
+        origin: centre of the first voxel in angstrom, (x, y, z).
+    """
+
+    path: str
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the voxel size is known."""
+        return min(self.voxel_size) > 0
+
+
 def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
-    """An array, or the level that is chosen of a multiscale image; the finest unless told.
+    """Open an array, or the selected level of a multiscale image, by default the finest.
 
     Raises:
-        PicketError: Zarr is not installed, there is nothing at ``where`` that it can read, or the
-            group has no such array or level.
+        PicketError: Zarr is not installed, Zarr can read nothing at ``where``, or the group has no
+            such array or level.
     """
     node = _node(where, selector)
     if selector.dataset is not None and not _is_group(node):
@@ -33,22 +63,22 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
     if not _is_group(chosen):
         _no_level(where, selector)
         return _at(_source(chosen), _level_from_above(where, node, selector))
-    levels = first_image(where, dict(chosen.attrs))
+    levels = _first_image(where, dict(chosen.attrs))
     if not levels and selector.dataset is not None:
         raise PicketError(f"{where}: has no array {selector.dataset}")
     if not levels and (image := _only_image(where, chosen)) is not None:
-        chosen, levels = image, first_image(where, dict(image.attrs))
+        chosen, levels = image, _first_image(where, dict(image.attrs))
     if not levels:
         _no_level(where, selector)
         return _source(_only_array(where, chosen))
     level = _choose(where, chosen, levels, selector)
     volume = _at(_source(_array(where, chosen, level.path)), level)
-    # Without a level, the voxel size has chosen one, which knows its own better.
+    # Without a level, the voxel size has selected one, whose own is more exact.
     return replace(volume, fixed_size=selector.level is None and level.is_sized)
 
 
 def _at(volume: LazyVolume, level: Level | None) -> LazyVolume:
-    """A volume with the size and the place of its level, where it is one."""
+    """A volume with the voxel size and the origin of its level, if it is one."""
     if level is None:
         return volume
     return replace(volume, voxel_size=level.voxel_size, origin=level.origin)
@@ -59,9 +89,9 @@ def _is_group(node: Any) -> bool:
 
 
 def _level_from_above(where: Location, node: Any, selector: VolumeSelector) -> Level | None:
-    """What the nearest group above an array says of it."""
+    """What the nearest group above an array, of those that list it, says about it."""
     for group, name in _groups_above(where, node, selector):
-        level = level_at(where, dict(group.attrs), name)
+        level = _level_at(where, dict(group.attrs), name)
         if level is not None:
             return level
     return None
@@ -70,7 +100,7 @@ def _level_from_above(where: Location, node: Any, selector: VolumeSelector) -> L
 def _groups_above(
     where: Location, node: Any, selector: VolumeSelector
 ) -> Iterator[tuple[Any, str]]:
-    """Groups on the way to the array that is chosen, from the nearest, and its path from there."""
+    """Groups above the selected array, from the nearest, each with the array's path below it."""
     import zarr
 
     parts = [part for part in (selector.dataset or "").split("/") if part]
@@ -87,18 +117,18 @@ def _groups_above(
             return
         try:
             group = zarr.open_group(store=above, mode="r", storage_options=options)
-        except Exception:  # of any protocol: no group, or none that can be read; one above may be
+        except Exception:  # from any protocol: no group, or unreadable; the next one may be
             continue
         yield group, "/".join(parts)
 
 
 def _only_image(where: Location, group: Any) -> Any:
-    """The image of what bioformats2raw writes, a group of images; None of anything else.
+    """The only image in a group of images by bioformats2raw; None for any other group.
 
     Raises:
-        PicketError: there are several.
+        PicketError: there are several images.
     """
-    if "bioformats2raw.layout" not in ome_attributes(dict(group.attrs)):
+    if "bioformats2raw.layout" not in _ome_attributes(dict(group.attrs)):
         return None
     names = _images(group)
     if len(names) > 1:
@@ -110,13 +140,13 @@ def _only_image(where: Location, group: Any) -> Any:
 
 
 def _images(group: Any) -> list[str]:
-    """Paths of the images of bioformats2raw: as its group OME lists them, or by their numbers
+    """Paths of the images by bioformats2raw, from the list in its group OME or by their numbers
     (https://ngff.openmicroscopy.org/0.4/#bf2raw)."""
     listing = group.get("OME")
-    series = ome_attributes(dict(listing.attrs)).get("series") if listing is not None else None
+    series = _ome_attributes(dict(listing.attrs)).get("series") if listing is not None else None
     if isinstance(series, list) and series:
         return [str(name) for name in series]
-    # Asked for one by one, because not every server lists what it has.
+    # One by one, because not every server lists its members.
     numbered = list(takewhile(group.__contains__, map(str, count())))
     return numbered or sorted((name for name in group.group_keys() if name.isdecimal()), key=int)
 
@@ -166,7 +196,7 @@ def _array(where: Location, group: Any, name: str) -> Any:
 
 
 def _only_array(where: Location, group: Any) -> Any:
-    """The only one of three dimensions."""
+    """The only array with three dimensions."""
     volumes = [array for _, array in group.arrays() if len(space_of(array.shape)) == 3]
     if len(volumes) != 1:
         raise PicketError(
@@ -201,3 +231,90 @@ def _choose(where: Location, group: Any, levels: list[Level], selector: VolumeSe
             "size"
         )
     return levels[0]
+
+
+def _ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Attributes of OME, which has a key of its own since 0.5."""
+    nested = attributes.get("ome", attributes)
+    return nested if isinstance(nested, Mapping) else attributes
+
+
+def _first_image(where: Location, attributes: Mapping[str, Any]) -> list[Level]:
+    """Levels of the first multiscale image that a group describes; [] if there is none.
+
+    Raises:
+        PicketError: the attributes are invalid, or the axes do not end in z, y, x.
+    """
+    with _understood(where):
+        images = _ome_attributes(attributes).get("multiscales")
+        return _levels(images[0]) if images else []
+
+
+def _level_at(where: Location, attributes: Mapping[str, Any], path: str) -> Level | None:
+    """The level with the array at ``path`` below a group, in any image that the group describes.
+
+    Raises:
+        PicketError: as for `_first_image`.
+    """
+    with _understood(where):
+        for image in _ome_attributes(attributes).get("multiscales") or ():
+            if any(dataset["path"] == path for dataset in image["datasets"]):
+                return next(level for level in _levels(image) if level.path == path)
+    return None
+
+
+@contextmanager
+def _understood(where: Location) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        fault = one_line(error) if isinstance(error, ValueError) else repr(error)
+        raise PicketError(
+            f"{where}: invalid multiscales ({fault}); write it again as OME-Zarr 0.4"
+        ) from None
+
+
+def _levels(image: Mapping[str, Any]) -> list[Level]:
+    axes = [
+        {"name": axis} if isinstance(axis, str) else axis for axis in image.get("axes", "tczyx")
+    ]
+    if [axis["name"] for axis in axes[-3:]] != ["z", "y", "x"]:
+        raise ValueError(f"axes {[axis['name'] for axis in axes]} do not end in z, y, x")
+    units = np.array([angstrom_in(axis.get("unit", "angstrom")) for axis in axes])
+    shared = image.get("coordinateTransformations", ())  # applied after those of a dataset
+    levels = [
+        _level(dataset["path"], [*dataset.get("coordinateTransformations", ()), *shared], units)
+        for dataset in image["datasets"]
+    ]
+    if not levels:
+        raise ValueError("no datasets")
+    is_without_unit = not any("unit" in axis for axis in axes[-3:])
+    if is_without_unit and levels[0].voxel_size == (1.0, 1.0, 1.0):  # voxels, not angstrom
+        return [replace(level, voxel_size=(0.0, 0.0, 0.0)) for level in levels]
+    return levels
+
+
+def _level(path: str, steps: list[Mapping[str, Any]], units: np.ndarray) -> Level:
+    """One level, from its transformations in their order.
+
+    Its size is unknown if no transformation is a scale, or one is of another kind, such as a
+    rotation, or is stored in a file.
+    """
+    scale, translation = np.ones(len(units)), np.zeros(len(units))
+    is_told = any(step["type"] == "scale" for step in steps)
+    for step in steps:
+        if step["type"] == "identity":
+            continue
+        if step["type"] not in ("scale", "translation") or step["type"] not in step:
+            is_told, translation = False, 0 * translation
+            break
+        numbers = np.asarray(step[step["type"]], dtype=float)
+        if numbers.shape != units.shape:
+            raise ValueError(f"a {step['type']} of {numbers.size} numbers for {len(units)} axes")
+        if step["type"] == "scale":
+            scale, translation = scale * numbers, translation * numbers
+        else:
+            translation = translation + numbers
+    z, y, x = (float(f"{n:.6g}") if is_told else 0.0 for n in (scale * units)[-3:])
+    at_z, at_y, at_x = (float(f"{n:.6g}") for n in (translation * units)[-3:])
+    return Level(path, (z, y, x), (at_x, at_y, at_z))

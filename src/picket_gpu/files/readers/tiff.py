@@ -1,4 +1,4 @@
-"""Volumes in TIFF files, a page for each z."""
+"""Volumes in TIFF files, with a page for each z-slice."""
 
 import logging
 from collections.abc import Iterator
@@ -9,24 +9,29 @@ from xml.etree import ElementTree
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of, space_of
-from picket_gpu.files.length_units import angstrom_in
+from picket_gpu.files.lazy_volume import (
+    LazyVolume,
+    VolumeSelector,
+    angstrom_in,
+    planes_of,
+    space_of,
+)
 
 _UNKNOWN = (0.0, 0.0, 0.0)
 
 
 def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
-    """The volume of the file, which is read page by page.
+    """Open the volume of a TIFF file, to be read page by page.
 
     Raises:
-        PicketError: tifffile is not installed, or the file is no whole TIFF of grey pages, or has
-            pages or volumes that do not go together.
+        PicketError: tifffile is not installed, the file is not a complete TIFF with grey values, or
+            its pages differ, or it has several volumes.
     """
     try:
         import tifffile
     except ImportError:
         raise PicketError(f"{path}: needs tifffile; install picket-gpu[tiff]") from None
-    # Without a handler Python prints what tifffile logs beside the fault.
+    # Without a handler Python prints tifffile's log next to our error.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         with tifffile.TiffFile(path) as file:
@@ -35,7 +40,7 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
             geometry = _voxel_size(file)
     except PicketError:
         raise
-    except Exception as error:  # tifffile lets through what damaged tags make Python say
+    except Exception as error:  # tifffile passes on any exception that damaged tags cause
         raise PicketError(
             f"{path}: is not a TIFF file ({one_line(error)}); check the path and the extension"
         ) from None
@@ -54,9 +59,9 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
                 if series.dataoffset is None:
                     yield from _pages(series)
                     return
-            # One run of bytes, such as ImageJ writes, whose pages need not all be listed.
+            # ImageJ writes one run of bytes, and need not list all its pages.
             yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
-        except Exception as error:  # of any codec, with whatever it raises
+        except Exception as error:  # any exception, from any codec
             raise PicketError(
                 f"{path}: TIFF file is truncated or damaged ({one_line(error)}); copy it again"
             ) from None
@@ -65,10 +70,10 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
 
 
 def _shape(path: Path, file: Any) -> tuple[int, ...]:
-    """Of the first series, or of all if they are pages that were appended one by one.
+    """Shape of the first series, or of all series if each is a page that was appended.
 
     Raises:
-        PicketError: pages differ, or several volumes of equal pages follow each other.
+        PicketError: pages differ, or the file has several volumes with equal pages.
     """
     first, *others = file.series
     shape = tuple(first.shape)
@@ -82,13 +87,13 @@ def _shape(path: Path, file: Any) -> tuple[int, ...]:
             )
         return (1 + len(others), *shape)
     volumes = 1 + sum(len(one.shape) > 2 for one in alike)
-    if volumes > 1:  # what is not alike are pictures beside the volume
+    if volumes > 1:  # series of another shape are pictures beside the volume
         raise PicketError(f"{path}: contains {volumes} volumes; save one volume per file")
     return shape
 
 
 def _pages(series: Any) -> Iterator[np.ndarray]:
-    """A volume plane by plane, decompressed; at once if its pages are no planes of it."""
+    """Read a compressed volume plane by plane, or at once if its pages are not its planes."""
     z, y, x = (series.shape[axis] for axis in space_of(series.shape))
     if len(series.pages) != z or any(page and page.shape != (y, x) for page in series.pages):
         yield from planes_of(series.asarray())
@@ -97,9 +102,9 @@ def _pages(series: Any) -> Iterator[np.ndarray]:
 
 
 def _voxel_size(file: Any) -> tuple[float, float, float]:
-    """Angstrom, (z, y, x), by the metadata of OME or ImageJ; 0.0 for what they do not tell.
+    """Voxel size in angstrom, (z, y, x), from metadata by OME or ImageJ; 0.0 where it is unknown.
 
-    The tags of plain TIFF tell of a resolution in print, which is none.
+    The resolution in the tags of a plain TIFF is one of printing, and does not count.
     """
     try:
         if file.is_ome:
@@ -107,24 +112,24 @@ def _voxel_size(file: Any) -> tuple[float, float, float]:
         if file.is_imagej and file.imagej_metadata:
             return _of_imagej(file.imagej_metadata, file.pages[0].tags)
     except (ElementTree.ParseError, TypeError, ValueError):
-        pass  # metadata that nobody can read tells nothing, and its voxels may be whole
+        pass  # the voxels may be good although the metadata are not
     return _UNKNOWN
 
 
-def _of_imagej(told: dict[str, Any], tags: Any) -> tuple[float, float, float]:
-    """``XResolution`` is in pixels for each ``unit``; a ``spacing`` of 1 is not written."""
-    unit = told.get("unit", "")
-    lengths = [abs(float(told.get("spacing", 1.0)))]
+def _of_imagej(metadata: dict[str, Any], tags: Any) -> tuple[float, float, float]:
+    """``XResolution`` is in pixels per ``unit``; ImageJ does not write a ``spacing`` of 1."""
+    unit = metadata.get("unit", "")
+    lengths = [abs(float(metadata.get("spacing", 1.0)))]
     for name in ("YResolution", "XResolution"):
         pixels, units = tags[name].value if name in tags else (0, 1)
         lengths.append(units / pixels if pixels else 0.0)
-    factors = [angstrom_in(told.get(name, unit)) for name in ("zunit", "yunit", "unit")]
+    factors = [angstrom_in(metadata.get(name, unit)) for name in ("zunit", "yunit", "unit")]
     z, y, x = (length * factor for length, factor in zip(lengths, factors, strict=True))
     return (z, y, x)
 
 
 def _of_ome(xml: str) -> tuple[float, float, float]:
-    """The physical size of the first image's pixels; micrometers unless told."""
+    """Physical size of the first image's pixels, by default in micrometers."""
     pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
     if pixels is None:
         return _UNKNOWN

@@ -8,30 +8,32 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.files.filenames import CopickNames
+from picket_gpu.files.formats.omezarr import OMEZarr
 from picket_gpu.files.tomogram import TomogramHeader
-from picket_gpu.files.writers.omezarr import write_zarr
 
 CONFIG = "copick.json"
 
 
-def write_copick(
-    names: CopickNames,
-    path: Path,
-    labels: np.ndarray,
-    header: TomogramHeader,
-    details: Mapping[str, Any],
-) -> None:
-    """Write label 1 where the project has it, and a configuration for a project without one.
+class Copick(OMEZarr):
+    """An OME-Zarr of the foreground where a copick project has it, without scores."""
 
-    Args:
-        path: of the segmentation, as ``names`` have it.
-        labels: int8, (z, y, x).
-        details: what else the file says of itself.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_zarr(path, labels, header, details)
-    write_config(names.project, names.object)
+    @staticmethod
+    def write(
+        path: Path,
+        labels: np.ndarray,
+        scores: np.ndarray | None,
+        header: TomogramHeader,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Write the labels, and a configuration for a project without one.
+
+        Args:
+            path: ``PROJECT/ExperimentRuns/RUN/Segmentations/SIZE_USER_SESSION_OBJECT.zarr``, as
+                `CopickNames.path` makes it; copick too reads the names from there.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        OMEZarr.write(path, labels, None, header, attributes)
+        write_config(path.parents[3], path.stem.rpartition("_")[2])
 
 
 def write_config(project: Path, pickable_object: str) -> None:

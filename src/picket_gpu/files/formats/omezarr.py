@@ -1,5 +1,6 @@
 """OME-Zarr 0.4 (https://ngff.openmicroscopy.org/0.4): labels and scores at three resolutions."""
 
+import json
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -7,38 +8,69 @@ from typing import Any
 
 import numpy as np
 
+from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import atomic_directory
+from picket_gpu.files.filenames import scores_beside
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.labels import FOREGROUND
 
 FACTORS = (1, 2, 4)
 CHUNK = 128
+OURS = "picket_gpu"  # attribute of the group, with all that a segmentation says of itself
 _COLOUR = [255, 120, 0, 255]
+_IMAGE_LABEL = {
+    "version": "0.4",
+    "colors": [{"label-value": 1, "rgba": _COLOUR}],
+    "properties": [{"label-value": 1, "class": "label 1"}],
+}
 
 
-def write_zarr(
-    path: Path, labels: np.ndarray, header: TomogramHeader, details: Mapping[str, Any]
-) -> None:
-    """Write label 1 as a label image of uint8 zeros and ones.
+class OMEZarr:
+    """A label image of the foreground, uint8 zeros and ones, and an image of scores beside it.
 
-    Args:
-        labels: int8, (z, y, x).
-        details: what else the file says of itself, as JSON can say it.
+    Both have all attributes, as JSON. Unlabelled voxels are 0, like the background.
     """
-    mask = (labels == FOREGROUND).view(np.uint8)
-    image_label = {
-        "version": "0.4",
-        "colors": [{"label-value": 1, "rgba": _COLOUR}],
-        "properties": [{"label-value": 1, "class": "label 1"}],
-    }
-    _write(path, mask, most_frequent, header, {"image-label": image_label, "picket_gpu": details})
+
+    @staticmethod
+    def write(
+        path: Path,
+        labels: np.ndarray,
+        scores: np.ndarray | None,
+        header: TomogramHeader,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        mask = (labels == FOREGROUND).view(np.uint8)
+        ours = {OURS: dict(attributes)}
+        _write(path, mask, most_frequent, header, {"image-label": _IMAGE_LABEL} | ours)
+        if scores is not None:
+            _write(scores_beside(path), scores, mean, header, ours)
+
+    @staticmethod
+    def read_labels(path: Path) -> np.ndarray:
+        """The mask, int8, (z, y, x), 0 and 1."""
+        return np.asarray(_finest(path) == FOREGROUND).view(np.int8)
+
+    @staticmethod
+    def has_scores(path: Path) -> bool:
+        return scores_beside(path).exists()
+
+    @staticmethod
+    def read_scores(path: Path) -> np.ndarray:
+        return _finest(scores_beside(path))
+
+    @staticmethod
+    def read_attributes(path: Path) -> dict[str, Any]:
+        # Plain JSON, which can be read where Zarr is not installed.
+        return dict(json.loads((path / ".zattrs").read_text(encoding="utf-8"))[OURS])
 
 
-def write_zarr_scores(
-    path: Path, scores: np.ndarray, header: TomogramHeader, details: Mapping[str, Any]
-) -> None:
-    """Write scores, float16, (z, y, x), as an image."""
-    _write(path, scores, mean, header, {"picket_gpu": details})
+def _finest(path: Path) -> np.ndarray:
+    """The finest level of an OME-Zarr."""
+    try:
+        import zarr
+    except ImportError:
+        raise PicketError(f"{path}: needs Zarr; install picket-gpu[zarr]") from None
+    return np.asarray(zarr.open_group(str(path), mode="r")["0"])
 
 
 def _write(
@@ -66,7 +98,7 @@ def _write(
 
 
 def _multiscale(name: str, header: TomogramHeader) -> dict[str, Any]:
-    """Axes, scales and places of all levels. A voxel's place is that of its centre."""
+    """Axes, scales and translations of all levels. A voxel's position is that of its centre."""
     known = all(length > 0 for length in header.voxel_size)
     size = np.array(header.voxel_size if known else (1, 1, 1))
     unit = {"unit": "angstrom"} if known else {}
@@ -92,7 +124,7 @@ def _multiscale(name: str, header: TomogramHeader) -> dict[str, Any]:
 
 
 def most_frequent(mask: np.ndarray) -> np.ndarray:
-    """The more frequent value of each 2 x 2 x 2 zeros and ones, 0 where they are as many.
+    """The more frequent value in each block of 2 x 2 x 2 zeros and ones; 0 for four of each.
 
     A block at the end of an axis of odd length counts its last plane twice.
     """
@@ -100,12 +132,12 @@ def most_frequent(mask: np.ndarray) -> np.ndarray:
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
-    """The mean of each 2 x 2 x 2 values, in their type."""
+    """The mean of each block of 2 x 2 x 2 values, in their type."""
     return (_octets_sum(scores, "float32") / 8).astype(scores.dtype)
 
 
 def _octets_sum(volume: np.ndarray, dtype: str) -> np.ndarray:
-    """Sums over blocks of 2 x 2 x 2, filled up with their last plane."""
+    """Sums over blocks of 2 x 2 x 2; axes of odd length repeat their last plane."""
     even = np.pad(volume, [(0, n % 2) for n in volume.shape], mode="edge")
     total = np.zeros([n // 2 for n in even.shape], dtype)
     for corner in product((0, 1), repeat=3):

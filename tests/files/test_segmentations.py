@@ -1,7 +1,11 @@
 """The files as their readers see them."""
 
+import json
 import re
+import subprocess
+import sys
 from datetime import datetime
+from pathlib import Path
 
 import h5py
 import mrcfile
@@ -10,9 +14,21 @@ import pytest
 
 from picket_gpu import run_s1
 from picket_gpu.files.atomic import atomic_file
+from picket_gpu.files.filenames import CopickNames, TomogramFiles, scores_beside
+from picket_gpu.files.formats import FORMATS
+from picket_gpu.files.formats.hdf5 import HDF5
+from picket_gpu.files.formats.mrc import CUT, MRC
+from picket_gpu.files.segmentation import (
+    has_scores,
+    read_attributes,
+    read_foreground,
+    read_hdf5_labels,
+    read_labels,
+    read_own_attributes,
+    read_scores,
+    write_segmentation,
+)
 from picket_gpu.files.tomogram import TomogramHeader
-from picket_gpu.files.writers.hdf5 import write_hdf5
-from picket_gpu.files.writers.mrc import write_mrc
 
 
 @pytest.fixture(scope="module")
@@ -244,9 +260,201 @@ def test_labels_can_be_read_where_only_mrc_is_saved(run, tmp_path):
     assert (result.labels == same.labels).all()
 
 
+# What is written is read back, by each format.
+
+OWN = {
+    "fingerprint": "0123456789abcdef" * 2,
+    "share_of_label_1": 0.125,
+    "iterations": 17,
+    "converged": True,
+    "time_taken_for_s1": 12.5,
+}
+MORE = {
+    "fex_mode": "gabor",
+    "voxel_size": (7.84, 10.0, 13.48),
+    "origin": [-11.5, 22.0, 33.25],
+    "clip": None,
+    "padding": "mask",
+}
+
+
+def header_of(labels):
+    size, origin, nstart = (7.84, 10.0, 13.48), (-11.5, 22.0, 33.25), (3, -4, 5)
+    return TomogramHeader(Path("vol.mrc"), labels.shape, size, origin, nstart)
+
+
+@pytest.fixture(scope="module", params=["scored", "bare"])
+def written(request, tmp_path_factory):
+    """Files of one segmentation by their kind, its labels, and its scores, which may be None."""
+    directory = tmp_path_factory.mktemp(request.param)
+    rng = np.random.default_rng(0)
+    labels = np.full((9, 10, 11), -1, np.int8)
+    labels[1:-1, 1:-1, 1:-1] = rng.integers(0, 2, (7, 8, 9))
+    labels[3, 4, 5] = -1  # as outside a mask
+    scored = [("gabor", "gmm")] if request.param == "scored" else []
+    scores = rng.random(labels.shape).astype(np.float16) if scored else None
+    names = CopickNames(directory / "project", "TS_01", 10.0, "me", "{mode}-{method}", "ribosome")
+    files = TomogramFiles(directory, 0, ["hdf5", "mrc", "zarr", "copick"], names, scored)
+    write_segmentation(files, ("gabor", "gmm"), labels, scores, header_of(labels), OWN | MORE)
+    return files.of("gabor", "gmm"), labels, scores
+
+
+def test_every_file_that_is_named_is_written_and_no_other(written):
+    paths, *_ = written
+    directory = paths["hdf5"].parent
+    project = directory / "project"
+    found = {path for path in directory.iterdir() if path != project}
+    found |= {*(project / "ExperimentRuns/TS_01/Segmentations").iterdir()}
+    assert found == {*paths.values()}
+    assert {path.name for path in project.iterdir()} == {"ExperimentRuns", "copick.json"}
+    objects = json.loads((project / "copick.json").read_text())["pickable_objects"]
+    assert [one["name"] for one in objects] == ["ribosome"]
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_labels_and_scores_come_back(written, kind):
+    paths, labels, scores = written
+    path = paths[kind]
+    foreground = read_foreground(path)
+    assert foreground.dtype == bool
+    assert (foreground == (labels == 1)).all()
+    if kind == "hdf5":
+        assert (read_hdf5_labels(path) == labels).all()
+        expected = labels
+    else:  # which do not store where there is no label
+        expected = np.full_like(labels, -1)
+        expected[1:-1, 1:-1, 1:-1] = (labels == 1)[1:-1, 1:-1, 1:-1]
+    found = read_labels(path, 3)
+    assert found.dtype == np.int8
+    assert (found == expected).all()
+    if scores is None or kind == "copick":
+        assert not has_scores(path)
+        assert read_scores(path) is None
+    else:
+        assert has_scores(path)
+        assert read_scores(path).dtype == np.float16
+        assert (read_scores(path) == scores).all()
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_attributes_come_back_as_plain_values(written, kind):
+    paths, _, scores = written
+    expected = dict(OWN)
+    if kind != "mrc":
+        expected |= {name: value for name, value in MORE.items() if value is not None}
+        expected["voxel_size"] = [7.84, 10.0, 13.48]
+    found = read_attributes(paths[kind])
+    assert found == expected
+    assert {name: type(value) for name, value in found.items()} == {
+        name: type(value) for name, value in expected.items()
+    }
+    assert read_own_attributes(paths[kind]) == expected
+    if scores is not None and kind in ("mrc", "zarr"):  # a rerun asks their files too
+        assert read_own_attributes(scores_beside(paths[kind])) == expected
+
+
+def test_the_labels_of_an_mrc_header(written):
+    paths, *_ = written
+    with mrcfile.open(paths["mrc"], header_only=True) as mrc:
+        created, *ours = mrc.get_labels()
+    assert created.startswith("Created by mrcfile.py")
+    assert ours == [
+        "picket_gpu 0123456789abcdef0123456789abcdef",
+        "share 0.125 iterations 17 converged 1 seconds 12.5",
+    ]
+
+
+def test_a_truncated_mrc_has_no_fingerprint_that_a_rerun_wants(written, tmp_path):
+    paths, *_ = written
+    path = tmp_path / "cut.mrc"
+    path.write_bytes(paths["mrc"].read_bytes()[:-1])
+    assert read_own_attributes(path) == OWN | {"fingerprint": CUT}
+
+
+def foreign(directory, name):
+    """A file of another program, or a damaged one."""
+    path = directory / name
+    if name == "other.mrc":
+        mrcfile.write(path, np.zeros((3, 4, 5), np.float32))
+    elif name == "labels.mrc":
+        with mrcfile.new(path, np.zeros((3, 4, 5), np.float32)) as mrc:
+            mrc.add_label("IMOD, clip")
+            mrc.add_label("a second one of just so many words")
+    elif name == "picket.h5":
+        with h5py.File(path, "w") as file:
+            file["segmentations/semantic_segmentation"] = np.zeros((3, 4, 5), int)
+            file["segmentations"].attrs["fex_mode"] = "gabor"
+    elif name == "other.h5":
+        with h5py.File(path, "w") as file:
+            file["data"] = np.zeros((3, 4, 5))
+    elif name.endswith(".zarr") and not name.startswith("missing"):
+        path.mkdir()
+        text = {"other": "{}", "list": '{"picket_gpu": [1]}', "list2": "[]", "text": "<"}[path.stem]
+        (path / ".zattrs").write_text(text)
+    elif name.startswith("text"):
+        path.write_text("hello")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("missing.mrc", OSError),
+        ("missing.h5", OSError),
+        ("missing.zarr", OSError),
+        ("missing.txt", OSError),
+        ("other.mrc", {}),
+        ("labels.mrc", {}),
+        ("text.mrc", {}),
+        ("text.txt", {}),
+        ("picket.h5", {"fex_mode": "gabor"}),
+        ("other.h5", KeyError),
+        ("text.h5", OSError),
+        ("other.zarr", KeyError),
+        ("list.zarr", TypeError),
+        ("list2.zarr", TypeError),
+        ("text.zarr", ValueError),
+    ],
+)
+def test_files_of_others_have_no_attributes_of_ours(tmp_path, name, says):
+    path = foreign(tmp_path, name)
+    assert read_own_attributes(path) is None
+    if isinstance(says, dict):
+        assert read_attributes(path) == says
+    else:
+        with pytest.raises(says):
+            read_attributes(path)
+
+
+@pytest.mark.parametrize("left_out", sorted(OWN))
+def test_what_lacks_one_of_our_attributes_is_not_ours(tmp_path, left_out):
+    path = tmp_path / "a.h5"
+    labels = np.zeros((3, 4, 5), np.int8)
+    HDF5.write(path, labels, None, header_of(labels), OWN | {left_out: None})
+    assert left_out not in read_attributes(path)
+    assert read_own_attributes(path) is None
+
+
+def test_a_file_in_use_is_told(written):
+    paths, *_ = written
+    code = f"import fcntl, time; file = open({str(paths['hdf5'])!r}, 'r+b'); "
+    code += "fcntl.flock(file, fcntl.LOCK_EX); print('locked', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline() == b"locked\n"
+            with pytest.raises(
+                OSError, match=r"gmm\.h5: is in use or cannot be read; close it and"
+            ):
+                read_own_attributes(paths["hdf5"])
+        finally:
+            holder.kill()
+    assert read_own_attributes(paths["hdf5"]) is not None
+
+
 def test_chunks_hold_the_labels_also_at_the_ends(tmp_path):
     labels = np.random.default_rng(0).integers(-1, 2, (35, 300, 270)).astype(np.int8)
-    write_hdf5(tmp_path / "a.h5", labels, None, {"x": None})
+    header = header_of(labels)
+    HDF5.write(tmp_path / "a.h5", labels, None, header, {"x": None})
     with h5py.File(tmp_path / "a.h5") as file:
         dataset = file["segmentations/semantic_segmentation"]
         assert dataset.chunks == (16, 256, 256)
@@ -258,8 +466,7 @@ def test_chunks_hold_the_labels_also_at_the_ends(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 def test_the_masks_header_has_its_statistics(tmp_path, share):
     labels = (np.random.default_rng(0).random((7, 8, 9)) < share).astype(np.int8)
-    header = TomogramHeader(tmp_path, labels.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0, 0, 0))
-    write_mrc(tmp_path / "a.mrc", labels, header, ["one", "another"])
+    MRC.write(tmp_path / "a.mrc", labels, None, header_of(labels), OWN)
     assert mrcfile.validate(tmp_path / "a.mrc")
     with mrcfile.open(tmp_path / "a.mrc") as mrc:
         assert (mrc.data == labels).all()

@@ -19,9 +19,13 @@ import yaml
 from picket_gpu import PicketError
 from picket_gpu.files.filenames import PARTICLES, CopickNames, TomogramFiles
 from picket_gpu.files.tomogram import read_header
+from picket_gpu.particles.formats import FORMATS
+from picket_gpu.particles.formats.cmm import CMM
+from picket_gpu.particles.formats.csv import CSV
+from picket_gpu.particles.formats.star import STAR
+from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.writers import WRITERS
 
 SHAPE = (20, 31, 40)  # z, y, x
 SIZE = (7.84, 10.0, 13.48)  # z, y, x
@@ -30,7 +34,7 @@ COORDINATES = np.array([[2.0, 3.0, 5.0], [19.25, 1 / 3, 38.7], [0.0, 30.0, 0.1]]
 HEIGHTS = np.array([0.91, 2 / 3, 0.5, 0.1])
 CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
 COLUMNS = [*CENTRED, "rlnAutopickFigureOfMerit", "rlnTomoName"]
-FORMATS = sorted(WRITERS)
+KINDS = sorted(FORMATS)
 
 
 def picks_of(coordinates, heights=HEIGHTS):
@@ -51,7 +55,7 @@ def path_of(directory, kind):
 
 def written(directory, kind, particles=FOUND):
     path = path_of(directory, kind)
-    WRITERS[kind](path, particles)
+    FORMATS[kind].write(path, particles)
     return path
 
 
@@ -125,6 +129,64 @@ def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name):
     with pytest.raises(PicketError, match=r"gmm\.star: .* is not a valid tomogram name"):
         written(tmp_path, "star", replace(FOUND, tomogram_name=name))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_star_comes_back(tmp_path):
+    name, centred, scores = STAR.read(
+        written(tmp_path, "star", replace(FOUND, tomogram_name="a b"))
+    )
+    assert name == "a b"
+    half = np.array([10, 15.5, 20])
+    assert np.abs(centred - ((COORDINATES - half) * SIZE)[:, ::-1]).max() <= 0.51e-6
+    assert np.abs(scores - HEIGHTS[:3]).max() <= 0.51e-6
+    name, centred, scores = STAR.read(written(tmp_path, "star", NONE))
+    assert (name, centred.shape, scores.shape) == (None, (0, 3), (0,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "error"),
+    [
+        ("data_particles", "data_other", KeyError),
+        ("_rlnAutopickFigureOfMerit", "_rlnOther", KeyError),
+        ("TS_01\n", "TS_02\n", ValueError),  # in one row
+    ],
+)
+def test_star_of_others_is_refused(tmp_path, before, after, error):
+    path = written(tmp_path, "star")
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    with pytest.raises(error):
+        STAR.read(path)
+
+
+def test_csv_comes_back_to_the_last_bit(tmp_path):
+    table = CSV.read(written(tmp_path, "csv"))
+    assert (table[:, 4:] == COORDINATES[:, ::-1]).all()
+    assert (table[:, 3] == HEIGHTS[:3]).all()
+    assert (table[:, :3] == FOUND.positions()).all()
+    assert CSV.read(written(tmp_path, "csv", NONE)).shape == (0, 7)
+
+
+def test_cmm_comes_back(tmp_path):
+    assert CMM.read(written(tmp_path, "cmm")) == ("TS_01", 260.0)
+    assert CMM.read(written(tmp_path, "cmm", NONE)) == ("TS_01", 0.0)
+
+
+def test_metadata_of_yaml_come_back(tmp_path):
+    ours = {
+        "particles_fingerprint": "0123456789" * 3,  # a number, but for its quotes
+        "particles_threshold": 0.25,
+        "particles_picked": 3,
+        "particles_settings": '{"diameter":260.0}',
+    }
+    attributes = {"dataset_name": "a set", "fex_mode": "gabor"} | ours
+    path = written(tmp_path, "yaml", replace(FOUND, attributes=attributes))
+    assert YAML.read_metadata(path) == {name: str(value) for name, value in ours.items()}
+    assert YAML.read_metadata(written(tmp_path, "csv")) == {}
+    assert YAML.read_metadata(tmp_path / "missing.yaml") == {}
+    path.write_bytes(b"\xff\xfe")
+    assert YAML.read_metadata(path) == {}
 
 
 def test_cmm(tmp_path):
@@ -265,7 +327,7 @@ def test_copick_reads_its_picks_and_the_same_from_star(tmp_path):
 
 
 def test_no_picks_are_files_without_rows(tmp_path):
-    paths = {kind: written(tmp_path, kind, NONE) for kind in FORMATS}
+    paths = {kind: written(tmp_path, kind, NONE) for kind in KINDS}
     assert read_csv(paths["csv"]) == []
     assert paths["csv"].read_text() == "x_angstrom,y_angstrom,z_angstrom,score,x,y,z\n"
     table = read_star(paths["star"])["particles"]
@@ -289,14 +351,14 @@ def files_end_at(size):
 
 
 @pytest.mark.parametrize("before", [None, "before"])
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_interrupted_leaves_what_was_there(tmp_path, kind, before):
     path = path_of(tmp_path, kind)
     if before is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(before)
     with pytest.raises(OSError, match="File too large"), files_end_at(50):
-        WRITERS[kind](path, FOUND)
+        FORMATS[kind].write(path, FOUND)
     left = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert [file.read_text() for file in left] == ([] if before is None else [before])
 
@@ -317,7 +379,7 @@ def test_no_two_results_share_a_name(tmp_path):
                     assert list(new) == [*PARTICLES, "copick"]
                     paths += new.values()
     assert len({str(path).lower() for path in paths}) == len(paths)
-    assert {*PARTICLES, "copick"} == {*WRITERS}
+    assert {*PARTICLES, "copick"} == {*FORMATS}
 
 
 def test_names(tmp_path):
