@@ -16,8 +16,8 @@ from picket_gpu.method.whitening import NEGLIGIBLE, RIDGE
 ROUNDING = 1e-6  # share of a float32 sum that says nothing
 
 
-class Components(NamedTuple):
-    """Two weighted Gaussian densities.
+class TwoGaussians(NamedTuple):
+    """The components of a mixture: two weighted Gaussian densities.
 
     Attributes:
         log_odds: (k + 1, k + 1) float64; (z, 1)' log_odds (z, 1) are a window's log-odds of
@@ -31,10 +31,17 @@ class Components(NamedTuple):
     precision: np.ndarray
     constant: float
 
+    @classmethod
+    def undivided(cls, size: int) -> "TwoGaussians":
+        """Every window in component 0, before the first E-step; (size, size) arrays."""
+        log_odds = np.zeros((size, size))
+        log_odds[-1, -1] = -1
+        return cls(log_odds, np.zeros_like(log_odds), -np.inf)
+
     def bound(self, sums: "Sums", total: np.ndarray) -> float:
         """Mean over windows of the evidence lower bound (Neal & Hinton 1998), in z.
 
-        With responsibilities from an E-step at these components it is the log-likelihood.
+        With responsibilities from an E-step at these densities it is the log-likelihood.
 
         Args:
             sums: over all windows, at whatever responsibilities.
@@ -102,11 +109,11 @@ def total_of(features: WhitenedFeatures) -> np.ndarray:
 
 
 def expect(
-    features: WhitenedFeatures, components: Components, precision: Precision = "float32"
+    features: WhitenedFeatures, gaussians: TwoGaussians, precision: Precision = "float32"
 ) -> Sums:
     """The E-step over all windows of ``features``."""
     backend, xp = features.backend, features.backend.xp
-    form = backend.upload(components.log_odds.astype(np.float32))
+    form = backend.upload(gaussians.log_odds.astype(np.float32))
 
     def step(z: Array, scratch: Scratch) -> tuple[Array, Array]:
         # Here only: whitening needs all of float32.
@@ -117,14 +124,14 @@ def expect(
             moments = xp.matmul(product.T, product)
         return moments.astype(xp.float64), entropy.sum(dtype=xp.float64)
 
-    moments, entropy = xp.zeros(components.log_odds.shape), xp.zeros(())
+    moments, entropy = xp.zeros(gaussians.log_odds.shape), xp.zeros(())
     for tile_moments, tile_entropy in features.map(step):
         moments += tile_moments
         entropy = entropy + tile_entropy
     return Sums(backend.download(moments), float(entropy))
 
 
-def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> Components:
+def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> TwoGaussians:
     """The M-step.
 
     Args:
@@ -136,7 +143,7 @@ def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> Compo
     precision0, constant0 = _component(total - moments, total[-1, -1], ridge)
     log_odds = 0.5 * (precision0 - precision1)
     log_odds[-1, -1] += constant1 - constant0
-    return Components(log_odds, precision0, constant0)
+    return TwoGaussians(log_odds, precision0, constant0)
 
 
 def exceeds(one: np.ndarray, total: np.ndarray) -> bool:

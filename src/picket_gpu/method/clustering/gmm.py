@@ -9,8 +9,14 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend, Precision
 from picket_gpu.device.operations import Array, Scratch
 from picket_gpu.method.clustering.clusters import KMeans
-from picket_gpu.method.clustering.em import Sums, exceeds, maximise, start_from_clusters
-from picket_gpu.method.clustering.sampled import EM, Progress
+from picket_gpu.method.clustering.em import (
+    Sums,
+    TwoGaussians,
+    exceeds,
+    maximise,
+    start_from_clusters,
+)
+from picket_gpu.method.clustering.sampled_em import EM, Progress
 from picket_gpu.method.labels import Decision
 from picket_gpu.method.streams import WhitenedFeatures, affine
 from picket_gpu.method.whitening import Whitening
@@ -88,13 +94,11 @@ def fit_gmm(
     sums = start_from_clusters(features, plane) if known is None else Sums(known, 0.0)
     if exceeds(sums.moments, whitening.total):
         sums, plane = sums.exchanged(whitening.total), -plane
-    at = Progress(None, sums, -np.inf, 0, False)
+    undivided = TwoGaussians.undivided(len(whitening.total))
+    at = Progress(undivided, sums, bound=-np.inf, iterations=0, settled=False)
     at = em.with_samples(at, samples, plane) if samples else em.on_all(at)
+    gaussians = at.gaussians  # of the last E-step, where a component emptied
     if not at.sums.empties(features.count):
-        log_odds = maximise(at.sums.moments, whitening.total, whitening.ridge).log_odds
-    elif at.components is not None:
-        log_odds = at.components.log_odds
-    else:  # a component was empty from the start
-        log_odds = np.zeros_like(whitening.total)
-        log_odds[-1, -1] = -1
+        gaussians = maximise(at.sums.moments, whitening.total, whitening.ridge)
+    log_odds = gaussians.log_odds
     return GaussianMixture(whitening, log_odds, at.bound, at.iterations, at.settled)
