@@ -14,7 +14,7 @@ from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.features import MODES, FeatureParams
 from picket_gpu.method.masks import masked_windows
-from picket_gpu.method.memory import check_library, plan_memory
+from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import prepare
@@ -61,8 +61,8 @@ def segment(
         device: "auto" (a GPU if there is one), "cpu", "gpu", or "gpu:N" for the N-th GPU that CuPy
             sees, from 0.
         memory_budget: memory for arrays on the device, in bytes; default: depends on the volume.
-        kmeans_engine: k-means on a GPU: "cuml", "native" (picket_gpu), or "auto" (cuML if it is
-            installed and the feature matrix fits the budget).
+        kmeans_engine: k-means of a sample on a GPU: "cuml", "native" (picket_gpu), or "auto"
+            (cuML if it is installed).
         precision: precision of the GMM's matrix products on a GPU, "float32" or "tf32".
 
     Returns:
@@ -98,8 +98,6 @@ def segment(
         raise PicketError("volume: must be a NumPy array for the CPU; use device: gpu for CuPy's")
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
     memory = plan_memory(backend, windows, 1, memory_budget, blur_sigma)
-    if kmeans_engine == "cuml":
-        check_library(backend, windows, 1, memory, [mode])
     host = volume if isinstance(volume, np.ndarray) else backend.download(volume)
     excluded = find_padding(host) if padding == "mask" else None
     to_label = keep = None
@@ -115,7 +113,7 @@ def segment(
     with backend.exclusive():
         prepared = prepare(backend, volume, blur_sigma, memory, keep=keep, limits=limits)
         tomogram = PreparedTomogram(prepared, windows, memory, to_label)
-        settings = Settings([clustering], precision, kmeans_engine)
+        settings = Settings([clustering], precision)
         (result,) = run_workflows(backend, tomogram, [mode], settings)
     return result.labels
 

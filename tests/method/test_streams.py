@@ -113,7 +113,6 @@ def test_samples_and_what_is_kept_fit_the_plan(count, row, budget):
     assert all(size < count for size in sizes)
     if budget is not None:  # else the least that will do may be more
         assert sum(sizes) * row <= plan.mixture_bytes
-        kept = plan.kept_raw(count, row, mixture=True, library=False)
+        kept = plan.kept_raw(count, row, mixture=True)
         assert sum(sizes) * row + kept * row <= plan.mixture_bytes
-        assert plan.kept_raw(count, row, mixture=True, library=True) <= kept
-        assert plan.kept_raw(count, row, mixture=False, library=False) >= kept
+        assert plan.kept_raw(count, row, mixture=False) >= kept

@@ -18,8 +18,8 @@ from picket_gpu.errors import PicketError
 
 KMeansEngine: TypeAlias = Literal["auto", "cuml", "native"]
 Precision: TypeAlias = Literal["float32", "tf32"]
-# k-means of a library: feature matrix (windows, d), two centres, and the most iterations, to
-# labels; arrays are on the device.
+# Lloyd's iterations of a library on device arrays: from points (m, d), two centres (2, d) and the
+# greatest number of iterations to labels (m,).
 Lloyd: TypeAlias = Callable[[Array, Array, int], Array]
 MIB = 1024**2
 Item = TypeVar("Item")
@@ -56,7 +56,7 @@ class Backend:
             windows. On a CPU they take three times as long.
         download_bytes: of arrays that come down at a time, while the next ones are computed; None
             where that gains nothing.
-        lloyd: k-means of a library, if one is to be used.
+        lloyd: k-means of cuML, if it is to be used.
         transfers: where it ``streams``, transfers of float32 arrays of at most a given shape.
     """
 

@@ -1,4 +1,4 @@
-"""cuML's k-means, which needs the whole feature matrix on the device; imported here only."""
+"""cuML's k-means; imported here only."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,11 +10,10 @@ from picket_gpu.device.operations import Array
 
 
 def lloyd_by_cuml() -> Lloyd:
-    """cuML's k-means as a function from a feature matrix, two centres and the most
-    iterations to labels.
+    """cuML's k-means as a `Lloyd`.
 
     It stops when the cost falls by less than ``tol`` of itself, or the squared shift of the
-    centres is below ``tol``: another rule than ours, which goes on from there.
+    centres is below ``tol``: another rule than ours; the fit goes on from its result.
 
     Raises:
         ImportError: cuML is not installed, or does not fit this machine.

@@ -82,7 +82,7 @@ class GPUBackend(Backend):
         if kmeans_engine != "native":
             try:
                 self._use_cuml()
-                engine = "k-means by cuML where it fits"
+                engine = "k-means by cuML"
             except Exception as error:  # a package that does not fit can fail in any way
                 if kmeans_engine == "cuml":
                     raise PicketError(

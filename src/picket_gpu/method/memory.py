@@ -1,14 +1,11 @@
 """How much of the memory budget goes where."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.method.blur import blur_radius
-from picket_gpu.method.clustering.library import matrix_width
-from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
@@ -45,10 +42,6 @@ class MemoryPlan:
     blur_planes: int
     slab_planes: int | None = None
 
-    def holds_matrix(self, windows: int, features: int) -> bool:
-        """Whether a library's k-means can have the feature matrix of that many windows."""
-        return _library_bytes(windows, features) <= self.cache_bytes
-
     def samples(self, count: int, row: int) -> list[int]:
         """Windows of the mixture's samples of ``count``, each of ``row`` bytes: of a small one and
         a larger one, or of one where memory is short. None where that would be all windows."""
@@ -59,16 +52,14 @@ class MemoryPlan:
             return [small, min(most, fits - small)]
         return [max(LEAST_SAMPLE, min(most, fits))]
 
-    def kept_raw(self, count: int, row: int, mixture: bool, library: bool) -> int:
+    def kept_raw(self, count: int, row: int, mixture: bool) -> int:
         """Of how many of ``count`` windows raw features can be kept, each of ``row`` bytes, beside
-        what a mixture keeps, and a library's matrix, if asked for."""
+        what a mixture keeps, if there is one."""
         beside = 0
         if mixture:
             kmeans = self.mixture_bytes - self.cache_bytes
             most = min(count, sum(_sample_sizes(count))) * row
             beside = max(0, min(self.mixture_bytes, most) - kmeans)
-        if library:
-            beside = max(beside, _library_bytes(count, row // FLOAT - 1))
         return min(count, max(0, self.cache_bytes - beside) // row)
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
@@ -124,44 +115,6 @@ def plan_memory(
         blur_planes = _blur_planes(windows, sigma, budget - volume)
     mixture = cache + parts.kmeans_bytes
     return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, mixture, blur_planes)
-
-
-def check_library(
-    backend: Backend,
-    windows: WindowSet,
-    label_bytes: int,
-    plan: MemoryPlan,
-    modes: Sequence[FeatureMode],
-) -> None:
-    """Whether a library's k-means can hold the feature matrix of each mode.
-
-    Args:
-        label_bytes: as for `plan_memory`.
-        plan: that was made.
-
-    Raises:
-        PicketError: it cannot.
-    """
-    for mode in modes:
-        features = mode.num_distinct(windows.side)
-        if not plan.holds_matrix(windows.count, features):
-            rich = plan_memory(backend, windows, label_bytes, 2**62)
-            if rich.slab_planes is not None:
-                raise PicketError(
-                    "kmeans_engine: cuml cannot be used for a volume of this size; use auto"
-                )
-            needed = rich.budget - rich.cache_bytes + _library_bytes(windows.count, features)
-            raise PicketError(
-                f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} "
-                f"neighborhoods of {mode.mode}, more than the memory_budget of "
-                f"{plan.budget // MIB} MiB; use auto, or a smaller "
-                "max_num_neighborhoods_for_fitting"
-            )
-
-
-def _library_bytes(windows: int, features: int) -> int:
-    """The matrix, and what cuML's k-means needs beside it: up to 44 bytes a window."""
-    return windows * (matrix_width(features) * FLOAT + 44)
 
 
 def _plan_streaming(

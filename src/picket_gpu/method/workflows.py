@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.device.backend import Backend, KMeansEngine, Lloyd, Precision
-from picket_gpu.errors import PicketError
+from picket_gpu.device.backend import Backend, Precision
 from picket_gpu.method.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import label_volume
@@ -61,13 +60,11 @@ class Settings:
     Attributes:
         methods: clustering methods.
         precision: of the mixture's products, where the device offers more than one.
-        kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
         scores: those of ``methods`` that also tell how sure each label is.
     """
 
     methods: Sequence[Method]
     precision: Precision = "float32"
-    kmeans_engine: KMeansEngine = "auto"
     scores: Collection[Method] = ()
 
 
@@ -109,8 +106,7 @@ def run_workflows(
         reporter: is told of each step.
 
     Raises:
-        PicketError: the windows used for fitting are all alike, or as told of
-            `Settings.kmeans_engine`.
+        PicketError: the windows used for fitting are all alike.
     """
     memory = tomogram.memory
     for mode in modes:
@@ -178,8 +174,7 @@ class ModeJob:
         mode, windows, reporter = self.mode, self.tomogram.windows, self.reporter
         clock = _Clock(self.backend)
         tally = Tally()
-        lloyd = self._library()
-        kept = self._kept_windows(lloyd)
+        kept = self._kept_windows()
         features = self._features(windows, tally, kept)
         total = self._moments(features)
         statistics_passes = tally.lap() / windows.count
@@ -196,9 +191,7 @@ class ModeJob:
             whitened, samples = self._whitened(features, whitening, kept)
             # Without samples ``whitened`` keeps what takes k-means' memory too.
             start = whitened if samples else WhitenedFeatures(features, whitening.matrix)
-        kmeans = fit_kmeans(
-            features, subset, reported, total[-1], windows.seed, reporter, lloyd, start
-        )
+        kmeans = fit_kmeans(features, subset, reported, total[-1], windows.seed, reporter, start)
         models: dict[Method, KMeans | GaussianMixture] = {"kmeans": kmeans}
         seconds: dict[Method, float] = {"kmeans": clock.lap()}
         passes: dict[Method, float] = {"kmeans": tally.lap() / windows.count}
@@ -247,14 +240,12 @@ class ModeJob:
         size = self._tile_windows(windows)
         return RawFeatures(backend, volume.volume, windows, extract, size, tally, kept_windows)
 
-    def _kept_windows(self, lloyd: Lloyd | None) -> int:
+    def _kept_windows(self) -> int:
         """How many of the windows used for fitting have their raw features kept."""
         if not self.mode.keeps_raw:
             return 0
-        windows = self.tomogram.windows
-        row = self._raw_bytes
-        mixture, library = "gmm" in self.settings.methods, lloyd is not None
-        return self.memory.kept_raw(windows.count, row, mixture, library)
+        count = self.tomogram.windows.count
+        return self.memory.kept_raw(count, self._raw_bytes, "gmm" in self.settings.methods)
 
     @property
     def _raw_bytes(self) -> int:
@@ -294,23 +285,6 @@ class ModeJob:
             self.reporter.status(f"{self.mode.mode}: statistics of the features")
             known[kind] = features.moments()
         return known[kind]
-
-    def _library(self) -> Lloyd | None:
-        """A library's k-means, where there is one and it can have the features."""
-        lloyd, windows = self.backend.lloyd, self.tomogram.windows
-        features = self.mode.num_distinct(windows.side)
-        if lloyd is None or self.memory.holds_matrix(windows.count, features):
-            return lloyd
-        if self.settings.kmeans_engine == "cuml":
-            raise PicketError(
-                f"kmeans_engine: cuml: {self.tomogram.name}: the feature matrix does not fit "
-                "in memory; use auto"
-            )
-        self.reporter.line(
-            f"  {self.mode.mode}: the feature matrix is too large for cuML; "
-            "using k-means of picket_gpu"
-        )
-        return None
 
 
 class _Clock:

@@ -15,7 +15,7 @@ from picket_gpu.files.provenance import Provenance
 from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.memory import MemoryPlan, check_library, plan_memory
+from picket_gpu.method.memory import MemoryPlan, plan_memory
 from picket_gpu.method.neighborhoods import WindowSet, fit_windows
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.run.fingerprints import fingerprints
@@ -252,7 +252,4 @@ def memory_for(
     # Counted without a report too: what a run takes is told as one figure.
     page = report_bytes(windows.volume_shape, backend.workers)
     budget, sigma = config.memory_budget, config.blur_sigma
-    memory = plan_memory(backend, windows, labels, budget, sigma, beside_labels=page)
-    if config.kmeans_engine == "cuml":
-        check_library(backend, windows, labels, memory, config.feature_extraction_params)
-    return memory
+    return plan_memory(backend, windows, labels, budget, sigma, beside_labels=page)

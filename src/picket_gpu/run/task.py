@@ -62,7 +62,7 @@ class Task:
         config = self.config
         methods = config.clustering_methods
         scored = [method for method in methods if (mode.mode, method) in config.scored]
-        settings = Settings(methods, config.precision, config.kmeans_engine, scored)
+        settings = Settings(methods, config.precision, scored)
         return list(run_workflows(self.backend, self.tomogram, [mode], settings, self.reporter))
 
     def save(self, segmentations: list[Segmentation]) -> list[SegmentationResult]:

@@ -8,7 +8,6 @@ import numpy as np
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend, Precision
 from picket_gpu.device.operations import Array, Scratch
-from picket_gpu.method.clustering.clusters import KMeans
 from picket_gpu.method.clustering.em import (
     Sums,
     TwoGaussians,
@@ -16,6 +15,7 @@ from picket_gpu.method.clustering.em import (
     maximise,
     start_from_clusters,
 )
+from picket_gpu.method.clustering.lloyd import KMeans
 from picket_gpu.method.clustering.sampled_em import EM, Progress
 from picket_gpu.method.labels import Decision
 from picket_gpu.method.streams import WhitenedFeatures, affine

@@ -19,12 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.device.backend import Lloyd
 from picket_gpu.device.operations import Array, Scratch
-from picket_gpu.method.clustering.clusters import KMeans
 from picket_gpu.method.clustering.em import moments_of
-from picket_gpu.method.clustering.library import centres_by_library
-from picket_gpu.method.clustering.lloyd import MAX_ITERATIONS, Moving, iterate, margin_of
+from picket_gpu.method.clustering.lloyd import (
+    MAX_ITERATIONS,
+    KMeans,
+    Moving,
+    fit_in_memory,
+    iterate,
+    margin_of,
+)
 from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 
 START_WINDOWS = 4096  # of which k-means++ draws two
@@ -38,7 +42,6 @@ def fit_kmeans(
     total: np.ndarray,
     seed: int,
     reporter: Reporter = SILENT,
-    lloyd: Lloyd | None = None,
     whitened: WhitenedFeatures | None = None,
 ) -> KMeans:
     """Lloyd's algorithm to its fixed point, from a k-means++ start.
@@ -53,24 +56,15 @@ def fit_kmeans(
         total: (raw + 1,) sum of (x, 1) over ``features``.
         seed: of k-means++.
         reporter: is told of each pass over all windows.
-        lloyd: k-means of a library, to do the work of the subset on the matrix of all windows.
-            It starts from the same centres, and its end is checked and refined in the same way.
         whitened: of the same windows, to sum what a mixture starts from in the last pass.
     """
-    backend, xp = features.backend, features.backend.xp
-    metric = reported.T @ reported
+    backend = features.backend
     few = subset.together()
     mean = total[:-1] / total[-1]
     some = backend.download(few[:-1, :: -(-few.shape[1] // START_WINDOWS)])
+    metric = reported.T @ reported
     centres = _plus_plus(some, mean, metric, np.random.default_rng(seed))
-    if lloyd is None:
-        few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
-        start = KMeans(centres, metric, 0, False)
-        model, _ = iterate(backend, [Moving(few)], start, np.zeros_like(total), few_total, 0)
-    else:
-        reporter.status("k-means by cuML")
-        centres = centres_by_library(lloyd, features, centres, reported, total, MAX_ITERATIONS)
-        model = KMeans(centres, metric, 0, False)
+    model = fit_in_memory(backend, few, KMeans(centres, metric, 0, converged=False))
     return _refine(features, few, replace(model, iterations=0), total, reporter, whitened)
 
 
