@@ -28,8 +28,8 @@ from picket_gpu.config.load import load_config
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import LogFormat, Reporter, reporter_for
 from picket_gpu.device.backend import Backend
+from picket_gpu.device.limits import available_threads
 from picket_gpu.device.select import select_backend
-from picket_gpu.device.threads import available_threads
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.filenames import INDEX

@@ -16,9 +16,9 @@ from sklearn.cluster import KMeans
 from picket_gpu.console import SILENT
 from picket_gpu.device import gpu
 from picket_gpu.device.backend import MIB
+from picket_gpu.device.gpu_memory import Staging
 from picket_gpu.device.operations import Operations
 from picket_gpu.device.select import select_backend
-from picket_gpu.device.staging import Staging
 from picket_gpu.errors import PicketError
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
@@ -489,7 +489,7 @@ def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget, monkeypatch):
 def names_of_cupy():
     """Dotted names that the device takes from CuPy, as its source has them."""
     found = set()
-    for module in ("gpu", "cuda", "cuml", "operations", "pool", "staging"):
+    for module in ("gpu", "cuda", "rapids", "operations", "gpu_memory"):
         source = import_module(f"picket_gpu.device.{module}").__file__
         tree = ast.parse(Path(source).read_text())
         aliases = {"cupy": "cupy", "cupyx": "cupyx", "core": "cupy._core", "xp": "cupy"}

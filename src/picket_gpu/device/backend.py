@@ -12,7 +12,7 @@ import scipy.fft
 import scipy.ndimage
 from threadpoolctl import threadpool_limits
 
-from picket_gpu.device.container import memory_limit
+from picket_gpu.device.limits import memory_limit
 from picket_gpu.device.operations import Array, Operations, Scratch
 from picket_gpu.errors import PicketError
 

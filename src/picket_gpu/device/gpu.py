@@ -12,10 +12,9 @@ import numpy as np
 
 from picket_gpu.device.backend import MIB, Backend, KMeansEngine, Precision
 from picket_gpu.device.cuda import OPTIONS, SOURCE, CudaOperations
-from picket_gpu.device.cuml import lloyd_by_cuml, without_effects
+from picket_gpu.device.gpu_memory import DevicePool, PinnedArrays, Prefetch, Staging
 from picket_gpu.device.operations import Array
-from picket_gpu.device.pool import DevicePool
-from picket_gpu.device.staging import PinnedArrays, Staging
+from picket_gpu.device.rapids import Rapids
 from picket_gpu.errors import PicketError, one_line
 
 _SHARE = 0.8  # of the free memory, unless the user says
@@ -77,11 +76,12 @@ class GPUBackend(Backend):
         super().__init__("", cupy, cupyx.scipy.ndimage, fft=cupyx.scipy.fft)
         self._device = cupy.cuda.Device(number)
         self._pool = DevicePool(cupy)
-        self._rmm: Any = None
+        self._rapids: Rapids | None = None
         engine = "k-means by picket_gpu"
         if kmeans_engine != "native":
             try:
-                self._use_cuml()
+                self._rapids = Rapids(cupy, self._pool.malloc)
+                self.lloyd = self._rapids.lloyd
                 engine = "k-means by cuML"
             except Exception as error:  # a package that does not fit can fail in any way
                 if kmeans_engine == "cuml":
@@ -93,15 +93,6 @@ class GPUBackend(Backend):
         self._pinned = PinnedArrays(cupy)
         self.operations = CudaOperations(cupy, self.ndimage, self._module)
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
-
-    def _use_cuml(self) -> None:
-        with without_effects(self.xp):
-            import rmm
-
-            lloyd = lloyd_by_cuml()
-        self._resource = self._pool.resource(rmm)
-        self._rmm = rmm.mr
-        self.lloyd = lloyd
 
     def _module(self, side: int) -> "_Module":
         options = (*OPTIONS, f"-DSIDE={side}")
@@ -122,11 +113,8 @@ class GPUBackend(Backend):
             null.wait_event(cuda.get_current_stream().record())  # the caller's, who made arrays
             stack.enter_context(null)
             stack.enter_context(cuda.using_allocator(self._pool.malloc))
-            if self._rmm:
-                stack.callback(
-                    self._rmm.set_current_device_resource, self._rmm.get_current_device_resource()
-                )
-                self._rmm.set_current_device_resource(self._resource)
+            if self._rapids is not None:
+                stack.enter_context(self._rapids.memory())
             stack.callback(self.release)
             yield
 
@@ -187,8 +175,8 @@ class GPUBackend(Backend):
         if "_staging" in vars(self):
             self._staging.finish_downloads()
 
-    def transfers(self, shape: tuple[int, ...]) -> "_Prefetch":
-        return _Prefetch(self.xp, shape)
+    def transfers(self, shape: tuple[int, ...]) -> Prefetch:
+        return Prefetch(self.xp, shape)
 
     @contextmanager
     def precision(self, precision: Precision) -> Iterator[None]:
@@ -215,28 +203,3 @@ class _Module:
         # A copy from host memory: constant memory cannot be written to by a kernel. In order with
         # kernels that still read the last values; ``values`` are staged before it returns.
         self._module.get_global(name).copy_from_host_async(values.ctypes.data, values.nbytes)
-
-
-class _Prefetch:
-    """Transfers on a stream of their own, into two buffers in turn."""
-
-    def __init__(self, cupy: Any, shape: tuple[int, ...]) -> None:
-        self._cupy = cupy
-        self._stream = cupy.cuda.Stream(non_blocking=True)  # first: __del__ needs it
-        self._buffers = [cupy.empty(shape, dtype="float32") for _ in range(2)]
-        self._turn = 0
-
-    def begin(self, array: np.ndarray) -> None:
-        self._turn = 1 - self._turn
-        self._sent = self._buffers[self._turn][: len(array)]
-        # Kernels that read this buffer's last contents were launched before.
-        self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
-        self._sent.set(array, stream=self._stream)
-        self._arrival = self._stream.record()
-
-    def __del__(self) -> None:
-        self._stream.synchronize()  # before the buffers are anybody's
-
-    def finish(self) -> Array:
-        self._cupy.cuda.get_current_stream().wait_event(self._arrival)
-        return self._sent

@@ -4,7 +4,7 @@ import re
 
 from picket_gpu.device.backend import Backend, KMeansEngine
 from picket_gpu.device.gpu import find_gpu
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from picket_gpu.errors import PicketError
 
 DEVICES = r"auto|cpu|gpu(:[0-9]{1,4})?"

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from picket_gpu.files.atomic import atomic_file
 
 GROUP, DATASET, SCORES = "segmentations", "semantic_segmentation", "particle_score"
