@@ -28,10 +28,10 @@ from picket_gpu.method.clustering import fit_gmm, fit_kmeans
 from picket_gpu.method.clustering.kmeans import START_WINDOWS, _plus_plus
 from picket_gpu.method.features import Intensities
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 from picket_gpu.method.whitening import whiten
+from picket_gpu.method.windows import fit_windows
 
 Rival = Callable[[Backend, Callable[[int], RawFeatures], int], int]
 

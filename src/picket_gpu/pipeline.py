@@ -5,8 +5,7 @@ which `picket_gpu.run.task` calls in this order:
 
 1. read: grey values of the file as float32 (`picket_gpu.files.tomogram`).
 2. prepare: Gaussian blur, grey values scaled to [0, 1] (`picket_gpu.method.preprocess`).
-3. windows: those inside the z-limits and the mask, at most the cap (`picket_gpu.method.masks`,
-   `picket_gpu.method.neighborhoods`).
+3. windows: those inside the z-limits and the mask, at most the cap (`picket_gpu.method.windows`).
 
 And for each feature mode (`picket_gpu.method.workflows`):
 

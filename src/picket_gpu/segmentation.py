@@ -13,11 +13,10 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.features import MODES, FeatureParams
-from picket_gpu.method.masks import masked_windows
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows, masked_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 

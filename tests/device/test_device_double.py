@@ -23,9 +23,9 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.volume import ResidentVolume, StreamedVolume
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
 from tests.support import cupy_stand_in
 from tests.support.cuda_on_host import COMPILER, kernels_on_host

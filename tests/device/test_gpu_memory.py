@@ -17,8 +17,8 @@ from picket_gpu.device.gpu_memory import DevicePool
 from picket_gpu.device.rapids import memory_resource
 from picket_gpu.method.features import Intensities
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from tests.support import cupy_stand_in
 from tests.support.cuda_on_host import COMPILER

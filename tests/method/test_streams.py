@@ -8,9 +8,9 @@ from picket_gpu.device.operations import Scratch
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.memory import FLOAT, plan_memory
-from picket_gpu.method.neighborhoods import all_windows, fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.streams import RawFeatures, Tally, WhitenedFeatures
+from picket_gpu.method.windows import all_windows, fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 MODES = (FFTs(), Gabor(), Intensities())

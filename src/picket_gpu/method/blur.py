@@ -7,7 +7,7 @@ import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
-from picket_gpu.method.sample import middle_of, sample_of
+from picket_gpu.method.grey_values import middle_of, sample_of
 
 TRUNCATE = 4.0  # the Gaussian kernel is cut at this many sigma
 LARGE = 1e30  # beyond any grey value

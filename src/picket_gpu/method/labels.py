@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from picket_gpu.device.operations import Array, Box, Scratch
+from picket_gpu.device.operations import Array, Box, Scratch, Shape
+from picket_gpu.errors import PicketError
 from picket_gpu.method.streams import RawFeatures
 
 UNLABELLED, BACKGROUND, FOREGROUND = -1, 0, 1
@@ -97,6 +98,42 @@ def core(volume: Array, side: int) -> Array:
     return volume[half:-half, half:-half, half:-half]
 
 
+def voxels_to_label(
+    shape: Shape,
+    side: int,
+    lower: int | None,
+    upper: int | None,
+    mask: np.ndarray | None = None,
+    name: str = "mask",
+) -> np.ndarray | None:
+    """Which voxels are to get labels, bool, (z, y, x) or (z, 1, 1); None for all.
+
+    Args:
+        shape: of the volume, (z, y, x).
+        side: window side in voxels.
+        lower: first z-slice to label, from 0; None for the first.
+        upper: z-slice after the last to label; None for the end.
+        mask: bool, (z, y, x), true where labels are wanted; it is changed.
+        name: what to call the mask in an error.
+
+    Raises:
+        PicketError: no voxel of the mask that has a window is left.
+    """
+    if mask is None and lower is None and upper is None:
+        return None
+    slices = np.zeros((shape[0], 1, 1), dtype=bool)
+    slices[lower:upper] = True
+    if mask is None:
+        return slices
+    mask &= slices
+    if not core(mask, side).any():
+        raise PicketError(
+            f"{name}: no voxel of the mask can be labelled; change the mask, the outermost "
+            f"{side // 2} voxels of a volume never are"
+        )
+    return mask
+
+
 @dataclass
 class _Parts:
     """Labels and scores as far as they are made, and how many of the labels are 1.
@@ -124,7 +161,7 @@ def _bring_down(
     return volume
 
 
-def share_of_ones(labels: np.ndarray) -> float:
+def foreground_fraction(labels: np.ndarray) -> float:
     """Of the labelled voxels of a volume, how many have label 1; 0 where there are none."""
     ones, labelled = _count(labels)
     return ones / max(labelled, 1)

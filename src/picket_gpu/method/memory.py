@@ -6,7 +6,7 @@ from math import prod
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.method.blur import blur_radius
-from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
+from picket_gpu.method.windows import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
 TILES_AND_KEPT = 288 * MIB  # tiles, and features from pass to pass, where no budget is given

@@ -9,8 +9,8 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
 from picket_gpu.method.blur import Keep, blurred
+from picket_gpu.method.grey_values import sample_step
 from picket_gpu.method.memory import MemoryPlan
-from picket_gpu.method.sample import sample_step
 from picket_gpu.method.volume import ResidentVolume, Scaling, StreamedVolume, Volume
 
 MOST = float(np.finfo(np.float32).max)

@@ -12,8 +12,8 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array, Scratch
 from picket_gpu.method.feature_mode import Extractor
-from picket_gpu.method.neighborhoods import WindowSet
 from picket_gpu.method.volume import Volume
+from picket_gpu.method.windows import WindowSet
 
 Result = TypeVar("Result")
 

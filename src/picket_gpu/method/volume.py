@@ -52,7 +52,7 @@ class Volume(Protocol):
     def slab(self, plane: int) -> Slab:
         """The slab of the windows that begin on ``plane``. The one before it may be overwritten."""
 
-    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+    def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
         """Grey values of one plane, (y, x) float32 in host memory, up to offset and scale.
 
         Args:
@@ -72,7 +72,7 @@ class ResidentVolume:
         """All of it."""
         return Slab(self.data, 0)
 
-    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+    def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
         """Grey values of one plane, (y, x) float32 in host memory."""
         return download(self.data[z])
 
@@ -122,7 +122,7 @@ class StreamedVolume:
             self._begin((number + 1) % self._slabs)
         return Slab(self._data, number * self.step)
 
-    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+    def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
         """Grey values of one plane before scaling, (y, x) float32 in host memory."""
         plane: np.ndarray = self._host[z]
         return plane

@@ -18,11 +18,11 @@ from picket_gpu.files.location import Location, as_location, is_same
 from picket_gpu.files.read_segmentation import read_attributes, read_labels, tomogram_of
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.files.writers.hdf5 import DATASET, GROUP
-from picket_gpu.method.labels import share_of_ones
+from picket_gpu.method.labels import foreground_fraction
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.report.collect import Subject, TomogramReport, Workflow, begin_report, report_bytes
 from picket_gpu.report.picked import PickedWorkflow
 from picket_gpu.report.picked_files import read_picked
@@ -179,14 +179,14 @@ def _report(backend: Backend, segmentations: list[_Segmentation]) -> TomogramRep
     keep = None if excluded is None else keep_all_but(excluded, voxels)
     limits = None if first.clip is None else grey_limits(voxels, first.clip, excluded)
     volume = prepare(backend, voxels, sigma, plan, str(subject.path), keep, limits).volume
-    report = begin_report(subject, lambda z: volume.picture(z, backend.download))
+    report = begin_report(subject, lambda z: volume.grey_slice(z, backend.download))
     for segmentation in segmentations:
         labels = read_labels(segmentation.path, subject.side)
         workflow = Workflow(
             mode=segmentation.mode,
             method=segmentation.method,
             path=segmentation.path,
-            share=share_of_ones(labels),
+            share=foreground_fraction(labels),
             iterations=segmentation.iterations,
             converged=segmentation.converged,
             seconds=segmentation.seconds,

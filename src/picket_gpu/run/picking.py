@@ -163,7 +163,7 @@ def pick_planned(
         picks = pick_in_segmentation(segmentation, side, settings, size, backend, memory)
     else:
         assert tomogram is not None
-        shape, picture = header.shape, tomogram.volume.volume.picture
+        shape, picture = header.shape, tomogram.prepared.volume.grey_slice
         blurred = np.stack([picture(z, backend.download) for z in range(shape[0])])
         wanted = tomogram.to_label
         inside = None if wanted is None else np.broadcast_to(wanted, shape)

@@ -16,7 +16,7 @@ from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.memory import MemoryPlan, plan_memory
-from picket_gpu.method.neighborhoods import WindowSet, fit_windows
+from picket_gpu.method.windows import WindowSet, fit_windows
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.run.fingerprints import fingerprints
 from picket_gpu.run.outputs import check_outputs, files_of

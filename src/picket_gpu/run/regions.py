@@ -7,10 +7,9 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError
 from picket_gpu.files.tomogram import read_mask
-from picket_gpu.method.labels import core
-from picket_gpu.method.masks import masked_windows, voxels_to_label
-from picket_gpu.method.neighborhoods import WindowSet
+from picket_gpu.method.labels import core, voxels_to_label
 from picket_gpu.method.padding import clear_of, find_padding
+from picket_gpu.method.windows import WindowSet, masked_windows
 
 
 def excluded_voxels(

@@ -9,7 +9,7 @@ from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.read_segmentation import has_scores
 from picket_gpu.files.tomogram import read_voxels
-from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings

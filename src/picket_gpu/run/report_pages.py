@@ -109,7 +109,7 @@ def begin_page(
         side=config.neighborhood_size,
         warnings=warnings,
     )
-    return begin_report(subject, lambda z: volume.volume.picture(z, backend.download))
+    return begin_report(subject, lambda z: volume.volume.grey_slice(z, backend.download))
 
 
 def workflow_of(plan: TomogramPlan, result: SegmentationResult) -> Workflow:

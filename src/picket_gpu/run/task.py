@@ -19,10 +19,10 @@ from picket_gpu.files.provenance import Provenance
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.files.write_segmentation import write_segmentation
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.labels import share_of_ones
-from picket_gpu.method.neighborhoods import WindowSet
+from picket_gpu.method.labels import foreground_fraction
 from picket_gpu.method.padding import grey_limits, keep_all_but
 from picket_gpu.method.preprocess import SLIVER, prepare
+from picket_gpu.method.windows import WindowSet
 from picket_gpu.method.workflows import PreparedTomogram, Segmentation, Settings, run_workflows
 from picket_gpu.particles.settings import PICKINGS
 from picket_gpu.particles.write import remove_others
@@ -81,7 +81,7 @@ class Task:
         plan, workflow = self.plan, (made.mode.mode, made.method)
         provenance = Provenance(
             plan.fingerprints[workflow],
-            share_of_ones(made.labels),
+            foreground_fraction(made.labels),
             made.model.iterations,
             made.model.converged,
             sum(made.timings.values()),
@@ -133,7 +133,7 @@ def open_task(config: S1Config, backend: Backend, plan: TomogramPlan, reporter: 
     backend.synchronize()
     seconds = time.perf_counter() - started
     told = (*plan.warnings, *warnings)
-    report = begin_page(config, backend, plan, tomogram.volume, told) if config.report else None
+    report = begin_page(config, backend, plan, tomogram.prepared, told) if config.report else None
     return Task(config, backend, plan, tomogram, told, report, seconds, reporter)
 
 

@@ -251,6 +251,46 @@ def all_windows(shape: Shape, side: int) -> WindowSet:
     return WindowSet(shape, side, 0, shape[0])
 
 
+def masked_windows(
+    windows: WindowSet, mask: np.ndarray, name: str = "volume", where: str = "in the mask"
+) -> WindowSet:
+    """Those windows whose centre is in a mask; of these at most the cap, drawn like others.
+
+    Args:
+        windows: with a cap or without.
+        mask: bool, (z, y, x), of the whole volume.
+        name: what to call the volume in an error.
+        where: what to call the place in the mask there.
+
+    Raises:
+        PicketError: there are fewer than two.
+    """
+    half = windows.side // 2
+    centres = mask[windows.lower + half : windows.upper - half, half:-half, half:-half]
+    plane = prod(windows.grid[1:])
+    dtype = np.uint32 if prod(windows.grid) < 2**32 else np.int64
+    index = np.empty(np.count_nonzero(centres), dtype)
+    filled = 0
+    for number, inside in enumerate(centres):  # plane by plane: little memory beside the index
+        places = np.flatnonzero(inside)
+        index[filled : filled + len(places)] = places + number * plane
+        filled += len(places)
+    if filled < 2:
+        raise PicketError(
+            f"{name}: too few neighborhoods for fitting {where} ({filled}, two clusters need "
+            "at least 2); change the z-slice limits or the mask"
+        )
+    chosen = ChosenWindows(
+        windows.volume_shape,
+        windows.side,
+        windows.lower,
+        windows.upper,
+        seed=windows.seed,
+        index=index,
+    )
+    return chosen if windows.cap is None else chosen.sample(windows.cap)
+
+
 def _edges(first: int, last: int, step: int) -> list[int]:
     """``first``, the multiples of ``step`` between, ``last``."""
     return [first, *range((first // step + 1) * step, last, step), last]
