@@ -96,7 +96,7 @@ def test_the_default_budget_stays_below_the_limit(backend, monkeypatch):
     monkeypatch.setattr(backend_module, "memory_limit", lambda: 500)
     assert backend.default_budget(volume=100, needed=300) == 400
     assert backend.default_budget(volume=100, needed=450) == 500
-    assert backend.default_budget(volume=100, needed=300, wanted=70) == 470
-    assert backend.default_budget(volume=100, needed=300, wanted=170) == 500
+    assert backend.default_budget(volume=100, needed=300, extra=70) == 470
+    assert backend.default_budget(volume=100, needed=300, extra=170) == 500
     with pytest.raises(PicketError, match=r"^memory_budget: .* this container or job may use"):
         backend.default_budget(volume=100, needed=501)

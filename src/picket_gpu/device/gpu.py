@@ -1,4 +1,4 @@
-"""An NVIDIA GPU by CuPy, which is imported here and nowhere else."""
+"""The backend for an NVIDIA GPU. CuPy is imported here and nowhere else."""
 
 import re
 import warnings
@@ -17,15 +17,15 @@ from picket_gpu.device.operations import Array
 from picket_gpu.device.rapids import Rapids
 from picket_gpu.errors import PicketError, one_line
 
-_SHARE = 0.8  # of the free memory, unless the user says
-# What errors of the CUDA libraries say that are no MemoryError.
+_PART = 0.8  # of the free memory, by default
+# Text of those errors of the CUDA libraries that should be a MemoryError.
 _OUT_OF_MEMORY = re.compile("ALLOC_FAILED|out of memory")
 
 
 def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBackend | str":
-    """GPU ``number`` of those that CuPy sees, or what stands in its way.
+    """The backend for GPU ``number`` of those that CuPy sees, or why it cannot be used.
 
-    CUDA_VISIBLE_DEVICES decides which ones it sees, and in what order.
+    CUDA_VISIBLE_DEVICES decides which GPUs CuPy sees, and in what order.
 
     Raises:
         PicketError: ``kmeans_engine`` is "cuml" and cuML cannot be imported.
@@ -45,8 +45,8 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
             seen = f"{count} CUDA device{'s' * (count != 1)}"
             return f"CuPy {cupy.__version__} finds {seen}, numbered from 0"
         with cupy.cuda.Device(number):
-            # A device that is there may be too old, or full, or lack a library: a product and a
-            # kernel made on the spot show it.
+            # A device may be too old or full, or lack a library. A product and a kernel that is
+            # compiled here show it.
             probe = cupy.arange(4, dtype="float32").reshape(2, 2)
             float((probe @ probe + 1)[0, 0])
     except (
@@ -62,7 +62,7 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
 
 
 class GPUBackend(Backend):
-    """One GPU. CuPy's arrays and, where cuML is used, RAPIDS' share one allocator."""
+    """One GPU. Arrays of CuPy and, if cuML is used, of RAPIDS share one allocator."""
 
     name = "gpu"
     streams = True
@@ -83,7 +83,7 @@ class GPUBackend(Backend):
                 self._rapids = Rapids(cupy, self._pool.malloc)
                 self.lloyd = self._rapids.lloyd
                 engine = "k-means by cuML"
-            except Exception as error:  # a package that does not fit can fail in any way
+            except Exception as error:  # a package for another machine can fail in any way
                 if kmeans_engine == "cuml":
                     raise PicketError(
                         f"kmeans_engine: cuml cannot be imported ({one_line(error)}); install it, "
@@ -98,19 +98,19 @@ class GPUBackend(Backend):
         options = (*OPTIONS, f"-DSIDE={side}")
         return _Module(self.xp.RawModule(code=SOURCE.read_text(), options=options))
 
-    def default_budget(self, volume: int, needed: int, wanted: int = 0) -> int:
+    def default_budget(self, volume: int, needed: int, extra: int = 0) -> int:
         with self._device:
             self.xp.get_default_memory_pool().free_all_blocks()
             self.release()
             free: int = self._device.mem_info[0]
-        return int(_SHARE * free)
+        return int(_PART * free)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         cuda = self.xp.cuda
-        null = cuda.Stream.null  # the one that cuML's work and ours wait for each other on
+        null = cuda.Stream.null  # on which cuML's work and ours wait for each other
         with self._device, ExitStack() as stack:
-            null.wait_event(cuda.get_current_stream().record())  # the caller's, who made arrays
+            null.wait_event(cuda.get_current_stream().record())  # on which the caller made arrays
             stack.enter_context(null)
             stack.enter_context(cuda.using_allocator(self._pool.malloc))
             if self._rapids is not None:
@@ -136,7 +136,7 @@ class GPUBackend(Backend):
     def release(self) -> None:
         super().release()
         self.finish_downloads()
-        self.xp.fft.config.get_plan_cache().clear()  # a plan keeps what it works in
+        self.xp.fft.config.get_plan_cache().clear()  # plans keep work memory
         self._pool.release()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
@@ -180,8 +180,8 @@ class GPUBackend(Backend):
 
     @contextmanager
     def precision(self, precision: Precision) -> Iterator[None]:
-        # CuPy documents the environment variable CUPY_TF32, which is for all products; whitening
-        # needs all of float32.
+        # CuPy documents the environment variable CUPY_TF32, but that holds for all products, and
+        # whitening needs all of float32.
         core = self.xp._core
         before = core.get_compute_type(np.float32)
         if precision == "tf32":
@@ -200,6 +200,6 @@ class _Module:
         self.get_function = cache(module.get_function)
 
     def set_global(self, name: str, values: np.ndarray) -> None:
-        # A copy from host memory: constant memory cannot be written to by a kernel. In order with
-        # kernels that still read the last values; ``values`` are staged before it returns.
+        # A copy from host memory, since kernels cannot write to constant memory. It waits for
+        # kernels that read the last values; ``values`` are staged before it returns.
         self._module.get_global(name).copy_from_host_async(values.ctypes.data, values.nbytes)

@@ -1,4 +1,4 @@
-"""How much of the memory budget goes where."""
+"""Sizes of tiles, slabs, samples and caches within the memory budget."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -9,12 +9,12 @@ from picket_gpu.method.blur import blur_radius
 from picket_gpu.method.windows import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
-TILES_AND_KEPT = 288 * MIB  # tiles, and features from pass to pass, where no budget is given
-LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
-MOST_SAMPLE = 2**18  # windows, or a 16th of them: more would cost more than they gain
+TILES_AND_KEPT = 288 * MIB  # by default, for tiles and for features kept between passes
+LEAST_SAMPLE = 2**16  # windows; fewer would err too much, even if not all stay in memory
+MOST_SAMPLE = 2**18  # windows, or a 16th of all; more would cost more than they gain
 BLUR_ARRAYS = 5
 BLUR_BLOCK = 256 * MIB
-MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
+MOST_ELEMENTS = 2**31 - 1  # of a device array; some functions of CuPy err silently beyond
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class MemoryPlan:
 
     Attributes:
         budget: bytes for all arrays on the device.
-        side: of windows, in voxels.
-        tile_windows: windows of a tile, at most, as far as memory goes.
-        subset_windows: windows of voxels that k-means starts on, and of its band.
-        cache_bytes: what is left for features to keep between passes.
-        mixture_bytes: for the samples that the mixture keeps: the cache, and what k-means needed.
+        side: window side in voxels.
+        tile_windows: greatest number of windows of a tile.
+        subset_windows: number of windows, as voxels, that k-means starts on; also of its band.
+        cache_bytes: bytes left for features to keep between passes.
+        mixture_bytes: bytes for the samples of the GMM: the cache, and what k-means needed before.
         blur_planes: planes of the volume that are blurred at a time.
-        slab_planes: None where the whole volume stays on the device; else planes from one slab to
-            the next of those that it is streamed in from host memory.
+        slab_planes: planes from the begin of one slab to the next, if the volume is streamed from
+            host memory; None if all of it stays on the device.
     """
 
     budget: int
@@ -43,8 +43,8 @@ class MemoryPlan:
     slab_planes: int | None = None
 
     def samples(self, count: int, row: int) -> list[int]:
-        """Windows of the mixture's samples of ``count``, each of ``row`` bytes: of a small one and
-        a larger one, or of one where memory is short. None where that would be all windows."""
+        """Sizes of the GMM's samples of ``count`` windows of ``row`` bytes: a small one and a
+        larger one, or only one if memory is short; no sample if it would be all windows."""
         small, most, fits = *_sample_sizes(count), self.mixture_bytes // row
         if count <= max(LEAST_SAMPLE, min(most, fits)):
             return []
@@ -53,8 +53,8 @@ class MemoryPlan:
         return [max(LEAST_SAMPLE, min(most, fits))]
 
     def kept_raw(self, count: int, row: int, mixture: bool) -> int:
-        """Of how many of ``count`` windows raw features can be kept, each of ``row`` bytes, beside
-        what a mixture keeps, if there is one."""
+        """Number of ``count`` windows whose raw features, of ``row`` bytes each, can be kept,
+        beside the samples of a GMM if ``mixture``."""
         beside = 0
         if mixture:
             kmeans = self.mixture_bytes - self.cache_bytes
@@ -63,13 +63,13 @@ class MemoryPlan:
         return min(count, max(0, self.cache_bytes - beside) // row)
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
-        """With smaller tiles and half the caches, for when memory ran out all the same."""
+        """The plan with smaller tiles and half the caches, after memory ran out."""
         cache, mixture = self.cache_bytes // 2, self.mixture_bytes // 2
         return replace(self, tile_windows=tile_windows, cache_bytes=cache, mixture_bytes=mixture)
 
 
 def _sample_sizes(count: int) -> tuple[int, int]:
-    """Windows of the mixture's small sample, and of its larger one at most."""
+    """Size of the GMM's small sample, and greatest size of its larger one."""
     return max(LEAST_SAMPLE, count // 64), max(MOST_SAMPLE, count // 16)
 
 
@@ -81,17 +81,18 @@ def plan_memory(
     sigma: float = 2.0,
     beside_labels: int = 0,
 ) -> MemoryPlan:
-    """The plan for one tomogram.
+    """Plan the memory of one tomogram.
 
     Args:
-        windows: those used for fitting.
-        label_bytes: of one voxel, in one feature mode: 1 for each clustering method, 3 with scores.
+        windows: windows used for fitting.
+        label_bytes: bytes per voxel for one feature mode: 1 for each clustering method, 3 with
+            scores.
         budget: bytes for all arrays; None for the backend's default.
-        sigma: of the blur, in voxels.
-        beside_labels: bytes of host memory that the caller takes while labels are in it.
+        sigma: standard deviation of the blur, in voxels.
+        beside_labels: bytes of host memory that the caller uses while it has labels.
 
     Raises:
-        PicketError: the budget is below the least that volume, blur, labels and tiles take.
+        PicketError: the budget is too small for volume, blur, labels and tiles.
     """
     depth = windows.volume_shape[0]
     volume = FLOAT * prod(windows.volume_shape)
@@ -101,7 +102,7 @@ def plan_memory(
     parts = _Parts(backend, windows, backend.tile_bytes, subset_array)
     if backend.streams:
         fixed = volume + max(labels + parts.bytes, _blur_bytes(windows, sigma, 1))
-    else:  # beside the volume its blur, or labels and what is made of them
+    else:  # beside the volume: its blur, or labels and what the caller makes of them
         fixed = volume + max(volume, labels + max(volume // FLOAT, beside_labels)) + parts.bytes
     if budget is None:
         budget = backend.default_budget(volume, fixed, max(0, TILES_AND_KEPT - parts.tile_bytes))
@@ -120,13 +121,13 @@ def plan_memory(
 def _plan_streaming(
     backend: Backend, windows: WindowSet, label_bytes: int, budget: int, sigma: float
 ) -> MemoryPlan:
-    """A quarter of the budget for tiles and one for k-means; slabs and labels share the rest."""
+    """Give a quarter of the budget to tiles, one to k-means, and the rest to slabs and labels."""
     depth, rows, columns = windows.volume_shape
     plane = FLOAT * rows * columns
     margin = windows.side - 1
     overlap = 2 * plane * margin
     each = 2 * plane + label_bytes * rows * columns  # two slabs, and labels of one
-    # Slabs of less than twice their overlap would mostly be sent twice.
+    # Smaller slabs than twice their overlap would be sent mostly twice.
     least = max(2 * (margin * each + overlap), _blur_bytes(windows, sigma, 1))
     if budget < least:
         raise _too_little(budget, least, windows)
@@ -142,7 +143,7 @@ def _plan_streaming(
 
 
 class _Parts:
-    """What passes over tiles need beside the volume."""
+    """Memory for passes over tiles, beside the volume."""
 
     tile_arrays = 8  # windows, DFT lines, spectra, magnitudes, two for float64, z, a product
     subset_arrays = 5
@@ -160,16 +161,16 @@ class _Parts:
 
 
 def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
-    """To blur a block of ``planes``, each array with its halo: input, result, one in between, the
-    last block's result, and as much again for what is small or does not fit exactly."""
+    """Bytes to blur a block of ``planes``: arrays with a halo for the input, the result, one in
+    between, the last block's result, and one more for small arrays and unused parts of blocks."""
     depth, rows, columns = windows.volume_shape
     with_halo = min(planes + 2 * blur_radius(sigma), depth)
     return BLUR_ARRAYS * FLOAT * rows * columns * with_halo
 
 
 def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
-    """Planes to blur at a time with ``free`` bytes. Larger blocks would save little of the halos
-    and need as much pinned host memory."""
+    """Number of planes to blur at a time with ``free`` bytes. Blocks beyond `BLUR_BLOCK` would save
+    few halos and need as much pinned host memory."""
     depth, rows, columns = windows.volume_shape
     most = min(free // (BLUR_ARRAYS * FLOAT), MOST_ELEMENTS) // (rows * columns)
     if most >= depth and FLOAT * depth * rows * columns <= BLUR_BLOCK:

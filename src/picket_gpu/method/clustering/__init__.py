@@ -1,4 +1,4 @@
-"""Clustering into two, fitted on streams of tiles. One file a method."""
+"""Clustering into two clusters, fitted in passes over tiles."""
 
 from typing import Literal, TypeAlias
 

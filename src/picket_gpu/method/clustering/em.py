@@ -13,7 +13,7 @@ from picket_gpu.device.operations import Array, Scratch
 from picket_gpu.method.streams import WhitenedFeatures
 from picket_gpu.method.whitening import NEGLIGIBLE, RIDGE
 
-ROUNDING = 1e-6  # share of a float32 sum that says nothing
+ROUNDING = 1e-6  # relative rounding error of a float32 sum
 
 
 class TwoGaussians(NamedTuple):
@@ -44,7 +44,7 @@ class TwoGaussians(NamedTuple):
         With responsibilities from an E-step at these densities it is the log-likelihood.
 
         Args:
-            sums: over all windows, at whatever responsibilities.
+            sums: sums over all windows, at any responsibilities.
             total: sum of (z, 1)(z, 1)' over all windows.
         """
         count = float(total[-1, -1])
@@ -56,31 +56,31 @@ class Sums(NamedTuple):
     """Sums over windows at their responsibilities r for component 1.
 
     Attributes:
-        moments: of r (z, 1)(z, 1)', (k + 1, k + 1) float64.
-        entropy: of the entropy of r, in nats.
+        moments: sum of r (z, 1)(z, 1)', (k + 1, k + 1) float64.
+        entropy: sum of the entropies of r, in nats.
     """
 
     moments: np.ndarray
     entropy: float
 
     def plus(self, other: "Sums") -> "Sums":
-        """Over the windows of both."""
+        """Sums over the windows of both."""
         return Sums(self.moments + other.moments, self.entropy + other.entropy)
 
     def minus(self, other: "Sums") -> "Sums":
-        """Over the windows that are not in ``other``."""
+        """Sums over the windows that are not in ``other``."""
         return Sums(self.moments - other.moments, self.entropy - other.entropy)
 
     def times(self, factor: float) -> "Sums":
-        """Of windows that stand for ``factor`` windows each."""
+        """Sums if each window stands for ``factor`` windows."""
         return Sums(factor * self.moments, factor * self.entropy)
 
     def exchanged(self, total: np.ndarray) -> "Sums":
-        """With the other component as component 1; ``total`` is over the same windows."""
+        """Sums with the components exchanged; ``total`` is over the same windows."""
         return Sums(total - self.moments, self.entropy)
 
     def empties(self, count: float) -> bool:
-        """Whether a component holds less than one of ``count`` windows."""
+        """Whether a component has less than one of ``count`` windows."""
         return not 1 <= self.moments[-1, -1] <= count - 1
 
 
@@ -116,11 +116,11 @@ def expect(
     form = backend.upload(gaussians.log_odds.astype(np.float32))
 
     def step(z: Array, scratch: Scratch) -> tuple[Array, Array]:
-        # Here only: whitening needs all of float32.
+        # In this product only, since whitening needs all of float32.
         with backend.precision(precision):
             product = xp.matmul(z, form, out=scratch.array("product", z.shape))
             entropy = backend.operations.responsibilities(z, product, scratch)
-            # The root on both sides lets BLAS use the product's symmetry.
+            # With the root of r on both sides, BLAS can use the product's symmetry.
             moments = xp.matmul(product.T, product)
         return moments.astype(xp.float64), entropy.sum(dtype=xp.float64)
 
@@ -147,16 +147,17 @@ def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> TwoGa
 
 
 def exceeds(one: np.ndarray, total: np.ndarray) -> bool:
-    """Whether rounding of the summed component spoils the other more than the other's would it.
+    """Whether to sum the other component in place of component 1, to lose fewer digits.
 
-    It does most in the direction where a component is largest beside the other. Only directions
-    that matter beside the ridge are asked, and it must be larger by more than rounding is: else the
-    two would be exchanged in every iteration, and EM never settle.
+    The component that is not summed is a difference, and loses digits in the direction where the
+    summed one is nearly the total. Only directions that matter beside the ridge count. The summed
+    one must be larger by more than rounding errors; else components could be exchanged in every
+    iteration, and EM would not settle.
     """
     whole = np.diag(total)
     matters = whole > NEGLIGIBLE / RIDGE * whole[-1]
-    share = np.diag(one)[matters] / whole[matters]
-    return bool(share.max() + share.min() > 1 + ROUNDING)
+    part = np.diag(one)[matters] / whole[matters]
+    return bool(part.max() + part.min() > 1 + ROUNDING)
 
 
 def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np.ndarray, float]:
@@ -170,7 +171,7 @@ def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np
     weight = moments[-1, -1]
     mean = moments[:-1, -1] / weight
     covariance = moments[:-1, :-1] / weight - np.outer(mean, mean)
-    # In units of the ridge no eigenvalue of the sum is below 1, whatever rounding did.
+    # In units of the ridge no eigenvalue of the sum is below 1, despite rounding.
     root = np.sqrt(ridge)
     variance, basis = np.linalg.eigh(covariance / np.outer(root, root))
     variance = np.maximum(variance, 0) + 1
