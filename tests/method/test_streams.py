@@ -112,7 +112,7 @@ def test_samples_and_what_is_kept_fit_the_plan(count, row, budget):
     assert sizes == sorted(sizes)
     assert all(size < count for size in sizes)
     if budget is not None:  # else the least that will do may be more
-        assert sum(sizes) * row <= plan.mixture_bytes
-        kept = plan.kept_raw(count, row, mixture=True)
-        assert sum(sizes) * row + kept * row <= plan.mixture_bytes
-        assert plan.kept_raw(count, row, mixture=False) >= kept
+        assert sum(sizes) * row <= plan.gmm_bytes
+        kept = plan.kept_raw(count, row, gmm=True)
+        assert sum(sizes) * row + kept * row <= plan.gmm_bytes
+        assert plan.kept_raw(count, row, gmm=False) >= kept

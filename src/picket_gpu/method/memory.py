@@ -27,7 +27,7 @@ class MemoryPlan:
         tile_windows: greatest number of windows of a tile.
         subset_windows: number of windows, as voxels, that k-means starts on; also of its band.
         cache_bytes: bytes left for features to keep between passes.
-        mixture_bytes: bytes for the samples of the GMM: the cache, and what k-means needed before.
+        gmm_bytes: bytes for the samples of the GMM: the cache, and what k-means needed before.
         blur_planes: planes of the volume that are blurred at a time.
         slab_planes: planes from the begin of one slab to the next, if the volume is streamed from
             host memory; None if all of it stays on the device.
@@ -38,34 +38,34 @@ class MemoryPlan:
     tile_windows: int
     subset_windows: int
     cache_bytes: int
-    mixture_bytes: int
+    gmm_bytes: int
     blur_planes: int
     slab_planes: int | None = None
 
     def samples(self, count: int, row: int) -> list[int]:
         """Sizes of the GMM's samples of ``count`` windows of ``row`` bytes: a small one and a
         larger one, or only one if memory is short; no sample if it would be all windows."""
-        small, most, fits = *_sample_sizes(count), self.mixture_bytes // row
+        small, most, fits = *_sample_sizes(count), self.gmm_bytes // row
         if count <= max(LEAST_SAMPLE, min(most, fits)):
             return []
         if fits >= 3 * small:
             return [small, min(most, fits - small)]
         return [max(LEAST_SAMPLE, min(most, fits))]
 
-    def kept_raw(self, count: int, row: int, mixture: bool) -> int:
+    def kept_raw(self, count: int, row: int, gmm: bool) -> int:
         """Number of ``count`` windows whose raw features, of ``row`` bytes each, can be kept,
-        beside the samples of a GMM if ``mixture``."""
+        beside the samples of a GMM if ``gmm``."""
         beside = 0
-        if mixture:
-            kmeans = self.mixture_bytes - self.cache_bytes
+        if gmm:
+            kmeans = self.gmm_bytes - self.cache_bytes
             most = min(count, sum(_sample_sizes(count))) * row
-            beside = max(0, min(self.mixture_bytes, most) - kmeans)
+            beside = max(0, min(self.gmm_bytes, most) - kmeans)
         return min(count, max(0, self.cache_bytes - beside) // row)
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
         """The plan with smaller tiles and half the caches, after memory ran out."""
-        cache, mixture = self.cache_bytes // 2, self.mixture_bytes // 2
-        return replace(self, tile_windows=tile_windows, cache_bytes=cache, mixture_bytes=mixture)
+        cache, gmm = self.cache_bytes // 2, self.gmm_bytes // 2
+        return replace(self, tile_windows=tile_windows, cache_bytes=cache, gmm_bytes=gmm)
 
 
 def _sample_sizes(count: int) -> tuple[int, int]:
@@ -114,8 +114,8 @@ def plan_memory(
     blur_planes = depth
     if backend.streams:
         blur_planes = _blur_planes(windows, sigma, budget - volume)
-    mixture = cache + parts.kmeans_bytes
-    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, mixture, blur_planes)
+    gmm = cache + parts.kmeans_bytes
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, gmm, blur_planes)
 
 
 def _plan_streaming(

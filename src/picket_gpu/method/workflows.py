@@ -272,7 +272,7 @@ class ModeJob:
             kept: number of windows whose raw features are kept.
         """
         windows, memory, matrix = self.tomogram.windows, self.memory, whitening.matrix
-        left = memory.mixture_bytes - kept * self._raw_bytes
+        left = memory.gmm_bytes - kept * self._raw_bytes
         samples = []
         for size in memory.samples(windows.count, whitening.size * FLOAT):
             cache = min(size * whitening.size * FLOAT, left)

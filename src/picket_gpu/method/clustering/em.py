@@ -17,7 +17,7 @@ ROUNDING = 1e-6  # relative rounding error of a float32 sum
 
 
 class TwoGaussians(NamedTuple):
-    """The components of a mixture: two weighted Gaussian densities.
+    """The components of a GMM: two weighted Gaussian densities.
 
     Attributes:
         log_odds: (k + 1, k + 1) float64; (z, 1)' log_odds (z, 1) are a window's log-odds of

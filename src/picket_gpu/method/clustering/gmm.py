@@ -26,7 +26,7 @@ TEMPERATURE = 32  # divides the log-odds of scores
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """A fitted mixture.
+    """A fitted GMM.
 
     Attributes:
         whitening: gives the coordinates z of the fit.

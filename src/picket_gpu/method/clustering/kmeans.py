@@ -84,13 +84,13 @@ def _refine(
     backend, xp = features.backend, features.backend.xp
     tolerance = TOLERANCE * features.count
     most = few.shape[1] + few.shape[1] // 4  # windows of the band, at most
-    share = min(1.0, few.shape[1] / features.count)
+    fraction = min(1.0, few.shape[1] / features.count)
     estimate = True  # changes outside the band, after the first pass; they are few later
     back: KMeans | None = None  # the model before the estimate
     likely_last = False
     while model.iterations < MAX_ITERATIONS:
         margin = margin_of(backend, few, model)
-        width = float(xp.quantile(xp.abs(margin), share))
+        width = float(xp.quantile(xp.abs(margin), fraction))
         seen = _pass(features, model, width, most, whitened if likely_last else None)
         if not 1 <= seen.ones[-1] <= total[-1] - 1:  # a cluster emptied
             if back is None:
@@ -98,7 +98,7 @@ def _refine(
             model, back = back, None
             continue
         # Gives the next band's width more precisely than the few windows of the subset in it.
-        share = min(1.0, share * few.shape[1] / max(seen.near, 1))
+        fraction = min(1.0, fraction * few.shape[1] / max(seen.near, 1))
         outside = xp.abs(margin) > width
         moving = [Moving(seen.band)]
         if estimate:
