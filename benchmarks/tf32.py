@@ -17,8 +17,8 @@ from benchmarks.volumes import DEMO
 from picket_gpu.device.backend import Backend
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 

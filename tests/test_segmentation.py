@@ -13,9 +13,9 @@ from picket_gpu import PicketError, segment
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.volume import ResidentVolume
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from tests.support.data import DATA
 from tests.support.features import symmetric_inverse

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.device.backend import Backend
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from picket_gpu.run.machine import commit, versions
 
 # By the names that pip and conda give them.

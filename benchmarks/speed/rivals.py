@@ -22,16 +22,16 @@ import numpy as np
 from benchmarks.speed.machine import device_memory
 from benchmarks.volumes import demo_volume
 from picket_gpu.device.backend import Backend
+from picket_gpu.device.operations import Scratch
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.clustering import fit_gmm, fit_kmeans
 from picket_gpu.method.clustering.kmeans import START_WINDOWS, _plus_plus
-from picket_gpu.method.clustering.library import feature_matrix
 from picket_gpu.method.features import Intensities
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 from picket_gpu.method.whitening import whiten
+from picket_gpu.method.windows import fit_windows
 
 Rival = Callable[[Backend, Callable[[int], RawFeatures], int], int]
 
@@ -89,8 +89,15 @@ def sklearn_mixture(backend: Backend, stream: Callable[[int], RawFeatures], wind
 
 
 def _matrix(features: RawFeatures, width: int) -> Any:
-    """The features, and zeros up to ``width`` columns."""
-    return feature_matrix(features, np.eye(width, 126) * (np.arange(126) < 125))
+    """The features of all windows, and zeros up to ``width`` columns, (windows, width) float32."""
+    matrix = features.backend.xp.zeros((features.count, width), dtype="float32")
+
+    def fill(x: Any, number: int, _: Scratch) -> None:
+        matrix[features.begins[number] : features.begins[number + 1], :125] = x[:-1].T
+
+    for _ in features.map(fill):
+        pass
+    return matrix
 
 
 RIVALS: dict[str, Rival] = {

@@ -17,10 +17,10 @@ from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.features.ffts import magnitudes_by_fft
 from picket_gpu.method.labels import label_volume
 from picket_gpu.method.memory import MemoryPlan, plan_memory
-from picket_gpu.method.neighborhoods import WindowSet, all_windows
 from picket_gpu.method.preprocess import PreparedVolume, prepare
 from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 from picket_gpu.method.whitening import scale_features
+from picket_gpu.method.windows import WindowSet, all_windows
 
 VOXEL = 4  # bytes
 # Seconds of a function that is called a number of times.

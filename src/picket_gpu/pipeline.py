@@ -5,8 +5,7 @@ which `picket_gpu.run.task` calls in this order:
 
 1. read: grey values of the file as float32 (`picket_gpu.files.tomogram`).
 2. prepare: Gaussian blur, grey values scaled to [0, 1] (`picket_gpu.method.preprocess`).
-3. windows: those inside the z-limits and the mask, at most the cap (`picket_gpu.method.masks`,
-   `picket_gpu.method.neighborhoods`).
+3. windows: those inside the z-limits and the mask, at most the cap (`picket_gpu.method.windows`).
 
 And for each feature mode (`picket_gpu.method.workflows`):
 
@@ -28,8 +27,8 @@ from picket_gpu.config.load import load_config
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import LogFormat, Reporter, reporter_for
 from picket_gpu.device.backend import Backend
+from picket_gpu.device.limits import available_threads
 from picket_gpu.device.select import select_backend
-from picket_gpu.device.threads import available_threads
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.filenames import INDEX

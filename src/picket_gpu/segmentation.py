@@ -15,9 +15,8 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.features import MODES
-from picket_gpu.method.memory import check_library
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.recipe import Recipe
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import Settings, run_workflows
 
 # Arguments of `segment` by the keys of the parameter file, where these differ.
@@ -69,8 +68,8 @@ def segment(
         device: "auto" (a GPU if there is one), "cpu", "gpu", or "gpu:N" for the N-th GPU that CuPy
             sees, from 0.
         memory_budget: memory for arrays on the device, in bytes; default: depends on the volume.
-        kmeans_engine: k-means on a GPU: "cuml", "native" (picket_gpu), or "auto" (cuML if it is
-            installed and the feature matrix fits the budget).
+        kmeans_engine: k-means of a sample on a GPU: "cuml", "native" (picket_gpu), or "auto"
+            (cuML if it is installed).
         precision: precision of the GMM's matrix products on a GPU, "float32" or "tf32".
 
     Returns:
@@ -104,14 +103,11 @@ def segment(
     cap = config.max_num_neighborhoods_for_fitting
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
     recipe = Recipe(windows, config.blur_sigma, padding, config.clip, budget=config.memory_budget)
-    memory = recipe.memory(backend)
-    if kmeans_engine == "cuml":
-        check_library(backend, windows, 1, memory, [mode])
     with backend.exclusive():
         tomogram = recipe.prepare(backend, volume)
         for text in tomogram.warnings:
             warnings.warn(text, stacklevel=2)
-        settings = Settings([clustering], precision, kmeans_engine)
+        settings = Settings([clustering], precision)
         (result,) = run_workflows(backend, tomogram, [mode], settings)
     return result.labels
 

@@ -1,7 +1,6 @@
 """All of S1 on arrays that take nothing from NumPy for granted; see device_double.py."""
 
 import ast
-from collections import Counter
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -17,16 +16,16 @@ from sklearn.cluster import KMeans
 from picket_gpu.console import SILENT
 from picket_gpu.device import gpu
 from picket_gpu.device.backend import MIB
+from picket_gpu.device.gpu_memory import Staging
 from picket_gpu.device.operations import Operations
 from picket_gpu.device.select import select_backend
-from picket_gpu.device.staging import Staging
 from picket_gpu.errors import PicketError
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
-from picket_gpu.method.memory import check_library, plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.volume import ResidentVolume, StreamedVolume
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
 from tests.support import cupy_stand_in
 from tests.support.cuda_on_host import COMPILER, kernels_on_host
@@ -209,7 +208,7 @@ def test_the_host_never_waits_for_a_tile(small):
         plan = replace(plan_memory(backend, windows, 2), tile_windows=tile_windows)
         prepared = prepare(backend, piece, 2.0, plan)
         tomogram = PreparedTomogram(prepared, windows, plan, name="small")
-        settings = Settings(["kmeans", "gmm"], kmeans_engine="native", scores=["kmeans", "gmm"])
+        settings = Settings(["kmeans", "gmm"], scores=["kmeans", "gmm"])
         job = ModeJob(backend, tomogram, Intensities(), settings, plan, SILENT)
         before = DeviceArray.waits
         results = job.label(job.fit())
@@ -350,9 +349,14 @@ def test_slabs_of_one_plane_that_do_not_fit_are_an_error(small):
 
 @pytest.mark.parametrize("budget", [12, 18, 60])
 def test_arrays_stay_within_the_budget(phantom, budget):
-    volume = np.tile(phantom, (1, 2, 2))
+    assert_within_budget(np.tile(phantom, (1, 2, 2)), budget)
+
+
+def assert_within_budget(volume, budget, lloyd=None):
+    """All steps of two modes keep their arrays in ``budget`` MiB."""
     backend = DeviceDouble(kernels_on_host if COMPILER else Operations)
     backend.tile_bytes = MIB
+    backend.lloyd = lloyd
     windows = fit_windows(volume.shape, 5, cap=20_000)
     plan = plan_memory(backend, windows, 2, budget * MIB)
     assert (plan.slab_planes is None) == (budget == 60)
@@ -381,13 +385,18 @@ def lloyd_stand_in(iterations, calls):
     def lloyd(x, centres, max_iterations):
         assert isinstance(x, DeviceArray)
         assert x._host.flags.c_contiguous
-        assert x._host.dtype == np.float32
-        assert x._host.shape[1] % 4 == 0
+        assert x._host.dtype == centres._host.dtype == np.float32
         assert np.isfinite(x._host).all()
         assert centres._host.shape == (2, x._host.shape[1])
+        # Its start is two of the windows, so their features are among those that it gets.
+        for centre in centres._host:
+            assert np.abs(x._host - centre).max(axis=1).min() < 1e-4
         calls.append(x._host.shape)
         model = KMeans(2, init=centres._host, n_init=1, max_iter=iterations, tol=0)
-        return DeviceArray(model.fit(x._host).labels_)
+        work = DeviceArray(np.empty(11 * len(x._host), dtype=np.float32))  # 44 bytes a window
+        labels = DeviceArray(model.fit(x._host).labels_)
+        del work
+        return labels
 
     return lloyd
 
@@ -395,48 +404,31 @@ def lloyd_stand_in(iterations, calls):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("iterations", [1, 300])
 @pytest.mark.parametrize("limits", [{}, {"cap": 5000}], ids=["all", "sample"])
-def test_a_librarys_kmeans_leads_to_the_same_segmentation(small, on_host, iterations, limits):
+def test_cuml_on_the_subset_leads_to_the_same_segmentation(small, on_host, iterations, limits):
     backend, calls = DeviceDouble(), []
     backend.lloyd = lloyd_stand_in(iterations, calls)
-    count = fit_windows(small.shape, 5, **limits).count
     device = all_labels(backend, small, budget=RICH, **limits)
-    assert Counter(calls) == {(count, 64): 2, (count, 128): 1}
+    plan = plan_memory(backend, fit_windows(small.shape, 5, **limits), 2, RICH)
+    assert len(calls) == 3
+    for (windows, features), mode in zip(calls, MODES, strict=True):
+        assert features <= mode.num_distinct(5)
+        assert windows <= 2 * plan.subset_windows  # of ffts, whose features are half as many
     for workflow, labels in device.items():
         same = core(labels, 5) == core(on_host(**limits)[workflow], 5)
         assert same.mean() >= 0.999, workflow
 
 
-def test_the_library_is_left_out_where_its_matrix_does_not_fit(small, on_host):
-    backend, calls = DeviceDouble(), []
-    backend.lloyd = lloyd_stand_in(300, calls)
-    device = all_labels(backend, small, budget=lean(small))
-    assert calls == []
-    assert_same(device, on_host())
+@pytest.mark.parametrize("budget", [12, 60], ids=["streamed", "resident"])
+def test_cuml_stays_within_the_budget(phantom, budget):
+    volume = np.tile(phantom, (1, 2, 2))
+    assert_within_budget(volume, budget, lloyd_stand_in(300, calls := []))
+    assert len(calls) == 2
 
 
-@pytest.mark.parametrize("budget", [lean, lambda _: 3 * MIB], ids=["resident", "streamed"])
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.mode)
-def test_a_library_that_must_be_used_and_cannot_is_an_error_that_says_how_it_could(
-    small, mode, budget
-):
-    backend, windows = DeviceDouble(), fit_windows(small.shape, 5)
-    plan = plan_memory(backend, windows, 2, budget(small))
-    with pytest.raises(PicketError, match="kmeans_engine: cuml needs") as error:
-        check_library(backend, windows, 2, plan, [mode])
-    needed = int(str(error.value).split("needs ")[1].split()[0]) * MIB
-    plan = plan_memory(backend, windows, 2, needed)
-    check_library(backend, windows, 2, plan, [mode])
-    calls = []
-    backend.lloyd = lloyd_stand_in(300, calls)
-    with backend.exclusive():
-        prepared = prepare(backend, small, 2.0, plan)
-        settings = Settings(["kmeans"], kmeans_engine="cuml")
-        tomogram = PreparedTomogram(prepared, windows, plan)
-        list(run_workflows(backend, tomogram, [mode], settings))
-        assert len(calls) == 1
-        less = replace(tomogram, memory=plan.with_less(100))
-        with pytest.raises(PicketError, match="the feature matrix does not fit in memory"):
-            list(run_workflows(backend, less, [mode], settings))
+def test_a_cluster_that_cuml_leaves_empty_is_left_to_ours(small, on_host):
+    backend = DeviceDouble()
+    backend.lloyd = lambda x, *_: DeviceArray(np.zeros(len(x._host), dtype=np.int32))
+    assert_same(all_labels(backend, small, budget=RICH), on_host())
 
 
 # What the double cannot be: the backend that calls CuPy itself.
@@ -497,7 +489,7 @@ def test_the_gpu_backend_on_a_stand_in_for_cupy(phantom, budget, monkeypatch):
 def names_of_cupy():
     """Dotted names that the device takes from CuPy, as its source has them."""
     found = set()
-    for module in ("gpu", "cuda", "cuml", "operations", "pool", "staging"):
+    for module in ("gpu", "cuda", "rapids", "operations", "gpu_memory"):
         source = import_module(f"picket_gpu.device.{module}").__file__
         tree = ast.parse(Path(source).read_text())
         aliases = {"cupy": "cupy", "cupyx": "cupyx", "core": "cupy._core", "xp": "cupy"}

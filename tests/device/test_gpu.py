@@ -19,9 +19,9 @@ from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.features.ffts import dft_matrices
 from picket_gpu.method.labels import core
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.volume import StreamedVolume
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from tests.support.data import DATA
 

@@ -13,11 +13,12 @@ import cupy
 
 from picket_gpu.device import gpu
 from picket_gpu.device.backend import MIB
-from picket_gpu.device.pool import DevicePool
+from picket_gpu.device.gpu_memory import DevicePool
+from picket_gpu.device.rapids import memory_resource
 from picket_gpu.method.features import Intensities
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from tests.support import cupy_stand_in
 from tests.support.cuda_on_host import COMPILER
@@ -129,7 +130,7 @@ def test_importing_cuml_leaves_the_processs_allocator_and_shows_no_warning(xp, r
 def test_the_real_rmm_takes_memory_from_the_pool_and_passes_its_errors_on(xp):
     rmm = pytest.importorskip("rmm", reason="RMM is not installed")
     pool = DevicePool(xp)
-    resource = pool.resource(rmm)
+    resource = memory_resource(rmm, pool.malloc)
     pool.limit(3 * MIB)
     pointers = [resource.allocate(MIB) for _ in range(3)]
     assert len(set(pointers)) == 3

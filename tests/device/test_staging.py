@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from picket_gpu.device.staging import PinnedArrays, Staging
+from picket_gpu.device.gpu_memory import PinnedArrays, Staging
 
 
 class Event:

@@ -16,13 +16,13 @@ from picket_gpu.method.whitening import covariance_of, whiten
 from tests.support.features import GivenFeatures, symmetric_inverse
 
 
-def fit(backend, features, subset=None, seed=0, reported=None, cache_bytes=0, lloyd=None):
+def fit(backend, features, subset=None, seed=0, reported=None, cache_bytes=0):
     """Both models, their labels of ``features``, and their decisions."""
     stream = GivenFeatures(backend, features)
     few = GivenFeatures(backend, features if subset is None else features[:subset])
     reported = np.eye(features.shape[1]) if reported is None else reported
     total = stream.moments()
-    kmeans = fit_kmeans(stream, few, reported, total[-1], seed, lloyd=lloyd)
+    kmeans = fit_kmeans(stream, few, reported, total[-1], seed)
     whitening = whiten(total, reported, len(reported))
     gmm = fit_gmm(WhitenedFeatures(stream, whitening.matrix, cache_bytes), whitening, kmeans)
     x = stream.together()

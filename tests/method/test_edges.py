@@ -9,12 +9,12 @@ import pytest
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.device.select import select_backend
-from picket_gpu.method.clustering import fit_kmeans, kmeans, lloyd, sampled
+from picket_gpu.method.clustering import fit_kmeans, kmeans, lloyd, sampled_em
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from tests.support.features import GivenFeatures
 
@@ -233,7 +233,7 @@ def test_kmeans_that_makes_no_step_ends_and_says_so(monkeypatch):
 def test_a_method_that_does_not_converge_says_so_everywhere(
     tmp_path, monkeypatch, capsys, phantom, method
 ):
-    for module in {"kmeans": (kmeans, lloyd), "gmm": (sampled,)}[method]:
+    for module in {"kmeans": (kmeans, lloyd), "gmm": (sampled_em,)}[method]:
         monkeypatch.setattr(module, "MAX_ITERATIONS", 1)
     np.save(tmp_path / "a.npy", phantom[:20, :30, :30])
     config = {

@@ -13,9 +13,9 @@ from picket_gpu import PicketError, run_s1, segment
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.blur import Keep
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from tests.support.data import DATA
 from tests.support.pages import data_of
 

@@ -8,8 +8,8 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.features import FFTs, Intensities
 from picket_gpu.method.labels import core
 from picket_gpu.method.memory import MemoryPlan, plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from tests.support import float32_blur
 

@@ -15,11 +15,10 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.method.blur import blur_radius
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core
-from picket_gpu.method.masks import masked_windows
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.whitening import RIDGE
+from picket_gpu.method.windows import fit_windows, masked_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 SIDE, SIGMA = 3, 1.0  # small windows and a short blur, so that small volumes have an inside

@@ -21,8 +21,8 @@ from picket_gpu.method import labels as labels_module
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.labels import core, label_volume
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import all_windows, fit_windows
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.windows import all_windows, fit_windows
 from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
 from tests.support.cuda_on_host import COMPILER, kernels_on_host
 from tests.support.data import DATA

@@ -8,9 +8,9 @@ from picket_gpu.device.operations import Scratch
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.memory import FLOAT, plan_memory
-from picket_gpu.method.neighborhoods import all_windows, fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.streams import RawFeatures, Tally, WhitenedFeatures
+from picket_gpu.method.windows import all_windows, fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 
 MODES = (FFTs(), Gabor(), Intensities())
@@ -112,8 +112,7 @@ def test_samples_and_what_is_kept_fit_the_plan(count, row, budget):
     assert sizes == sorted(sizes)
     assert all(size < count for size in sizes)
     if budget is not None:  # else the least that will do may be more
-        assert sum(sizes) * row <= plan.mixture_bytes
-        kept = plan.kept_raw(count, row, mixture=True, library=False)
-        assert sum(sizes) * row + kept * row <= plan.mixture_bytes
-        assert plan.kept_raw(count, row, mixture=True, library=True) <= kept
-        assert plan.kept_raw(count, row, mixture=False, library=False) >= kept
+        assert sum(sizes) * row <= plan.gmm_bytes
+        kept = plan.kept_raw(count, row, gmm=True)
+        assert sum(sizes) * row + kept * row <= plan.gmm_bytes
+        assert plan.kept_raw(count, row, gmm=False) >= kept

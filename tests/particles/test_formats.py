@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import starfile
 import yaml
+from picket_gpu.particles.particle_set import ParticleSet
 
 from picket_gpu import PicketError
 from picket_gpu.files.filenames import PARTICLES, CopickNames, TomogramFiles
@@ -24,7 +25,6 @@ from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.star import STAR
 from picket_gpu.particles.formats.yaml import YAML
-from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
 
 SHAPE = (20, 31, 40)  # z, y, x

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import starfile
+from picket_gpu.particles.particle_set import ParticleSet
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
@@ -15,7 +16,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from picket_gpu.particles.formats import FORMATS
-from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
 from picket_gpu.report.collect import Subject, Workflow, begin_report
 from picket_gpu.report.page import tomogram_page

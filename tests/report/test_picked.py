@@ -7,11 +7,11 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+from picket_gpu.particles.particle_set import ParticleSet
 
 from picket_gpu import load_config, run_s1
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.particles.formats import FORMATS
-from picket_gpu.particles.particle_set import ParticleSet
 from picket_gpu.particles.picks import Picks
 from picket_gpu.report.__main__ import main
 from picket_gpu.report.collect import Subject, Workflow, begin_report

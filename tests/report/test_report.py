@@ -23,9 +23,9 @@ from picket_gpu import pipeline, run_s1
 from picket_gpu.device.select import select_backend
 from picket_gpu.files.filenames import report_names
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.volume import StreamedVolume
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.report.__main__ import main
 from picket_gpu.report.binning import block_sums
 from picket_gpu.report.collect import Subject, Workflow, begin_report
@@ -184,7 +184,7 @@ def test_slices_come_from_a_device_too(slab):
         with backend.exclusive():
             prepared = prepare(backend, volume, 2.0, plan)
             assert isinstance(prepared.volume, StreamedVolume) == (planes is not None)
-            picture = partial(prepared.volume.picture, download=backend.download)
+            picture = partial(prepared.volume.grey_slice, download=backend.download)
             reports.append(begin_report(subject(volume.shape), picture))
     ours, theirs = (r.grey for r in reports)
     assert np.corrcoef(ours.sample.ravel(), theirs.sample.ravel())[0, 1] > 0.999999

@@ -11,8 +11,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from picket_gpu import run_s1
 from picket_gpu.files.segmentation import read_labels
 from picket_gpu.method.labels import core
-from picket_gpu.method.masks import masked_windows
-from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.windows import fit_windows, masked_windows
 from tests.support.data import DATA
 from tests.support.pages import data_of
 

@@ -12,7 +12,7 @@ from picket_gpu.device.backend import MIB
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.neighborhoods import fit_windows
+from picket_gpu.method.windows import fit_windows
 from tests.support.data import untraced
 
 MEASURE = """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import growth, soak
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from tests.support.data import untraced
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks /proc")

@@ -142,8 +142,8 @@ class S1Config(BaseModel):
     )
     kmeans_engine: KMeansEngine = Field(
         "auto",
-        description="Implementation of k-means on a GPU: cuml, native (picket_gpu), or auto (cuML "
-        "if it is installed and the feature matrix fits memory_budget)",
+        description="Implementation of k-means of a sample on a GPU: cuml, native (picket_gpu), or "
+        "auto (cuML if it is installed)",
     )
     precision: Precision = Field(
         "float32",

@@ -1,5 +1,5 @@
-"""Where arrays live: the CPU, a GPU, its kernels, and a library's k-means.
+"""Devices: arrays, memory and threads of the CPU or of a GPU, CUDA kernels, and cuML's k-means.
 
-CuPy is imported in `gpu` alone, cuML in `cuml` alone. Knows nothing of the method; may use only
-`picket_gpu.errors`.
+CuPy is imported in `gpu` alone, RAPIDS in `rapids` alone. Contains nothing of the method; may use
+only `picket_gpu.errors`.
 """

@@ -1,4 +1,4 @@
-"""Where S1 runs: arrays, memory and threads of a device. Chosen once, passed on everywhere."""
+"""A device: its arrays, memory and threads. Chosen once and passed to all functions."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,14 +12,14 @@ import scipy.fft
 import scipy.ndimage
 from threadpoolctl import threadpool_limits
 
-from picket_gpu.device.container import memory_limit
+from picket_gpu.device.limits import memory_limit
 from picket_gpu.device.operations import Array, Operations, Scratch
 from picket_gpu.errors import PicketError
 
 KMeansEngine: TypeAlias = Literal["auto", "cuml", "native"]
 Precision: TypeAlias = Literal["float32", "tf32"]
-# k-means of a library: feature matrix (windows, d), two centres, and the most iterations, to
-# labels; arrays are on the device.
+# Lloyd's iterations of a library on device arrays: from points (m, d), two centres (2, d) and the
+# greatest number of iterations to labels (m,).
 Lloyd: TypeAlias = Callable[[Array, Array, int], Array]
 MIB = 1024**2
 Item = TypeVar("Item")
@@ -27,13 +27,13 @@ Result = TypeVar("Result")
 
 
 class Transfers(Protocol):
-    """Host arrays on their way to the device, one ahead of the one in use."""
+    """Transfers of host arrays to the device, one ahead of the one in use."""
 
     def begin(self, array: np.ndarray) -> None:
-        """Send ``array``, while the one before is still in use."""
+        """Begin to send ``array``, while the one before is still in use."""
 
     def finish(self) -> Array:
-        """The array sent last, on the device. The one before is overwritten by the next."""
+        """The array that was sent last, on the device. The next one overwrites the one before."""
 
 
 class Backend:
@@ -41,23 +41,25 @@ class Backend:
 
     Attributes:
         name: "cpu" or "gpu".
-        reason: why this one, for people.
+        reason: why this device is used, as text.
         xp: the array module.
         ndimage: the scipy.ndimage that goes with it.
         fft: the scipy.fft that goes with it.
         operations: the innermost loops.
-        workers: tiles computed at the same time; 1 on a GPU, whose tiles are parallel inside.
-        batches: whether the settings' subsets bound tiles. They are for a CPU's memory; on a GPU
-            they would make tiles of small volumes too small to keep it busy.
-        tile_bytes: voxels of a tile's windows that keep this device busy, in bytes. On a CPU a tile
-            should stay in cache; a GPU wants many more windows at a time.
+        workers: number of tiles computed at the same time; 1 on a GPU, which is parallel within a
+            tile.
+        batches: whether the subsets of the settings limit tiles. They save memory of a CPU; on a
+            GPU they would make tiles of small volumes too small to keep it busy.
+        tile_bytes: size of the voxels of a tile's windows. On a CPU a tile should stay in cache; a
+            GPU needs many more windows at a time to be busy.
         streams: whether a volume beyond the memory budget is streamed from host memory.
-        correlates: whether labels of a linear decision come faster from a correlation than from
-            windows. On a CPU they take three times as long.
-        download_bytes: of arrays that come down at a time, while the next ones are computed; None
-            where that gains nothing.
-        lloyd: k-means of a library, if one is to be used.
-        transfers: where it ``streams``, transfers of float32 arrays of at most a given shape.
+        correlates: whether a correlation is the faster way to labels of a linear decision. On a CPU
+            it takes three times as long as windows.
+        download_bytes: size of the arrays that are downloaded at a time, while the next ones are
+            computed; None if that gains nothing.
+        lloyd: k-means of cuML, if it is used.
+        transfers: if the device ``streams``, makes `Transfers` of float32 arrays of at most a given
+            shape.
     """
 
     name: str = "cpu"
@@ -85,16 +87,16 @@ class Backend:
         self.workers = workers
         self._idle: list[Scratch] = []
 
-    def default_budget(self, volume: int, needed: int, wanted: int = 0) -> int:
-        """Memory for arrays where the user does not say, in bytes.
+    def default_budget(self, volume: int, needed: int, extra: int = 0) -> int:
+        """Default memory for arrays, in bytes.
 
         Args:
             volume: bytes of the float32 volume.
-            needed: bytes without which it does not go.
-            wanted: bytes that would make it faster.
+            needed: bytes that a run needs at least.
+            extra: further bytes that make it faster.
 
         Raises:
-            PicketError: they are more than this container may use.
+            PicketError: this container or job may not use as much as is needed.
         """
         limit = memory_limit()
         if limit is not None and needed > limit:
@@ -103,41 +105,41 @@ class Backend:
                 f"{limit // MIB} MiB that this container or job may use; request more memory, "
                 "or bin the tomogram"
             )
-        budget = needed + volume + wanted
+        budget = needed + volume + extra
         return budget if limit is None else min(budget, limit)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Inside, computations may begin. BLAS keeps to one thread: tiles run in threads of our
-        own, which also cover the elementwise work that BLAS threads would leave on one core."""
+        """Inside, computations may run. BLAS uses one thread, since tiles run in threads of our
+        own, which also share elementwise work that BLAS threads would leave to one core."""
         with threadpool_limits(1):
             yield
 
     @contextmanager
     def memory_errors(self) -> Iterator[None]:
-        """Inside, every error that says that the device's memory is full is a MemoryError."""
+        """Inside, errors of libraries that the device's memory is full become a MemoryError."""
         yield
 
     def peak_bytes(self) -> int | None:
-        """The most memory of the device that arrays have held, where that is not the host's."""
+        """Most bytes of the device's memory that arrays have held; None on a CPU."""
         return None
 
     def limit(self, budget: int) -> None:
-        """Let arrays take ``budget`` bytes from now on, where the device can tell."""
+        """Limit arrays to ``budget`` bytes from now on; no effect on a CPU."""
 
     def release(self) -> None:
-        """Give back all memory that no array uses."""
+        """Free all memory that no array uses."""
         self._idle.clear()
 
     def synchronize(self) -> None:
-        """Wait until what was begun is done, for clocks."""
+        """Wait until all work that was begun is done, for timings."""
 
     def upload(self, array: Any) -> Array:
-        """``array`` on the device, C-contiguous; the array itself where it already is."""
+        """Copy ``array`` to the device, C-contiguous; the array itself if it is there already."""
         return self.xp.ascontiguousarray(self.xp.asarray(array))
 
     def download(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
-        """``array`` in host memory, in ``out`` if given; else on a CPU the array itself."""
+        """Copy ``array`` to host memory, to ``out`` if given; else on a CPU the array itself."""
         if out is None:
             return array  # type: ignore[no-any-return]
         out[...] = array
@@ -151,21 +153,21 @@ class Backend:
         self.download(array, out)
 
     def finish_downloads(self) -> None:
-        """Wait until what was begun is in host memory."""
+        """Wait until all downloads are in host memory."""
 
     def host_empty(self, shape: tuple[int, ...]) -> np.ndarray:
-        """A float32 array in host memory that can be sent to the device fast."""
+        """A float32 array in host memory from which copies to the device are fast."""
         return np.empty(shape, dtype=np.float32)
 
     @contextmanager
     def precision(self, precision: Precision) -> Iterator[None]:
-        """Matrix products inside are of this precision, where the device has it."""
+        """Inside, matrix products have this precision, if the device has it."""
         yield
 
     def map(
         self, function: Callable[[Item, Scratch], Result], items: Iterable[Item]
     ) -> Iterator[Result]:
-        """``function(item, scratch)`` over ``items``, results in order, few alive at a time.
+        """Apply ``function(item, scratch)`` to ``items``; results in order, few alive at a time.
 
         The order makes sums over tiles independent of the number of workers. Results must not be
         arrays of ``scratch``, which the next item overwrites, and ``function`` must not call map.
@@ -192,12 +194,12 @@ class Backend:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-        finally:  # none is at work any more, or begins, when an error is told
+        finally:  # no item is at work, or begins, after an error
             for future in pending:
                 future.cancel()
             wait(pending)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        """Kept: to start threads for each pass takes as long as a tile."""
+        """Kept, since starting threads for each pass takes as long as a tile."""
         return ThreadPoolExecutor(self.workers)

@@ -1,4 +1,4 @@
-"""The innermost loops of S1 by CUDA kernels; `kernels.cu` is their source."""
+"""The innermost loops as CUDA kernels, with their source in `kernels.cu`."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,9 +10,9 @@ import numpy as np
 from picket_gpu.device.operations import Array, Box, Draw, NearPlaces, Operations, Scratch, Shape
 
 SOURCE = Path(__file__).with_name("kernels.cu")
-_THREADS = 256  # of a block
+_THREADS = 256  # per block
 _WARP = 32
-_RUN = 16  # planes of labels that one thread makes
+_RUN = 16  # planes of labels per thread
 OPTIONS = ("--std=c++14", f"-DRUN={_RUN}")  # of the compiler, beside the window side
 
 
@@ -20,28 +20,28 @@ class Module(Protocol):
     """Compiled kernels."""
 
     def get_function(self, name: str) -> Callable[[tuple[int, ...], tuple[int, ...], Any], None]:
-        """A kernel, to be called with a grid, a block and its arguments."""
+        """A kernel; call it with a grid, a block and its arguments."""
 
     def set_global(self, name: str, values: np.ndarray) -> None:
-        """Fill an array of the module from host memory."""
+        """Copy ``values`` from host memory to an array of the module."""
 
 
 class CudaOperations(Operations):
-    """`Operations` by kernels. Offsets are 64-bit, as in the kernels' signatures."""
+    """`Operations` as kernels. Offsets are 64-bit, as in the kernels' signatures."""
 
     def __init__(self, xp: Any, ndimage: Any, load: Callable[[int], Module], warp: int = _WARP):
         """
         Args:
-            load: from a window side to what `kernels.cu` compiles to for it.
-            warp: threads that make one window in ``responsibilities``.
+            load: compiles `kernels.cu` for a window side.
+            warp: number of threads for one window in ``responsibilities``.
         """
         super().__init__(xp, ndimage)
         self._load = cache(load)
         self._warp = warp
 
     def _launch(self, name: str, side: int, threads: int, *arguments: Any) -> None:
-        """One thread for each of ``threads``; whole numbers go as 64-bit ones. Kernels that are the
-        same for every side are taken from the module for 3."""
+        """Run a kernel in ``threads`` threads; integers are passed as 64-bit ones. Kernels that are
+        the same for every side come from the module for 3."""
         blocks = -(-threads // _THREADS)
         typed = tuple(np.int64(a) if type(a) is int else a for a in arguments)
         self._load(side).get_function(name)((blocks,), (_THREADS,), typed)
@@ -73,7 +73,7 @@ class CudaOperations(Operations):
         return out
 
     def box_lines(self, slab: Array, box: Box, across: Array, side: int, scratch: Scratch) -> Array:
-        """By windows: the kernel of `magnitudes` reads each window's own lines."""
+        """From windows, since the kernel of `magnitudes` reads each window's own lines."""
         return self.lines(self.box_windows(slab, box, side, scratch), across, side, scratch)
 
     def magnitudes(
@@ -115,7 +115,7 @@ class CudaOperations(Operations):
 
 
 class _NearPlaces(NearPlaces):
-    """On the device until the end: how many were found is not asked for tile by tile."""
+    """Keeps its count on the device until the end, so that the host need not wait per tile."""
 
     def __init__(self, operations: CudaOperations, capacity: int) -> None:
         super().__init__(operations.xp, capacity)

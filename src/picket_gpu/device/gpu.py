@@ -1,4 +1,4 @@
-"""An NVIDIA GPU by CuPy, which is imported here and nowhere else."""
+"""The backend for an NVIDIA GPU. CuPy is imported here and nowhere else."""
 
 import re
 import warnings
@@ -12,21 +12,20 @@ import numpy as np
 
 from picket_gpu.device.backend import MIB, Backend, KMeansEngine, Precision
 from picket_gpu.device.cuda import OPTIONS, SOURCE, CudaOperations
-from picket_gpu.device.cuml import lloyd_by_cuml, without_effects
+from picket_gpu.device.gpu_memory import DevicePool, PinnedArrays, Prefetch, Staging
 from picket_gpu.device.operations import Array
-from picket_gpu.device.pool import DevicePool
-from picket_gpu.device.staging import PinnedArrays, Staging
+from picket_gpu.device.rapids import Rapids
 from picket_gpu.errors import PicketError, one_line
 
-_SHARE = 0.8  # of the free memory, unless the user says
-# What errors of the CUDA libraries say that are no MemoryError.
+_PART = 0.8  # of the free memory, by default
+# Text of those errors of the CUDA libraries that should be a MemoryError.
 _OUT_OF_MEMORY = re.compile("ALLOC_FAILED|out of memory")
 
 
 def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBackend | str":
-    """GPU ``number`` of those that CuPy sees, or what stands in its way.
+    """The backend for GPU ``number`` of those that CuPy sees, or why it cannot be used.
 
-    CUDA_VISIBLE_DEVICES decides which ones it sees, and in what order.
+    CUDA_VISIBLE_DEVICES decides which GPUs CuPy sees, and in what order.
 
     Raises:
         PicketError: ``kmeans_engine`` is "cuml" and cuML cannot be imported.
@@ -46,8 +45,8 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
             seen = f"{count} CUDA device{'s' * (count != 1)}"
             return f"CuPy {cupy.__version__} finds {seen}, numbered from 0"
         with cupy.cuda.Device(number):
-            # A device that is there may be too old, or full, or lack a library: a product and a
-            # kernel made on the spot show it.
+            # A device may be too old or full, or lack a library. A product and a kernel that is
+            # compiled here show it.
             probe = cupy.arange(4, dtype="float32").reshape(2, 2)
             float((probe @ probe + 1)[0, 0])
     except (
@@ -63,7 +62,7 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
 
 
 class GPUBackend(Backend):
-    """One GPU. CuPy's arrays and, where cuML is used, RAPIDS' share one allocator."""
+    """One GPU. Arrays of CuPy and, if cuML is used, of RAPIDS share one allocator."""
 
     name = "gpu"
     streams = True
@@ -77,13 +76,14 @@ class GPUBackend(Backend):
         super().__init__("", cupy, cupyx.scipy.ndimage, fft=cupyx.scipy.fft)
         self._device = cupy.cuda.Device(number)
         self._pool = DevicePool(cupy)
-        self._rmm: Any = None
+        self._rapids: Rapids | None = None
         engine = "k-means by picket_gpu"
         if kmeans_engine != "native":
             try:
-                self._use_cuml()
-                engine = "k-means by cuML where it fits"
-            except Exception as error:  # a package that does not fit can fail in any way
+                self._rapids = Rapids(cupy, self._pool.malloc)
+                self.lloyd = self._rapids.lloyd
+                engine = "k-means by cuML"
+            except Exception as error:  # a package for another machine can fail in any way
                 if kmeans_engine == "cuml":
                     raise PicketError(
                         f"kmeans_engine: cuml cannot be imported ({one_line(error)}); install it, "
@@ -94,39 +94,27 @@ class GPUBackend(Backend):
         self.operations = CudaOperations(cupy, self.ndimage, self._module)
         self.reason = f"GPU {number}, {name} (CuPy {cupy.__version__}, {engine})"
 
-    def _use_cuml(self) -> None:
-        with without_effects(self.xp):
-            import rmm
-
-            lloyd = lloyd_by_cuml()
-        self._resource = self._pool.resource(rmm)
-        self._rmm = rmm.mr
-        self.lloyd = lloyd
-
     def _module(self, side: int) -> "_Module":
         options = (*OPTIONS, f"-DSIDE={side}")
         return _Module(self.xp.RawModule(code=SOURCE.read_text(), options=options))
 
-    def default_budget(self, volume: int, needed: int, wanted: int = 0) -> int:
+    def default_budget(self, volume: int, needed: int, extra: int = 0) -> int:
         with self._device:
             self.xp.get_default_memory_pool().free_all_blocks()
             self.release()
             free: int = self._device.mem_info[0]
-        return int(_SHARE * free)
+        return int(_PART * free)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         cuda = self.xp.cuda
-        null = cuda.Stream.null  # the one that cuML's work and ours wait for each other on
+        null = cuda.Stream.null  # on which cuML's work and ours wait for each other
         with self._device, ExitStack() as stack:
-            null.wait_event(cuda.get_current_stream().record())  # the caller's, who made arrays
+            null.wait_event(cuda.get_current_stream().record())  # on which the caller made arrays
             stack.enter_context(null)
             stack.enter_context(cuda.using_allocator(self._pool.malloc))
-            if self._rmm:
-                stack.callback(
-                    self._rmm.set_current_device_resource, self._rmm.get_current_device_resource()
-                )
-                self._rmm.set_current_device_resource(self._resource)
+            if self._rapids is not None:
+                stack.enter_context(self._rapids.memory())
             stack.callback(self.release)
             yield
 
@@ -148,7 +136,7 @@ class GPUBackend(Backend):
     def release(self) -> None:
         super().release()
         self.finish_downloads()
-        self.xp.fft.config.get_plan_cache().clear()  # a plan keeps what it works in
+        self.xp.fft.config.get_plan_cache().clear()  # plans keep work memory
         self._pool.release()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
@@ -187,13 +175,13 @@ class GPUBackend(Backend):
         if "_staging" in vars(self):
             self._staging.finish_downloads()
 
-    def transfers(self, shape: tuple[int, ...]) -> "_Prefetch":
-        return _Prefetch(self.xp, shape)
+    def transfers(self, shape: tuple[int, ...]) -> Prefetch:
+        return Prefetch(self.xp, shape)
 
     @contextmanager
     def precision(self, precision: Precision) -> Iterator[None]:
-        # CuPy documents the environment variable CUPY_TF32, which is for all products; whitening
-        # needs all of float32.
+        # CuPy documents the environment variable CUPY_TF32, but that holds for all products, and
+        # whitening needs all of float32.
         core = self.xp._core
         before = core.get_compute_type(np.float32)
         if precision == "tf32":
@@ -212,31 +200,6 @@ class _Module:
         self.get_function = cache(module.get_function)
 
     def set_global(self, name: str, values: np.ndarray) -> None:
-        # A copy from host memory: constant memory cannot be written to by a kernel. In order with
-        # kernels that still read the last values; ``values`` are staged before it returns.
+        # A copy from host memory, since kernels cannot write to constant memory. It waits for
+        # kernels that read the last values; ``values`` are staged before it returns.
         self._module.get_global(name).copy_from_host_async(values.ctypes.data, values.nbytes)
-
-
-class _Prefetch:
-    """Transfers on a stream of their own, into two buffers in turn."""
-
-    def __init__(self, cupy: Any, shape: tuple[int, ...]) -> None:
-        self._cupy = cupy
-        self._stream = cupy.cuda.Stream(non_blocking=True)  # first: __del__ needs it
-        self._buffers = [cupy.empty(shape, dtype="float32") for _ in range(2)]
-        self._turn = 0
-
-    def begin(self, array: np.ndarray) -> None:
-        self._turn = 1 - self._turn
-        self._sent = self._buffers[self._turn][: len(array)]
-        # Kernels that read this buffer's last contents were launched before.
-        self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
-        self._sent.set(array, stream=self._stream)
-        self._arrival = self._stream.record()
-
-    def __del__(self) -> None:
-        self._stream.synchronize()  # before the buffers are anybody's
-
-    def finish(self) -> Array:
-        self._cupy.cuda.get_current_stream().wait_event(self._arrival)
-        return self._sent

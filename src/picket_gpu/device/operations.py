@@ -1,6 +1,6 @@
-"""The innermost loops of S1 in plain array form, for NumPy and CuPy arrays alike.
+"""The innermost loops in array form, for NumPy and CuPy arrays alike.
 
-`cuda.CudaOperations` does the same by CUDA kernels; the tests hold each kernel to its form here.
+`cuda.CudaOperations` has the same as CUDA kernels; tests compare each kernel with its form here.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray
 Shape: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[slice, slice, slice]
 
-_AT_ONCE = 2**17  # numbers of a spectrum: they are squared and added while in a core's cache
+_AT_ONCE = 2**17  # numbers of a spectrum that stay in a core's cache until squared and added
 
 
 class Scratch:
     """Named work arrays of one worker.
 
-    A tile's arrays are a few MB each. Taken fresh from the system for every tile, their page faults
-    can cost more than the arithmetic: a pass took two to three times as long.
+    A tile's arrays are a few MB each. If they were allocated for every tile, page faults could cost
+    more than the arithmetic: a pass took two to three times as long.
     """
 
     def __init__(self, xp: Any) -> None:
@@ -32,12 +32,12 @@ class Scratch:
     def array(self, name: str, shape: tuple[int, ...], dtype: str = "float32") -> Array:
         """A C-contiguous array of ``shape``, contents undefined.
 
-        It shares memory with the last one of that name, which must be done with.
+        It shares memory with the last one of that name, whose contents are lost.
         """
         size = prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size or buffer.dtype != dtype:
-            self._buffers.pop(name, None)  # first, so that the two are never there together
+            self._buffers.pop(name, None)  # freed before the new one is allocated
             self._buffers[name] = buffer = self._xp.empty(size, dtype=dtype)
         return buffer[:size].reshape(shape)
 
@@ -49,7 +49,7 @@ class Draw:
     Systematic strata with a random phase, one uniform draw in each: stratum i runs from
     (i * total + phase) // count to the next stratum's begin, the last one wrapping around to the
     front. With a uniform phase every number is drawn with probability count / total exactly. The
-    draws are a hash of (seed, i), so any part can be had on any device without the rest.
+    draws are a hash of (seed, i), so any part can be computed on any device without the rest.
     """
 
     count: int
@@ -58,7 +58,7 @@ class Draw:
 
     @cached_property
     def key(self) -> int:
-        """Of the hash, below 2**64."""
+        """Key of the hash, below 2**64."""
         return _hash_int(self.seed)
 
     @cached_property
@@ -68,18 +68,18 @@ class Draw:
 
     @cached_property
     def wraps(self) -> bool:
-        """Whether the last stratum's number is beyond ``total`` and belongs to the front."""
+        """Whether the number of the last stratum wraps around to the front."""
         last = np.arange(self.count - 1, self.count)
         return int(_from_strata(np, last, self)[0]) >= self.total
 
     def numbers(self, places: np.ndarray) -> np.ndarray:
-        """The numbers at ``places``, 0 for the smallest, int64."""
+        """The numbers at some positions, int64; the smallest is at position 0."""
         numbers: np.ndarray = _drawn(np, places.astype(np.int64), self)
         return numbers
 
 
 class Operations:
-    """Array forms. Windows and raw features are columns, coordinates z are rows.
+    """The innermost loops. Windows and raw features are columns, coordinates z are rows.
 
     Attributes:
         xp: the array module.
@@ -95,12 +95,11 @@ class Operations:
         return _drawn(self.xp, self.xp.arange(start, stop, dtype=self.xp.int64), draw)
 
     def box_windows(self, slab: Array, box: Box, side: int, scratch: Scratch) -> Array:
-        """Voxels of the windows whose first voxels are in ``box`` of ``slab``, and a row of ones.
+        """Gather the windows whose first voxels are in ``box`` of ``slab``, with a row of ones.
 
         Returns:
             (side**3 + 1, windows) float32, an array of ``scratch``. Row (p * side + q) * side + r
-            holds voxel (p, q, r) of each window; the last row is 1, so that affine maps are plain
-            products.
+            has voxel (p, q, r) of each window; the last row is 1, so that affine maps are products.
         """
         views = self.xp.lib.stride_tricks.sliding_window_view(slab, (side, side, side))[box]
         out = scratch.array("windows", (side**3 + 1, prod(views.shape[:3])))
@@ -114,10 +113,11 @@ class Operations:
     def windows_at(
         self, slab: Array, index: Array, grid: Shape, plane: int, side: int, scratch: Scratch
     ) -> Array:
-        """As `box_windows`, for windows ``index`` of the C-ordered ``grid``, int64.
+        """Gather windows by number, as `box_windows`.
 
         Args:
-            plane: of ``slab`` at which the grid's first windows begin; it can be negative.
+            index: int64, numbers in the C-ordered ``grid``.
+            plane: plane of ``slab`` at which the grid begins; it can be negative.
         """
         xp = self.xp
         _, rows, columns = slab.shape
@@ -126,7 +126,7 @@ class Operations:
         corner = ((z + plane) * rows + y) * columns + x
         out = scratch.array("windows", (side**3 + 1, len(index)))
         flat = slab.reshape(-1)
-        # One voxel of all windows after the other: their places at once take more memory and time.
+        # Voxel by voxel: the positions of all voxels at once take more memory and time.
         for row, (p, q, r) in enumerate(np.ndindex(side, side, side)):
             out[row] = flat[(p * rows + q) * columns + r :][corner]
         out[-1] = 1
@@ -137,27 +137,27 @@ class Operations:
 
         Args:
             windows: (side**3 + 1, windows) float32.
-            across: (side**2, side**2). Its rows are real and imaginary part of one frequency after
-                the other, and at last zero frequency, real.
+            across: (side**2, side**2). Its rows are the real and the imaginary part of each
+                frequency, then zero frequency, real.
 
         Returns:
-            (side**2, side * windows) float32, an array of ``scratch``, the windows running fastest.
+            (side**2, side * windows) float32 in ``scratch``, the window index running fastest.
         """
         columns = windows[:-1].reshape(side**2, -1)
         return self.xp.matmul(across, columns, out=scratch.array("lines", columns.shape))
 
     def box_lines(self, slab: Array, box: Box, across: Array, side: int, scratch: Scratch) -> Array:
-        """As `lines`, for the windows whose first voxels are in ``box`` of ``slab``.
+        """DFT over z and y of the windows whose first voxels are in ``box`` of ``slab``.
 
-        Windows in a row along x overlap. Each side x side column is transformed once and serves
-        all windows that contain it, in place of ``side`` times.
+        Windows in a row along x overlap. Each side x side column is transformed once, for all
+        windows that contain it, in place of ``side`` times.
 
         Returns:
             (side**2, side, rows, windows of a row) float32, a view of an array of ``scratch``.
         """
         z, y, x = box
         corners = slab[z, y, x.start : x.stop + side - 1]
-        # Not sliding_window_view: it takes 10 us, for which the other threads of Python wait.
+        # Not sliding_window_view, for whose 10 us the other threads of Python would wait.
         strided = self.xp.lib.stride_tricks.as_strided
         shape, strides = corners.shape, corners.strides
         gathered = scratch.array("windows", (side, side, *shape))
@@ -172,15 +172,15 @@ class Operations:
     def magnitudes(
         self, lines: Array, along: Array, zero: Array, middle: float, scratch: Scratch
     ) -> Array:
-        """DFT over x of what is transformed over z and y, its magnitudes, and a row of ones.
+        """Complete the DFT over x, and take magnitudes, with a row of ones.
 
         Args:
-            lines: of `lines` or `box_lines`.
+            lines: from `lines` or `box_lines`.
             along: (2 * side, 2 * side), the DFT of a complex line, real parts above imaginary ones;
                 its second row is a period of the cosine, then of the sine.
             zero: (side, side), the DFT of the line at zero frequency: real parts of 0 to
                 side // 2, imaginary parts of 1 to side // 2.
-            middle: to be added to the sum over all voxels.
+            middle: added to the sum over all voxels.
 
         Returns:
             ((side**3 + 1) / 2 + 1, windows) float32, an array of ``scratch``.
@@ -217,11 +217,11 @@ class Operations:
         return squares @ weights
 
     def responsibilities(self, z: Array, product: Array, scratch: Scratch) -> Array:
-        """From log-odds z . product of component 1 to sqrt(responsibility) z, and entropies.
+        """Compute the responsibilities r of component 1, whose log-odds are z . product.
 
         Args:
             z: (windows, k) float32.
-            product: z form, as z; overwritten by sqrt(r) z, r the responsibility of component 1.
+            product: z times the quadratic form, as z; overwritten by sqrt(r) z.
 
         Returns:
             (windows,) float32, entropy of r in nats.
@@ -234,13 +234,13 @@ class Operations:
         return xp.log1p(decay) + xp.abs(odds) * decay / (1 + decay)
 
     def label_by_plane(self, slab: Array, plane: np.ndarray, side: int, labels: Array) -> None:
-        """Labels of windows w: 1 where plane . (w, 1) > 0. A correlation with one filter.
+        """Label windows w by a correlation with one filter: 1 where plane . (w, 1) > 0.
 
         Args:
             slab: (planes + side - 1, y, x) float32.
             plane: (side**3 + 1,) in host memory.
-            labels: (planes, y - side + 1, x - side + 1) int8 to write to, a view of an array
-                whose planes have the rows and columns of ``slab``.
+            labels: (planes, y - side + 1, x - side + 1) int8, written to; a view of an array whose
+                planes have the rows and columns of ``slab``.
         """
         xp, half = self.xp, side // 2
         weights = xp.asarray(plane[:-1].astype(np.float32).reshape(side, side, side))
@@ -249,15 +249,15 @@ class Operations:
         labels[...] = inside > np.float32(-plane[-1])
 
     def near_places(self, capacity: int) -> "NearPlaces":
-        """A collector of at most ``capacity`` places."""
+        """A collector of the positions of at most ``capacity`` windows."""
         return NearPlaces(self.xp, capacity)
 
 
 class NearPlaces:
-    """Collects the places of windows near a plane, over the tiles of a pass in any order.
+    """Collects the positions of windows near a plane, from the tiles of a pass in any order.
 
     Attributes:
-        found: after `finish`, how many were near, those left out included.
+        found: after `finish`, the number of windows near the plane, including those left out.
     """
 
     def __init__(self, xp: Any, capacity: int) -> None:
@@ -267,11 +267,11 @@ class NearPlaces:
         self._found: list[Array] = []
 
     def add(self, margin: Array, width: float, base: int) -> None:
-        """Take ``base`` + i wherever \\|margin[i]\\| <= ``width``."""
+        """Add the positions ``base`` + i where \\|margin[i]\\| <= ``width``."""
         self._found.append(self._xp.flatnonzero(self._xp.abs(margin) <= width) + base)
 
     def finish(self, download: Callable[[Array], np.ndarray]) -> np.ndarray:
-        """The places, ascending, int64, in host memory. Beyond the capacity some are left out."""
+        """The positions, ascending, int64, in host memory, some left out beyond the capacity."""
         places = np.sort(download(self._xp.concatenate(self._found)))
         self.found = len(places)
         return places[: self._capacity]

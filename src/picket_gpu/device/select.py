@@ -1,10 +1,10 @@
-"""From the name of a device to its backend."""
+"""Choice of a backend by the name of a device."""
 
 import re
 
 from picket_gpu.device.backend import Backend, KMeansEngine
 from picket_gpu.device.gpu import find_gpu
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from picket_gpu.errors import PicketError
 
 DEVICES = r"auto|cpu|gpu(:[0-9]{1,4})?"
@@ -16,14 +16,14 @@ def select_backend(
     """The backend for ``device``.
 
     Args:
-        device: "cpu", "gpu" for the first GPU that CuPy sees, "gpu:1" for its second, or "auto" for
-            "gpu" where that can be had and "cpu" elsewhere.
-        kmeans_engine: "cuml" for cuML's k-means, "native" for ours, "auto" for cuML's on a GPU
-            where it is installed.
-        threads: to compute with on a CPU; those of `available_threads` unless told.
+        device: "cpu", "gpu" for the first GPU that CuPy sees, "gpu:1" for the second, or "auto" for
+            "gpu" if it can be used, else "cpu".
+        kmeans_engine: "cuml" for cuML's k-means, "native" for ours, "auto" for cuML's on a GPU if
+            it is installed.
+        threads: number of threads on a CPU; default: `available_threads`.
 
     Raises:
-        PicketError: what was asked for cannot be had; the message says what was found.
+        PicketError: the device or cuML cannot be used; the message says why.
     """
     if not re.fullmatch(DEVICES, device):
         raise PicketError(f"device: must be auto, cpu, gpu or gpu:N (got {device!r})")

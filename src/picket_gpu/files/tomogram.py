@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.device.container import memory_limit
+from picket_gpu.device.limits import memory_limit
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, space_of

@@ -1,5 +1,5 @@
-"""The paper's method on arrays: prepare, windows, features, fit, label, and the memory it takes.
+"""The paper's method on arrays: prepare, windows, features, fit, label, and the memory they take.
 
-A feature mode is a file in `features`, a clusterer one in `clustering`. Takes plain arguments:
-knows no configuration, no file and no page. May use `device`.
+Each feature mode is a file in `features`. Functions take plain arguments, no configuration, no
+file and no page. May use `device`.
 """

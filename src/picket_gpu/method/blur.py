@@ -7,24 +7,24 @@ import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
-from picket_gpu.method.sample import middle_of, sample_of
+from picket_gpu.method.grey_values import middle_of, sample_of
 
 TRUNCATE = 4.0  # the Gaussian kernel is cut at this many sigma
-LARGE = 1e30  # beyond any grey value
-SLIGHT = np.float32(1e-6)  # weight that is no voxel's
+LARGE = 1e30  # larger than any grey value
+SLIGHT = np.float32(1e-6)  # smaller than the weight of any voxel
 
 
 def blur_radius(sigma: float) -> int:
-    """Voxels on each side that the Gaussian of ``sigma`` voxels takes in."""
+    """Voxels on each side that the kernel of a Gaussian of ``sigma`` voxels reaches."""
     return int(TRUNCATE * sigma + 0.5)
 
 
 class Keep(NamedTuple):
-    """Which voxels the blur takes in, where not all of them.
+    """The voxels that the blur uses, if not all.
 
     Attributes:
         mask: bool, (z, y, x), in host memory.
-        fill: a grey value of theirs, near the mean.
+        fill: one of their grey values, near the mean.
     """
 
     mask: np.ndarray
@@ -39,22 +39,21 @@ def blurred(
     keep: Keep | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Iterator[tuple[int, int, Array]]:
-    """Blur a volume block by block, less one grey value in the middle of its range.
+    """Blur a volume block by block, after subtracting a grey value in the middle of its range.
 
-    Rounding then goes with the spread of grey values and not with their offset: a blur in float32
-    errs by 1e-7 of the largest number, and CuPy's sums in float32 as well.
+    Rounding errors, 1e-7 of the largest number in float32, are then proportional to the spread of
+    grey values, whatever their offset.
 
     Args:
         voxels: grey values, (z, y, x), any real type, on the host or the device.
         sigma: standard deviation in voxels on every axis; 0 for no blur.
-        planes: of a block, at most.
-        keep: the voxels to blur; others count for nothing, and get a value near the mean.
-            That is a normalised convolution: blur of v m over blur of m (Knutsson & Westin 1993).
-        limits: the lowest and the highest grey value, at which others are cut off first.
+        planes: greatest number of planes of a block.
+        keep: the voxels to blur; the others have no weight and get a value near the mean. This is
+            normalised convolution, blur of v m over blur of m (Knutsson & Westin 1993).
+        limits: lowest and highest grey value; voxels beyond are set to these before the blur.
 
     Yields:
-        First plane, the one after the last, and the blurred planes, float32 on the device. Of each
-        block nothing is kept here.
+        First plane, the one after the last, and the blurred planes, float32 on the device.
     """
     radius = blur_radius(sigma)
     depth = len(voxels)
@@ -63,12 +62,12 @@ def blurred(
         last = min(first + planes, depth)
         begin, end = max(first - radius, 0), min(last + radius, depth)
         # float32 first: ndimage blurs in the type of its input, which would quantise integers.
-        # Values beyond float32 become infinite, and are told of as such.
+        # Values beyond float32 become infinite, which `prepare` reports.
         with np.errstate(over="ignore", invalid="ignore"):
             block = backend.upload(voxels[begin:end]).astype("float32", copy=False)
             if limits is not None:
                 block = backend.xp.clip(block, *map(np.float32, limits))
-            block = block - np.float32(middle)  # a new array: what follows works in place
+            block = block - np.float32(middle)  # a new array, for work in place
         if keep is not None:
             block = _of_kept(backend, block, sigma, keep.mask[begin:end])
         elif sigma > 0:
@@ -77,14 +76,14 @@ def blurred(
         del block
         yield first, last, part
         del part
-        # Blocks at the ends have other sizes than those between; the pool starts afresh.
+        # The first and last blocks have other sizes, for which the pool would keep this memory.
         backend.release()
 
 
 def _middle(backend: Backend, voxels: Array) -> np.ndarray:
     some = sample_of(voxels)
     middle = middle_of(some if isinstance(some, np.ndarray) else backend.download(some))
-    # Of numbers near the largest of float32 a difference would be infinite.
+    # Differences of numbers near the largest of float32 would be infinite.
     return middle if abs(float(middle)) < LARGE else np.zeros_like(middle)
 
 
@@ -93,7 +92,7 @@ def _blur(backend: Backend, block: Array, sigma: float) -> None:
 
 
 def _of_kept(backend: Backend, block: Array, sigma: float, mask: np.ndarray) -> Array:
-    """The normalised blur of a block, and 0 where voxels do not count."""
+    """Normalised blur of a block; 0 for voxels that are not kept."""
     xp = backend.xp
     kept = backend.upload(mask)
     block = xp.where(kept, block, np.float32(0))

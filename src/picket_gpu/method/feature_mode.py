@@ -1,4 +1,4 @@
-"""What a feature mode is."""
+"""Base classes of feature modes."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -10,12 +10,12 @@ from picket_gpu.device.operations import Array, Box, Operations, Scratch
 
 
 class Extractor:
-    """From a tile of windows to their raw features. Here: the voxels themselves.
+    """Computes raw features of a tile of windows; by default, the voxels themselves.
 
-    Both methods return (raw + 1, windows) float32, the last row 1, features in the same order.
+    Both methods return (raw + 1, windows) float32, the last row 1, with features in the same order.
 
     Attributes:
-        operations: of the device.
+        operations: innermost loops on the device.
         side: window side in voxels.
     """
 
@@ -24,7 +24,7 @@ class Extractor:
         self.side = side
 
     def of_windows(self, windows: Array, scratch: Scratch) -> Array:
-        """Of any windows.
+        """Raw features of any windows.
 
         Args:
             windows: (side**3 + 1, windows) float32, the last row 1.
@@ -32,8 +32,10 @@ class Extractor:
         return windows
 
     def of_box(self, slab: Array, box: Box, scratch: Scratch) -> Array:
-        """Of the windows whose first voxels are in ``box`` of ``slab``. A mode may share work
-        between neighbours."""
+        """Raw features of the windows whose first voxels are in ``box`` of ``slab``.
+
+        A mode may share work between neighbours.
+        """
         windows = self.operations.box_windows(slab, box, self.side, scratch)
         return self.of_windows(windows, scratch)
 
@@ -44,23 +46,23 @@ class FeatureMode(BaseModel, ABC):
     A mode computes its features in two steps. The extractor turns windows into *raw* features, tile
     by tile, on the device. A matrix, chosen once per tomogram from the raw features' covariance,
     turns raw features into the *reported* ones. All that follows (scaling, clustering) is
-    linear in the reported features, so the matrix is folded into it and costs nothing a window.
+    linear in the reported features, so the matrix is folded into it and costs nothing per window.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: str
     raw_kind: ClassVar[str] = "voxels"
-    """Modes of one kind share their raw features, and the pass that takes their covariance."""
+    """Modes of one kind have the same raw features and share the pass for their covariance."""
     keeps_raw: ClassVar[bool] = False
-    """Whether to keep raw features between passes, and not what a mixture makes of them."""
+    """Whether to keep raw features between passes, and not the whitened ones of the GMM."""
 
     @abstractmethod
     def num_features(self, side: int) -> int:
-        """Number of reported features d of a window of ``side`` voxels a side."""
+        """Number d of reported features of a window of side ``side``."""
 
     def num_distinct(self, side: int) -> int:
-        """Rows of ``reported_from_raw``: d, less where features repeat."""
+        """Rows of ``reported_from_raw``: d, or fewer if features repeat."""
         return self.num_features(side)
 
     def batch_limit(self, count: int) -> int:
@@ -68,10 +70,10 @@ class FeatureMode(BaseModel, ABC):
         return count
 
     def extractor(self, operations: Operations, side: int, offset: float) -> Extractor:
-        """From windows to raw features. Here: the voxels themselves.
+        """The extractor of raw features; by default, of the voxels themselves.
 
         Args:
-            offset: what was subtracted from the normalised volume.
+            offset: grey value that was subtracted from the normalised volume.
         """
         return Extractor(operations, side)
 
@@ -83,5 +85,5 @@ class FeatureMode(BaseModel, ABC):
             covariance: of the raw features over the windows used for fitting, (raw, raw) float64.
 
         Returns:
-            (k, raw) float64. k may be below d where features repeat: distances are the same.
+            (k, raw) float64. k may be less than d if features repeat; distances are the same.
         """

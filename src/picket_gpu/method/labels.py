@@ -1,4 +1,4 @@
-"""Labels of all voxels from fitted clusters, and how sure they are."""
+"""Labels and scores of all voxels from fitted clusters."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from picket_gpu.device.operations import Array, Box, Scratch
+from picket_gpu.device.operations import Array, Box, Scratch, Shape
+from picket_gpu.errors import PicketError
 from picket_gpu.method.streams import RawFeatures
 
 UNLABELLED, BACKGROUND, FOREGROUND = -1, 0, 1
@@ -16,13 +17,12 @@ _ABOVE_HALF = np.nextafter(_HALF, np.float16(1))
 
 
 class Decision(NamedTuple):
-    """A fitted clustering, to be applied to windows.
+    """Fitted clusters, as functions of windows.
 
     Attributes:
-        of_features: from (x, 1), (raw + 1, windows), to (windows,), positive for cluster 1.
-        score: from (x, 1) and what ``of_features`` made of it to how sure cluster 1 is, (windows,)
-            float32 in [0, 1].
-        plane: where it is linear in x, (raw + 1,); plane . (x, 1) is positive for cluster 1.
+        of_features: margin from (x, 1), (raw + 1, windows), to (windows,), positive for cluster 1.
+        score: from (x, 1) and its margin to the score of cluster 1, (windows,) float32 in [0, 1].
+        plane: (raw + 1,), if the margin is linear: plane . (x, 1) is positive for cluster 1.
     """
 
     of_features: Callable[[Array, Scratch], Array]
@@ -31,13 +31,13 @@ class Decision(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """What one clusterer makes of a volume.
+    """Labels and scores of a volume.
 
     Attributes:
-        labels: int8, (z, y, x): 0 for the more populous cluster, 1 for the other, -1 for voxels
-            nearer than side // 2 to a face, which have no window.
-        scores: float16 in [0, 1], (z, y, x), above 0.5 exactly where the label is 1; 0 where there
-            is no label. None if not asked for.
+        labels: int8, (z, y, x): 0 for the larger cluster, 1 for the smaller, -1 for unlabelled
+            voxels, as those within side // 2 voxels of the volume's edge.
+        scores: float16 in [0, 1], (z, y, x), above 0.5 exactly where the label is 1; 0 where
+            unlabelled. None if they were not computed.
     """
 
     labels: np.ndarray
@@ -49,17 +49,17 @@ def label_volume(
     decisions: Sequence[Decision],
     voxels: bool,
     scores: Sequence[bool],
-    wanted: np.ndarray | None = None,
+    to_label: np.ndarray | None = None,
 ) -> list[Labelled]:
-    """Labels by each fitted clusterer, in one pass over all windows.
+    """Label a volume by several fitted clusters, in one pass over all windows.
 
     Args:
-        features: of all windows of the volume.
-        decisions: one of each clusterer.
-        voxels: whether raw features are a window's voxels: a plane is then one filter.
-        scores: for each of them, whether to tell how sure its labels are.
-        wanted: bool, broadcast to the volume's shape: which voxels get labels. Clusters are
-            counted there only.
+        features: raw features of all windows of the volume.
+        decisions: the fitted clusters.
+        voxels: whether raw features are the windows' voxels, so that a plane is a filter.
+        scores: for each of ``decisions``, whether to compute scores.
+        to_label: bool, broadcast to the volume's shape: voxels that get labels, and in which the
+            sizes of clusters are counted. None for all.
     """
     backend, side = features.backend, features.windows.side
     filters = voxels and backend.correlates
@@ -68,9 +68,9 @@ def label_volume(
     for first, last, numbers in _blocks(features, plane_bytes):
         blocks = _label_block(features, decisions, filters, scores, first, last, numbers)
         begin = first and first + side // 2
-        backend.finish_downloads()  # of the block before: two are on the device at most
+        backend.finish_downloads()  # of the last block, so that at most two are on the device
         for part, (labels, block) in zip(parts, blocks, strict=True):
-            # All planes are one run of memory, which a GPU sums fast; the border counts -1.
+            # A GPU sums contiguous planes fast; their border has label -1.
             border = labels.planes.size - labels.inside.size
             part.ones = part.ones + labels.planes.sum(dtype="int64") + border
             part.labels = _bring_down(features, labels.planes, begin, part.labels)
@@ -83,8 +83,8 @@ def label_volume(
         assert part.labels is not None
         volume = Labelled(part.labels, part.scores)
         ones, labelled = int(part.ones), features.count
-        if wanted is not None:
-            ones, labelled = _restrict(volume, wanted)
+        if to_label is not None:
+            ones, labelled = _restrict(volume, to_label)
         if 2 * ones > labelled:
             _exchange(volume, side)
         volumes.append(volume)
@@ -92,17 +92,53 @@ def label_volume(
 
 
 def core(volume: Array, side: int) -> Array:
-    """The part of a volume whose voxels have a whole window around them, a view."""
+    """View of the voxels that are centres of windows."""
     half = side // 2
     return volume[half:-half, half:-half, half:-half]
 
 
+def voxels_to_label(
+    shape: Shape,
+    side: int,
+    lower: int | None,
+    upper: int | None,
+    mask: np.ndarray | None = None,
+    name: str = "mask",
+) -> np.ndarray | None:
+    """Voxels that get labels, bool, (z, y, x) or (z, 1, 1); None for all.
+
+    Args:
+        shape: shape of the volume, (z, y, x).
+        side: window side in voxels.
+        lower: first z-slice to label, from 0; None for the first.
+        upper: end of the z-slices to label, exclusive; None for the end.
+        mask: bool, (z, y, x), voxels to label; changed in place.
+        name: name of the mask in errors.
+
+    Raises:
+        PicketError: no voxel of the mask is the centre of a window.
+    """
+    if mask is None and lower is None and upper is None:
+        return None
+    slices = np.zeros((shape[0], 1, 1), dtype=bool)
+    slices[lower:upper] = True
+    if mask is None:
+        return slices
+    mask &= slices
+    if not core(mask, side).any():
+        raise PicketError(
+            f"{name}: no voxel of the mask can be labelled; change the mask, the outermost "
+            f"{side // 2} voxels of a volume never are"
+        )
+    return mask
+
+
 @dataclass
 class _Parts:
-    """Labels and scores as far as they are made, and how many of the labels are 1.
+    """Labels and scores while they are made.
 
     Attributes:
-        ones: on the device, so that nobody has to wait for it.
+        ones: number of labels that are 1, on the device, so that the host need not wait for it.
     """
 
     labels: np.ndarray | None = None
@@ -113,8 +149,11 @@ class _Parts:
 def _bring_down(
     features: RawFeatures, planes: Array, begin: int, volume: np.ndarray | None
 ) -> np.ndarray:
-    """The volume in host memory, made if there is none, with ``planes`` from ``begin`` on. They
-    are there once all downloads are finished."""
+    """Begin to copy ``planes`` to the volume in host memory, from plane ``begin`` on.
+
+    Returns:
+        The volume, a new one if there is none yet.
+    """
     backend, shape = features.backend, features.volume.shape
     if planes.shape == shape:
         return backend.download(planes)
@@ -124,24 +163,24 @@ def _bring_down(
     return volume
 
 
-def share_of_ones(labels: np.ndarray) -> float:
-    """Of the labelled voxels of a volume, how many have label 1; 0 where there are none."""
+def foreground_fraction(labels: np.ndarray) -> float:
+    """Fraction of the labelled voxels that have label 1; 0 if none is labelled."""
     ones, labelled = _count(labels)
     return ones / max(labelled, 1)
 
 
 def _count(labels: np.ndarray) -> tuple[int, int]:
-    """How many voxels have label 1, and how many a label."""
+    """Number of voxels with label 1, and number of labelled voxels."""
     ones = labelled = 0
-    for plane in labels:  # little memory
+    for plane in labels:  # plane by plane, to save memory
         ones += int(np.count_nonzero(plane == FOREGROUND))
         labelled += int(np.count_nonzero(plane != UNLABELLED))
     return ones, labelled
 
 
-def _restrict(volume: Labelled, wanted: np.ndarray) -> tuple[int, int]:
-    """Take away labels that are not wanted, in place; counts as `_count` does."""
-    keep = np.broadcast_to(wanted, volume.labels.shape)
+def _restrict(volume: Labelled, to_label: np.ndarray) -> tuple[int, int]:
+    """Remove all other labels, in place, and return `_count` of the rest."""
+    keep = np.broadcast_to(to_label, volume.labels.shape)
     for z, plane in enumerate(keep):
         volume.labels[z][~plane] = UNLABELLED
         if volume.scores is not None:
@@ -150,21 +189,23 @@ def _restrict(volume: Labelled, wanted: np.ndarray) -> tuple[int, int]:
 
 
 class _Block(NamedTuple):
-    """Planes of a volume on the device, and the part of them that has labels."""
+    """Planes of a volume on the device, and the view of them that gets labels."""
 
     planes: Array
     inside: Array
 
 
 def _blocks(features: RawFeatures, plane_bytes: int) -> Iterator[tuple[int, int, list[int]]]:
-    """The planes on which windows begin, all of a slab or fewer: the first one, the one after the
-    last, and the numbers of the tiles.
+    """Cut the planes on which windows begin into blocks within one slab.
 
     Args:
-        plane_bytes: of what comes down for each plane.
+        plane_bytes: bytes to download for each plane.
+
+    Yields:
+        First plane, the one after the last, and the numbers of the tiles.
     """
     bound, step = features.backend.download_bytes, features.volume.step
-    # The plan of memory has labels of one slab, and those of two blocks are there at a time.
+    # The memory plan allows for labels of one slab, and two blocks are there at a time.
     most = step if bound is None else max(1, min(bound // plane_bytes, step // 2))
     block: list[int] = []
     first = last = 0
@@ -188,7 +229,7 @@ def _label_block(
     last: int,
     numbers: list[int],
 ) -> list[tuple[_Block, _Block | None]]:
-    """Labels, and scores if asked for, of the windows that begin on planes of one slab."""
+    """Label the windows that begin on some planes of one slab; scores are None if not computed."""
     operations, side = features.backend.operations, features.windows.side
     xp = features.backend.xp
     blocks = [
@@ -226,8 +267,8 @@ def _label_block(
 
 
 def _empty_block(features: RawFeatures, first: int, last: int, fill: int, dtype: str) -> _Block:
-    """Planes around the windows that begin on ``first`` up to ``last``, all ``fill``. The volume's
-    first and last planes belong to its first and last block."""
+    """Planes for the centres of windows that begin on planes ``first`` up to ``last``, filled with
+    ``fill``. The first and the last block also have the volume's unlabelled planes."""
     _, rows, columns = features.volume.shape
     half, windows = features.windows.side // 2, features.windows.grid[0]
     above, below = half * (first == 0), half * (last == windows)
@@ -238,16 +279,16 @@ def _empty_block(features: RawFeatures, first: int, last: int, fill: int, dtype:
 
 
 def _agreeing(xp: Any, score: Array, chosen: Array) -> Array:
-    """``score`` as float16, above 0.5 where ``chosen`` and nowhere else, whatever rounding did."""
+    """``score`` as float16, above 0.5 exactly where ``chosen``, despite rounding."""
     rounded = score.astype("float16")
     return xp.where(chosen, xp.maximum(rounded, _ABOVE_HALF), xp.minimum(rounded, _HALF))
 
 
 def _exchange(volume: Labelled, side: int) -> None:
-    """Rename clusters in place, so that the more populous one is the background."""
+    """Exchange the clusters in place, so that the larger one is the background."""
     labels = core(volume.labels, side)
     scores = None if volume.scores is None else core(volume.scores, side)
-    for z, plane in enumerate(labels):  # little memory
+    for z, plane in enumerate(labels):  # plane by plane, to save memory
         there = plane != UNLABELLED
         np.subtract(FOREGROUND, plane, out=plane, where=there)
         if scores is not None:

@@ -1,23 +1,20 @@
-"""How much of the memory budget goes where."""
+"""Sizes of tiles, slabs, samples and caches within the memory budget."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.method.blur import blur_radius
-from picket_gpu.method.clustering.library import matrix_width
-from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.neighborhoods import ALIGNED, WindowSet
+from picket_gpu.method.windows import ALIGNED, WindowSet
 
 FLOAT = 4  # bytes
-TILES_AND_KEPT = 288 * MIB  # tiles, and features from pass to pass, where no budget is given
-LEAST_SAMPLE = 2**16  # windows: fewer would err too much, even where not all stay in memory
-MOST_SAMPLE = 2**18  # windows, or a 16th of them: more would cost more than they gain
+TILES_AND_KEPT = 288 * MIB  # by default, for tiles and for features kept between passes
+LEAST_SAMPLE = 2**16  # windows; fewer would err too much, even if not all stay in memory
+MOST_SAMPLE = 2**18  # windows, or a 16th of all; more would cost more than they gain
 BLUR_ARRAYS = 5
 BLUR_BLOCK = 256 * MIB
-MOST_ELEMENTS = 2**31 - 1  # of a device array: beyond, several of CuPy's functions err silently
+MOST_ELEMENTS = 2**31 - 1  # of a device array; some functions of CuPy err silently beyond
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,14 @@ class MemoryPlan:
 
     Attributes:
         budget: bytes for all arrays on the device.
-        side: of windows, in voxels.
-        tile_windows: windows of a tile, at most, as far as memory goes.
-        subset_windows: windows of voxels that k-means starts on, and of its band.
-        cache_bytes: what is left for features to keep between passes.
-        mixture_bytes: for the samples that the mixture keeps: the cache, and what k-means needed.
+        side: window side in voxels.
+        tile_windows: greatest number of windows of a tile.
+        subset_windows: number of windows, as voxels, that k-means starts on; also of its band.
+        cache_bytes: bytes left for features to keep between passes.
+        gmm_bytes: bytes for the samples of the GMM: the cache, and what k-means needed before.
         blur_planes: planes of the volume that are blurred at a time.
-        slab_planes: None where the whole volume stays on the device; else planes from one slab to
-            the next of those that it is streamed in from host memory.
+        slab_planes: planes from the begin of one slab to the next, if the volume is streamed from
+            host memory; None if all of it stays on the device.
     """
 
     budget: int
@@ -41,44 +38,38 @@ class MemoryPlan:
     tile_windows: int
     subset_windows: int
     cache_bytes: int
-    mixture_bytes: int
+    gmm_bytes: int
     blur_planes: int
     slab_planes: int | None = None
 
-    def holds_matrix(self, windows: int, features: int) -> bool:
-        """Whether a library's k-means can have the feature matrix of that many windows."""
-        return _library_bytes(windows, features) <= self.cache_bytes
-
     def samples(self, count: int, row: int) -> list[int]:
-        """Windows of the mixture's samples of ``count``, each of ``row`` bytes: of a small one and
-        a larger one, or of one where memory is short. None where that would be all windows."""
-        small, most, fits = *_sample_sizes(count), self.mixture_bytes // row
+        """Sizes of the GMM's samples of ``count`` windows of ``row`` bytes: a small one and a
+        larger one, or only one if memory is short; no sample if it would be all windows."""
+        small, most, fits = *_sample_sizes(count), self.gmm_bytes // row
         if count <= max(LEAST_SAMPLE, min(most, fits)):
             return []
         if fits >= 3 * small:
             return [small, min(most, fits - small)]
         return [max(LEAST_SAMPLE, min(most, fits))]
 
-    def kept_raw(self, count: int, row: int, mixture: bool, library: bool) -> int:
-        """Of how many of ``count`` windows raw features can be kept, each of ``row`` bytes, beside
-        what a mixture keeps, and a library's matrix, if asked for."""
+    def kept_raw(self, count: int, row: int, gmm: bool) -> int:
+        """Number of ``count`` windows whose raw features, of ``row`` bytes each, can be kept,
+        beside the samples of a GMM if ``gmm``."""
         beside = 0
-        if mixture:
-            kmeans = self.mixture_bytes - self.cache_bytes
+        if gmm:
+            kmeans = self.gmm_bytes - self.cache_bytes
             most = min(count, sum(_sample_sizes(count))) * row
-            beside = max(0, min(self.mixture_bytes, most) - kmeans)
-        if library:
-            beside = max(beside, _library_bytes(count, row // FLOAT - 1))
+            beside = max(0, min(self.gmm_bytes, most) - kmeans)
         return min(count, max(0, self.cache_bytes - beside) // row)
 
     def with_less(self, tile_windows: int) -> "MemoryPlan":
-        """With smaller tiles and half the caches, for when memory ran out all the same."""
-        cache, mixture = self.cache_bytes // 2, self.mixture_bytes // 2
-        return replace(self, tile_windows=tile_windows, cache_bytes=cache, mixture_bytes=mixture)
+        """The plan with smaller tiles and half the caches, after memory ran out."""
+        cache, gmm = self.cache_bytes // 2, self.gmm_bytes // 2
+        return replace(self, tile_windows=tile_windows, cache_bytes=cache, gmm_bytes=gmm)
 
 
 def _sample_sizes(count: int) -> tuple[int, int]:
-    """Windows of the mixture's small sample, and of its larger one at most."""
+    """Size of the GMM's small sample, and greatest size of its larger one."""
     return max(LEAST_SAMPLE, count // 64), max(MOST_SAMPLE, count // 16)
 
 
@@ -90,17 +81,18 @@ def plan_memory(
     sigma: float = 2.0,
     beside_labels: int = 0,
 ) -> MemoryPlan:
-    """The plan for one tomogram.
+    """Plan the memory of one tomogram.
 
     Args:
-        windows: those used for fitting.
-        label_bytes: of one voxel, in one feature mode: 1 for each clustering method, 3 with scores.
+        windows: windows used for fitting.
+        label_bytes: bytes per voxel for one feature mode: 1 for each clustering method, 3 with
+            scores.
         budget: bytes for all arrays; None for the backend's default.
-        sigma: of the blur, in voxels.
-        beside_labels: bytes of host memory that the caller takes while labels are in it.
+        sigma: standard deviation of the blur, in voxels.
+        beside_labels: bytes of host memory that the caller uses while it has labels.
 
     Raises:
-        PicketError: the budget is below the least that volume, blur, labels and tiles take.
+        PicketError: the budget is too small for volume, blur, labels and tiles.
     """
     depth = windows.volume_shape[0]
     volume = FLOAT * prod(windows.volume_shape)
@@ -110,7 +102,7 @@ def plan_memory(
     parts = _Parts(backend, windows, backend.tile_bytes, subset_array)
     if backend.streams:
         fixed = volume + max(labels + parts.bytes, _blur_bytes(windows, sigma, 1))
-    else:  # beside the volume its blur, or labels and what is made of them
+    else:  # beside the volume: its blur, or labels and what the caller makes of them
         fixed = volume + max(volume, labels + max(volume // FLOAT, beside_labels)) + parts.bytes
     if budget is None:
         budget = backend.default_budget(volume, fixed, max(0, TILES_AND_KEPT - parts.tile_bytes))
@@ -122,58 +114,20 @@ def plan_memory(
     blur_planes = depth
     if backend.streams:
         blur_planes = _blur_planes(windows, sigma, budget - volume)
-    mixture = cache + parts.kmeans_bytes
-    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, mixture, blur_planes)
-
-
-def check_library(
-    backend: Backend,
-    windows: WindowSet,
-    label_bytes: int,
-    plan: MemoryPlan,
-    modes: Sequence[FeatureMode],
-) -> None:
-    """Whether a library's k-means can hold the feature matrix of each mode.
-
-    Args:
-        label_bytes: as for `plan_memory`.
-        plan: that was made.
-
-    Raises:
-        PicketError: it cannot.
-    """
-    for mode in modes:
-        features = mode.num_distinct(windows.side)
-        if not plan.holds_matrix(windows.count, features):
-            rich = plan_memory(backend, windows, label_bytes, 2**62)
-            if rich.slab_planes is not None:
-                raise PicketError(
-                    "kmeans_engine: cuml cannot be used for a volume of this size; use auto"
-                )
-            needed = rich.budget - rich.cache_bytes + _library_bytes(windows.count, features)
-            raise PicketError(
-                f"kmeans_engine: cuml needs {-(-needed // MIB)} MiB for {windows.count} "
-                f"neighborhoods of {mode.mode}, more than the memory_budget of "
-                f"{plan.budget // MIB} MiB; use auto, or a smaller "
-                "max_num_neighborhoods_for_fitting"
-            )
-
-
-def _library_bytes(windows: int, features: int) -> int:
-    """The matrix, and what cuML's k-means needs beside it: up to 44 bytes a window."""
-    return windows * (matrix_width(features) * FLOAT + 44)
+    gmm = cache + parts.kmeans_bytes
+    return MemoryPlan(budget, windows.side, parts.tile, parts.subset, cache, gmm, blur_planes)
 
 
 def _plan_streaming(
     backend: Backend, windows: WindowSet, label_bytes: int, budget: int, sigma: float
 ) -> MemoryPlan:
-    """A quarter of the budget for tiles and one for k-means; slabs and labels share the rest."""
+    """Give a quarter of the budget to tiles, one to k-means, and the rest to slabs and labels."""
     depth, rows, columns = windows.volume_shape
     plane = FLOAT * rows * columns
     margin = windows.side - 1
     overlap = 2 * plane * margin
     each = 2 * plane + label_bytes * rows * columns  # two slabs, and labels of one
-    # Slabs of less than twice their overlap would mostly be sent twice.
+    # Smaller slabs than twice their overlap would be sent mostly twice.
     least = max(2 * (margin * each + overlap), _blur_bytes(windows, sigma, 1))
     if budget < least:
         raise _too_little(budget, least, windows)
@@ -189,7 +143,7 @@ def _plan_streaming(
 
 
 class _Parts:
-    """What passes over tiles need beside the volume."""
+    """Memory for passes over tiles, beside the volume."""
 
     tile_arrays = 8  # windows, DFT lines, spectra, magnitudes, two for float64, z, a product
     subset_arrays = 5
@@ -207,16 +161,16 @@ class _Parts:
 
 
 def _blur_bytes(windows: WindowSet, sigma: float, planes: int) -> int:
-    """To blur a block of ``planes``, each array with its halo: input, result, one in between, the
-    last block's result, and as much again for what is small or does not fit exactly."""
+    """Bytes to blur a block of ``planes``: arrays with a halo for the input, the result, one in
+    between, the last block's result, and one more for small arrays and unused parts of blocks."""
     depth, rows, columns = windows.volume_shape
     with_halo = min(planes + 2 * blur_radius(sigma), depth)
     return BLUR_ARRAYS * FLOAT * rows * columns * with_halo
 
 
 def _blur_planes(windows: WindowSet, sigma: float, free: int) -> int:
-    """Planes to blur at a time with ``free`` bytes. Larger blocks would save little of the halos
-    and need as much pinned host memory."""
+    """Number of planes to blur at a time with ``free`` bytes. Blocks beyond `BLUR_BLOCK` would save
+    few halos and need as much pinned host memory."""
     depth, rows, columns = windows.volume_shape
     most = min(free // (BLUR_ARRAYS * FLOAT), MOST_ELEMENTS) // (rows * columns)
     if most >= depth and FLOAT * depth * rows * columns <= BLUR_BLOCK:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from picket_gpu.method.blur import Keep
-from picket_gpu.method.sample import SAMPLE, median_and_noise, sample_of
+from picket_gpu.method.grey_values import SAMPLE, median_and_noise, sample_of
 
 LEAST = 0.005  # of the voxels that padding of one value has
 VALUES = 4  # different ones, at most

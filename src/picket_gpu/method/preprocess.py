@@ -9,13 +9,13 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
 from picket_gpu.method.blur import Keep, blurred
+from picket_gpu.method.grey_values import sample_step
 from picket_gpu.method.memory import MemoryPlan
-from picket_gpu.method.sample import sample_step
 from picket_gpu.method.volume import ResidentVolume, Scaling, StreamedVolume, Volume
 
 MOST = float(np.finfo(np.float32).max)
 Made = TypeVar("Made")
-SLIVER = 0.2  # of the grey range: less for 99% of the voxels means outliers
+SLIVER = 0.2  # part of the grey range; if 99% of the voxels lie in less, there are outliers
 
 
 class PreparedVolume(NamedTuple):
@@ -25,7 +25,7 @@ class PreparedVolume(NamedTuple):
         volume: blurred, min-max normalised grey values minus ``offset``. Centred values keep
             float32 products precise.
         offset: mean of the normalised volume; grey values + offset lie in [0, 1].
-        central: share of that range which 99% of the voxels are in.
+        central: part of that range that holds 99% of the voxels.
     """
 
     volume: Volume
@@ -44,25 +44,23 @@ def prepare(
 ) -> PreparedVolume:
     """Blur with a Gaussian of ``sigma`` voxels, scale to [0, 1], centre.
 
-    To be called inside ``backend.exclusive()``. Where memory runs out, blocks or slabs are
-    halved.
+    Call it inside ``backend.exclusive()``. If memory runs out, blocks or slabs are halved.
 
     Args:
         voxels: grey values, (z, y, x), any real type.
         sigma: standard deviation in voxels on every axis, kernel cut at 4 sigma, half-sample
             symmetric boundary; 0 for no blur.
-        plan: of memory: whether the volume stays on the device, and how much of it is blurred at
-            a time.
-        name: what to call the volume in an error.
-        keep: the voxels that count, in the blur and in the range of grey values; all unless told.
-        limits: the lowest and the highest grey value, at which others are cut off first.
+        plan: whether the volume stays on the device, and how many planes are blurred at a time.
+        name: name of the volume in errors.
+        keep: the voxels used for the blur and the range of grey values; default: all.
+        limits: lowest and highest grey value; voxels beyond are set to these before the blur.
 
     Raises:
         PicketError: the blurred volume is constant or not finite.
     """
     backend.limit(plan.budget)
     planes = plan.blur_planes
-    if keep is not None:  # takes more arrays than a block otherwise does
+    if keep is not None:  # the blur then needs more arrays
         planes = max(1, min(planes, len(voxels) // 8))
     streamed = plan.slab_planes is not None
     scaling, central, data = _until_it_fits(
@@ -80,7 +78,7 @@ def prepare(
 
 
 def _until_it_fits(backend: Backend, planes: int, make: Callable[[int], Made]) -> Made:
-    """What ``make`` makes with ``planes`` at a time, or with as many as memory allows."""
+    """Return ``make(planes)``, with half as many planes each time that memory runs out."""
     while True:
         backend.release()
         try:
@@ -88,11 +86,11 @@ def _until_it_fits(backend: Backend, planes: int, make: Callable[[int], Made]) -
         except MemoryError:
             if planes == 1:
                 raise
-        planes //= 2  # outside the handler, whose traceback would keep arrays
+        planes //= 2  # outside the handler, whose traceback would keep arrays alive
 
 
 class _Blurred(NamedTuple):
-    """Blurred grey values, (z, y, x) float32, and what is to be done to them."""
+    """Blurred grey values, (z, y, x) float32, and their scaling."""
 
     scaling: Scaling
     central: float
@@ -109,7 +107,7 @@ def _blur(
     keep: Keep | None,
     limits: tuple[float, float] | None,
 ) -> _Blurred:
-    """Blur ``planes`` at a time, to the device, or to host memory where the volume is ``streamed``.
+    """Blur ``planes`` at a time into an array on the device, or in host memory if ``streamed``.
 
     The other arguments are those of `prepare`.
     """
@@ -144,7 +142,7 @@ def _blur(
             if data is None:
                 data = backend.host_empty(voxels.shape)
             backend.download(block, out=data[first:last])
-        del block  # its memory is counted on for the next one
+        del block  # before the next one is there
     if not high > low:
         raise PicketError(f"{name}: is constant after the blur; there is nothing to segment")
     count = voxels.size if keep is None else np.count_nonzero(keep.mask)

@@ -9,12 +9,11 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
-from picket_gpu.method.labels import core
-from picket_gpu.method.masks import masked_windows, voxels_to_label
+from picket_gpu.method.labels import core, voxels_to_label
 from picket_gpu.method.memory import MemoryPlan, plan_memory
-from picket_gpu.method.neighborhoods import WindowSet
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import SLIVER, prepare
+from picket_gpu.method.windows import WindowSet, masked_windows
 from picket_gpu.method.workflows import PreparedTomogram
 
 # Of a voxel in host memory: a mask, and a mask for fitting with the numbers of its windows.

@@ -1,4 +1,4 @@
-"""Streams over the tiles of a window set: of raw features, and of whitened ones."""
+"""Features of a window set, raw or whitened, computed tile by tile in each pass."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +12,8 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array, Scratch
 from picket_gpu.method.feature_mode import Extractor
-from picket_gpu.method.neighborhoods import WindowSet
 from picket_gpu.method.volume import Volume
+from picket_gpu.method.windows import WindowSet
 
 Result = TypeVar("Result")
 
@@ -22,14 +22,14 @@ class Tally:
     """Counts windows whose features are computed.
 
     Attributes:
-        windows: how many were, each as often as it was.
+        windows: number since the last lap; a window counts each time.
     """
 
     def __init__(self) -> None:
         self.windows = 0
 
     def lap(self) -> int:
-        """How many there were since the last call."""
+        """Number of windows since the last call."""
         windows, self.windows = self.windows, 0
         return windows
 
@@ -41,7 +41,7 @@ class Kept:
         """
         Args:
             begins: `RawFeatures.begins`.
-            windows: how many are kept, at most.
+            windows: greatest number of windows to keep.
         """
         self._xp = xp
         self._begins = begins
@@ -54,7 +54,7 @@ class Kept:
         return number in self._there
 
     def get(self, number: int, compute: Callable[[], Array]) -> Array:
-        """The tile, by ``compute`` where it is not kept yet."""
+        """Return a tile, computed if it is not kept yet."""
         if number in self._there:
             return self._there[number]
         tile = compute()
@@ -67,18 +67,18 @@ class Kept:
         return tile
 
     def keeps(self, number: int) -> bool:
-        """Whether the tile is kept, once it is computed."""
+        """Whether the tile is among those to keep."""
         return number < self._most
 
     def clear(self) -> None:
-        """Forget all, and keep nothing from now on."""
+        """Forget all tiles, and keep none from now on."""
         self._most = 0
         self._there.clear()
         self._memory = None
 
     def _store(self, row: int) -> Array:
-        """Memory for all tiles of ``row`` numbers a window: one array, which has huge pages where
-        the system gives them."""
+        """Memory for all tiles, ``row`` numbers per window: one array, so that the system can use
+        huge pages."""
         with self._lock:
             if self._memory is None:
                 size = row * self._begins[self._most]
@@ -87,14 +87,13 @@ class Kept:
 
 
 class RawFeatures:
-    """Raw features x of a window set, computed tile by tile each time they are asked for, but for
-    the tiles that are kept.
+    """Raw features x of a window set, computed tile by tile in each pass; the first tiles are kept.
 
     Attributes:
         count: number of windows.
-        tiles: of at most ``tile_windows`` windows each.
-        planes: planes of the volume on which the tiles' first windows begin.
-        kept: tiles.
+        tiles: pieces of at most ``tile_windows`` windows.
+        planes: for each tile, the plane of the volume on which its first window begins.
+        kept: the tiles that are kept.
     """
 
     def __init__(
@@ -109,12 +108,12 @@ class RawFeatures:
     ) -> None:
         """
         Args:
-            volume: prepared.
-            windows: which windows.
-            extract: from windows to raw features.
-            tile_windows: windows of a tile, at most.
+            volume: prepared volume.
+            windows: the window set.
+            extract: computes raw features from windows.
+            tile_windows: greatest number of windows of a tile.
             tally: counts the windows whose features are computed.
-            kept_windows: whose features are kept once computed, those of the first tiles.
+            kept_windows: greatest number of windows whose features are kept.
         """
         self.backend = backend
         self.count = windows.count
@@ -129,7 +128,7 @@ class RawFeatures:
 
     @property
     def begins(self) -> list[int]:
-        """How many windows are in the tiles before each tile, and in all."""
+        """Number of windows before each tile, and at the end the number of all."""
         sizes = (
             len(tile) if isinstance(tile, range) else prod(s.stop - s.start for s in tile)
             for tile in self.tiles
@@ -147,8 +146,7 @@ class RawFeatures:
         return RawFeatures(self.backend, self.volume, chosen, self._extract, size, tally)
 
     def compute(self, number: int, scratch: Scratch) -> Array:
-        """(x, 1) of the windows of a tile, (raw + 1, windows) float32, an array of ``scratch`` or
-        one that is kept."""
+        """(x, 1) of the windows of a tile, (raw + 1, windows) float32, in ``scratch`` or kept."""
 
         def extract() -> Array:
             slab = self.volume.slab(self.planes[number])
@@ -161,7 +159,7 @@ class RawFeatures:
         function: Callable[[Array, int, Scratch], Result],
         numbers: Iterable[int] | None = None,
     ) -> Iterator[Result]:
-        """``function(x, number, scratch)`` for every tile, or those with ``numbers``, in order.
+        """Apply ``function(x, number, scratch)`` to every tile, or to tiles ``numbers``, in order.
 
         It must neither change nor keep x.
         """
@@ -174,26 +172,25 @@ class RawFeatures:
         return self.backend.map(apply, numbers)
 
     def take_over(self, other: "RawFeatures") -> None:
-        """What another stream of the same volume has kept, if its tiles are these; else that is
-        forgotten."""
+        """Use the tiles that ``other`` has kept, if they are the same; else clear them."""
         if (self.tiles, self.planes) == (other.tiles, other.planes):
             self.kept = other.kept
         else:
             other.kept.clear()
 
     def count_computed(self, numbers: Iterable[int]) -> None:
-        """Tell the tally of tiles that are about to be computed."""
+        """Count the windows of tiles that are about to be computed."""
         begins, kept = self.begins, self.kept
         self.tally.windows += sum(begins[n + 1] - begins[n] for n in numbers if n not in kept)
 
     def together(self) -> Array:
-        """(x, 1) of all windows, (raw + 1, windows) float32 on the device, for few windows."""
+        """(x, 1) of all windows as one array, (raw + 1, windows) float32 on the device."""
         return self.backend.xp.concatenate(list(self.map(lambda x, *_: x.copy())), axis=1)
 
     def moments(self) -> np.ndarray:
         """Sum over windows of (x, 1)(x, 1)', (raw + 1, raw + 1) float64 in host memory.
 
-        float64: variances of 1e-9 must come out of features of size one.
+        In float64, since variances of 1e-9 matter beside features of size one.
         """
 
         def square(x: Array, _: int, scratch: Scratch) -> Array:
@@ -207,13 +204,13 @@ class RawFeatures:
 class WhitenedFeatures:
     """Whitened features z of a window set, computed from its raw ones.
 
-    The first tiles are kept once computed, as far as ``cache_bytes`` go.
+    The first tiles are kept, as many as ``cache_bytes`` hold.
     """
 
     def __init__(self, features: RawFeatures, matrix: np.ndarray, cache_bytes: int = 0) -> None:
         """
         Args:
-            features: of the windows.
+            features: raw features of the windows.
             matrix: (k + 1, raw + 1), a `Whitening.matrix`.
             cache_bytes: memory for tiles to keep.
         """
@@ -224,7 +221,7 @@ class WhitenedFeatures:
         self._kept = Kept(self.backend.xp, features.begins, cache_bytes // (4 * len(matrix)))
 
     def map(self, function: Callable[[Array, Scratch], Result]) -> Iterator[Result]:
-        """``function(z, scratch)`` for every tile in order.
+        """Apply ``function(z, scratch)`` to every tile in order.
 
         z stands for (z, 1), (windows, k + 1) float32; ``function`` must neither change nor keep it.
         """
@@ -237,7 +234,7 @@ class WhitenedFeatures:
         return self.backend.map(apply, numbers)
 
     def of(self, x: Array, number: int, scratch: Scratch) -> Array:
-        """(z, 1) of a tile, (windows, k + 1) float32, from (x, 1), for who has that at hand."""
+        """(z, 1) of a tile, (windows, k + 1) float32, from its (x, 1)."""
         return self._kept.get(number, lambda: affine(self.backend, x, self._matrix, scratch))
 
     def _whitened(self, number: int, scratch: Scratch) -> Array:
@@ -249,10 +246,9 @@ class WhitenedFeatures:
 
 
 def affine(backend: Backend, x: Array, matrix: Array, scratch: Scratch) -> Array:
-    """An affine map of x, as whitening is one: (raw + 1, windows) and (raw + 1, k) to (windows, k)
-    float32, an array of ``scratch``.
+    """Map x, (raw + 1, windows), by a matrix, (raw + 1, k), to (windows, k) float32 in ``scratch``.
 
-    Windows are rows here, where BLAS multiplies by small matrices fastest.
+    Windows become rows, since BLAS multiplies rows by small matrices fastest.
     """
     z = scratch.array("z", (x.shape[1], matrix.shape[1]))
     return backend.xp.matmul(x.T, matrix, out=z)

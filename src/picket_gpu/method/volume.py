@@ -1,4 +1,4 @@
-"""The prepared volume: wholly on the device, or in host memory and streamed in slabs of planes."""
+"""The prepared volume: all of it on the device, or in host memory and streamed in slabs."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -14,7 +14,7 @@ class Slab(NamedTuple):
 
     Attributes:
         data: (planes, y, x) float32.
-        first: the volume's plane that comes first.
+        first: plane of the volume that ``data`` begins with.
     """
 
     data: Array
@@ -22,7 +22,7 @@ class Slab(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """From blurred grey values to min-max normalised and centred ones."""
+    """Scaling of blurred grey values by minimum and range, less the mean of the result."""
 
     low: float
     span: float
@@ -36,11 +36,12 @@ class Scaling(NamedTuple):
 
 
 class Volume(Protocol):
-    """What passes over windows ask of a volume.
+    """A prepared volume, as passes over windows see it.
 
     Attributes:
         shape: (z, y, x).
-        step: windows that begin on planes from one multiple of it to the next share a slab.
+        step: planes from the begin of one slab to the next. A window is in the slab that begins at
+            the last multiple of ``step`` up to the window's first plane.
     """
 
     @property
@@ -50,13 +51,13 @@ class Volume(Protocol):
     def step(self) -> int: ...
 
     def slab(self, plane: int) -> Slab:
-        """The slab of the windows that begin on ``plane``. The one before it may be overwritten."""
+        """The slab of the windows that begin on ``plane``; it may overwrite the one before."""
 
-    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
-        """Grey values of one plane, (y, x) float32 in host memory, up to offset and scale.
+    def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """Grey values of one z-slice, (y, x) float32 in host memory, up to offset and scale.
 
         Args:
-            download: from the device to host memory.
+            download: copies an array from the device to host memory.
         """
 
 
@@ -69,19 +70,18 @@ class ResidentVolume:
         self.step: int = data.shape[0]
 
     def slab(self, plane: int) -> Slab:
-        """All of it."""
+        """The whole volume."""
         return Slab(self.data, 0)
 
-    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
-        """Grey values of one plane, (y, x) float32 in host memory."""
+    def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """Grey values of one z-slice, (y, x) float32 in host memory."""
         return download(self.data[z])
 
 
 class StreamedVolume:
-    """A volume in host memory. A slab is scaled as it comes; the next is on its way meanwhile.
+    """A volume in host memory. Each slab is scaled on the device; the next one is sent meanwhile.
 
-    Passes go through the slabs in turn and begin again at the front, so the one after the one in
-    use, cyclically, is fetched ahead.
+    Every pass goes through the slabs in order, so the next one after the last is the first.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class StreamedVolume:
     ) -> None:
         """
         Args:
-            transfers: of arrays of at most a given shape.
-            host: blurred grey values, (z, y, x) float32, in pinned memory if the device wants it.
+            transfers: makes `Transfers` of arrays of at most a given shape.
+            host: blurred grey values, (z, y, x) float32, from `Backend.host_empty`.
             scaling: applied to each slab.
             step: planes from one slab to the next.
             side: window side; slabs overlap by side - 1 planes.
@@ -111,7 +111,7 @@ class StreamedVolume:
         self._data: Array = None
 
     def slab(self, plane: int) -> Slab:
-        """The slab of the windows that begin on ``plane``. The one before it is overwritten."""
+        """The slab of the windows that begin on ``plane``; it overwrites the one before."""
         number = plane // self.step
         if number != self._here:
             if number != self._coming:
@@ -122,8 +122,8 @@ class StreamedVolume:
             self._begin((number + 1) % self._slabs)
         return Slab(self._data, number * self.step)
 
-    def picture(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
-        """Grey values of one plane before scaling, (y, x) float32 in host memory."""
+    def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
+        """Grey values of one z-slice before scaling, (y, x) float32 in host memory."""
         plane: np.ndarray = self._host[z]
         return plane
 

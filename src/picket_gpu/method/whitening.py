@@ -1,9 +1,9 @@
-"""From raw features to coordinates in which float32 is enough.
+"""Whitening: coordinates of raw features in which float32 is enough.
 
 Raw features have variances up to 13 beside 1e-12, with a ridge of 1e-6: a float32 Cholesky factor
 of their covariance breaks down. In the eigenbasis of the total covariance, scaled to unit variance,
-the two clusters' moments are near one, and directions whose variance is far under the ridge, where
-both components have the ridge's variance, can be left out.
+the two clusters' moments are near one. Directions whose variance is far below the ridge are left
+out, since both components have the ridge's variance there.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ import numpy as np
 from picket_gpu.errors import PicketError
 from picket_gpu.method.feature_mode import FeatureMode
 
-RIDGE = 1e-6  # added to every covariance diagonal, in reported features
-NEGLIGIBLE = 1e-9  # variance below which a direction is dropped: a thousandth of the ridge
-# Total variance of windows that differ by float32 rounding only, beside the mean square of their
-# features, or beside the squared range of the voxels where those are near 0.
+RIDGE = 1e-6  # added to the diagonal of both covariances, in reported features
+NEGLIGIBLE = 1e-9  # variance below which a direction is dropped, a thousandth of the ridge
+# Total variance up to which windows differ by float32 rounding only, as a fraction of the mean
+# square of their features, or of the squared range of the voxels if features are near 0.
 ALIKE = 1e-13
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """An affine map of raw features x to coordinates z, and what clusterers need to undo it.
+    """An affine map of raw features x to coordinates z.
 
     z = (reported features - mean) rotated and divided by sqrt(``scale``), with a 1 appended, so
-    that an affine function of z is one vector and a quadratic one is one symmetric matrix.
+    that an affine function of z is a vector and a quadratic one a symmetric matrix.
 
     Attributes:
         matrix: (k + 1, raw + 1) float64, from (raw features, 1) to (z, 1).
         scale: (k,) variance plus ridge of each direction. The squared distance between two windows'
             reported features is the sum of scale * (difference in z)^2.
         total: (k + 1, k + 1), sum of (z, 1)(z, 1)' over the windows used for fitting.
-        num_features: d as reported to the user.
+        num_features: number of reported features, d.
     """
 
     matrix: np.ndarray
@@ -42,7 +42,7 @@ class Whitening:
 
     @property
     def size(self) -> int:
-        """Coordinates of a window, the appended 1 included."""
+        """Number of coordinates of a window, the appended 1 included."""
         return len(self.matrix)
 
     @property
@@ -53,7 +53,7 @@ class Whitening:
     def plane(self, centres: np.ndarray) -> np.ndarray:
         """The plane halfway between two windows, (2, raw) raw features, as (k + 1,) for (z, 1).
 
-        It halves distances of the reported features, less the dropped directions.
+        Halfway by the distances of reported features, less the dropped directions.
         """
         z0, z1 = centres @ self.matrix[:-1, :-1].T + self.matrix[:-1, -1]
         normal = self.scale * (z1 - z0)
@@ -78,14 +78,14 @@ def whiten(moments: np.ndarray, reported_from_raw: np.ndarray, num_features: int
     Args:
         moments: sum of (x, 1)(x, 1)' over the windows used for fitting, (raw + 1, raw + 1) float64.
         reported_from_raw: (m, raw).
-        num_features: d as reported to the user.
+        num_features: number of reported features, d.
     """
     mean = moments[:-1, -1] / moments[-1, -1]
     covariance = reported_from_raw @ covariance_of(moments) @ reported_from_raw.T
     variance, basis = np.linalg.eigh(covariance)
     needed = int((variance > NEGLIGIBLE).sum())
-    # Up to the next multiple of 8, less the appended 1: matrix products run faster, and
-    # directions that are there anyway serve better than zeros.
+    # Filled up to a multiple of 8 with the appended 1, since matrix products then run faster, by
+    # directions that exist in place of zeros.
     kept = min(-(-(needed + 1) // 8) * 8 - 1, len(variance))
     variance, basis = variance[::-1][:kept], basis[:, ::-1][:, :kept]
     scale = np.maximum(variance, 0) + RIDGE
@@ -100,12 +100,12 @@ def whiten(moments: np.ndarray, reported_from_raw: np.ndarray, num_features: int
 def scale_features(
     mode: FeatureMode, total: np.ndarray, side: int, name: str
 ) -> tuple[np.ndarray, Whitening]:
-    """Matrix from raw to reported features, and their whitening, from the raw moments.
+    """Choose the matrix from raw to reported features, and their whitening, by the raw moments.
 
     Args:
         total: sum of (x, 1)(x, 1)' over the windows used for fitting, (raw + 1, raw + 1) float64.
         side: window side in voxels.
-        name: what to call the volume in an error.
+        name: name of the volume in errors.
 
     Raises:
         PicketError: the windows are all alike.

@@ -1,25 +1,24 @@
-"""All workflows on one prepared volume: statistics, clusterers, labels of each feature mode."""
+"""All workflows on one prepared tomogram: fit and label, one feature mode after the other."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.device.backend import Backend, KMeansEngine, Lloyd, Precision
-from picket_gpu.errors import PicketError
+from picket_gpu.device.backend import Backend, Precision
 from picket_gpu.method.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import label_volume
 from picket_gpu.method.memory import FLOAT, MemoryPlan
-from picket_gpu.method.neighborhoods import WindowSet, all_windows
 from picket_gpu.method.preprocess import PreparedVolume
 from picket_gpu.method.streams import RawFeatures, Tally, WhitenedFeatures
 from picket_gpu.method.whitening import Whitening, scale_features
+from picket_gpu.method.windows import WindowSet, all_windows
 
-MOST_HALVINGS = 8  # of tiles, where memory runs out
+MOST_HALVINGS = 8  # of tiles, if memory runs out
 
 Result = TypeVar("Result")
 
@@ -31,17 +30,17 @@ class Segmentation:
     Attributes:
         mode: feature mode.
         method: clustering method.
-        labels: int8, shape of the volume; 0 background, 1 the rarer cluster, -1 no window.
-        scores: float16 in [0, 1], how sure label 1 is, above 0.5 where it is given; None if not
-            asked for.
+        labels: int8, shape of the volume; 0 background, 1 foreground, -1 unlabelled.
+        scores: float16 in [0, 1], shape of the volume, above 0.5 exactly where the label is 1; None
+            if not in `Settings.scores`.
         model: the fitted clusters.
-        num_windows: windows used for fitting.
-        timings: seconds for ``features`` (statistics and scaling, which the methods of a mode
-            share), ``clustering`` (a mixture's includes its k-means where that was not asked for)
-            and ``labels`` (of all methods in one pass, divided evenly).
-        passes: how often the features of a window were computed, on average: for statistics and
-            labels, divided evenly among the methods of a mode, and for clustering, where a
-            mixture's include its k-means if that was not asked for.
+        num_windows: number of windows used for fitting.
+        timings: seconds for ``features`` (statistics and whitening, which the methods of a mode
+            share), ``clustering`` (a GMM's includes k-means if that is not one of the methods) and
+            ``labels`` (one pass for all methods, divided evenly).
+        passes: number of times that the features of a window were computed, on average: for
+            statistics and labels, divided evenly among the methods of a mode, and for clustering; a
+            GMM's include k-means if that is not one of the methods.
     """
 
     mode: FeatureMode
@@ -56,18 +55,16 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of all workflows of a volume, whatever their feature mode.
+    """Settings of all workflows of a tomogram, the same for every feature mode.
 
     Attributes:
         methods: clustering methods.
-        precision: of the mixture's products, where the device offers more than one.
-        kmeans_engine: "cuml" makes it an error that a library's k-means cannot be used.
-        scores: those of ``methods`` that also tell how sure each label is.
+        precision: precision of the GMM's products, if the device has more than one.
+        scores: those of ``methods`` that also give scores.
     """
 
     methods: Sequence[Method]
     precision: Precision = "float32"
-    kmeans_engine: KMeansEngine = "auto"
     scores: Collection[Method] = ()
 
 
@@ -76,17 +73,18 @@ class PreparedTomogram:
     """A tomogram ready for its workflows.
 
     Attributes:
-        volume: blurred and normalised grey values.
-        windows: those used for fitting. Their seed is that of k-means++ too.
-        memory: how the budget is spent on it.
-        to_label: bool, broadcast to the volume's shape: which voxels get labels; None for all that
+        prepared: blurred and normalised grey values.
+        windows: windows used for fitting; their seed is also that of k-means++.
+        memory: sizes that keep it within the memory budget.
+        to_label: bool, broadcast to the volume's shape, voxels that get labels; None for all that
             have a window.
-        name: what to call it in an error.
-        warnings: what is odd about it, a line each.
-        moments: of the raw features of ``windows`` by their kind, filled as they become known.
+        name: name in errors.
+        warnings: what is odd about the tomogram, a line each.
+        moments: moments of the raw features of ``windows``, by the kind of feature; filled by the
+            first mode of a kind.
     """
 
-    volume: PreparedVolume
+    prepared: PreparedVolume
     windows: WindowSet
     memory: MemoryPlan
     to_label: np.ndarray | None = None
@@ -102,17 +100,16 @@ def run_workflows(
     settings: Settings,
     reporter: Reporter = SILENT,
 ) -> Iterator[Segmentation]:
-    """All workflows on one tomogram, one feature mode after the other.
+    """Run all workflows on one tomogram, one feature mode after the other.
 
-    To be consumed inside ``backend.exclusive()``. Where memory runs out, tiles are halved, and the
-    fit or the labelling of a feature mode is begun again.
+    Consume the iterator inside ``backend.exclusive()``. If memory runs out, tiles are halved, and
+    the fit or the labelling of the feature mode starts again.
 
     Args:
-        reporter: is told of each step.
+        reporter: shows each step.
 
     Raises:
-        PicketError: the windows used for fitting are all alike, or as told of
-            `Settings.kmeans_engine`.
+        PicketError: the windows used for fitting are all alike.
     """
     memory = tomogram.memory
     for mode in modes:
@@ -120,15 +117,19 @@ def run_workflows(
         job, fit = _until_it_fits(job, ModeJob.fit)
         job, results = _until_it_fits(job, ModeJob.label, fit)
         memory = job.memory
-        del fit  # and what it keeps
-        while results:  # none is kept here: they are as large as a quarter of the volume
+        del fit  # and the features that it keeps
+        while results:  # each is a quarter as large as the volume, so none is kept here
             yield results.pop(0)
 
 
 def _until_it_fits(
     job: "ModeJob", stage: Callable[..., Result], *arguments: Any
 ) -> tuple["ModeJob", Result]:
-    """What ``stage`` makes of the job, and the job with tiles of the size that went."""
+    """Run a stage of the job, with smaller tiles if memory runs out.
+
+    Returns:
+        The job with the tiles that fitted, and the result.
+    """
     for _ in range(MOST_HALVINGS):
         try:
             with job.backend.memory_errors():
@@ -136,7 +137,7 @@ def _until_it_fits(
         except MemoryError:
             if job.tile_windows == 1:
                 raise
-        # Outside the handler, whose traceback would keep arrays.
+        # Outside the handler, whose traceback would keep arrays alive.
         job = replace(job, memory=job.memory.with_less(job.tile_windows // 2))
         job.backend.release()
         job.reporter.line(
@@ -148,15 +149,18 @@ def _until_it_fits(
 
 @dataclass(frozen=True)
 class _Fit:
-    """Models of one feature mode, what they were fitted on, and the seconds and passes they
-    took."""
+    """The fitted models of one feature mode.
+
+    Attributes:
+        features: raw features of the windows used for fitting.
+        statistics: seconds and passes for statistics and whitening.
+        clustering: seconds and passes of each model.
+    """
 
     models: dict[Method, KMeans | GaussianMixture]
-    windows: RawFeatures
-    features: float
-    clustering: dict[Method, float]
-    features_passes: float
-    clustering_passes: dict[Method, float]
+    features: RawFeatures
+    statistics: "_Cost"
+    clustering: dict[Method, "_Cost"]
 
 
 @dataclass(frozen=True)
@@ -172,61 +176,56 @@ class ModeJob:
 
     @property
     def tile_windows(self) -> int:
-        """Windows of a tile, at most, by memory and, on a CPU, by the settings of the mode."""
+        """Greatest number of windows of a tile, by memory and, on a CPU, the mode's settings."""
         return self._tile_windows(self.tomogram.windows)
 
     def fit(self) -> _Fit:
-        """Fit the clusterers: statistics of the features, their whitening, k-means, mixture."""
+        """Fit the models: statistics of the features, whitening, k-means, GMM."""
         mode, windows, reporter = self.mode, self.tomogram.windows, self.reporter
-        clock = _Clock(self.backend)
         tally = Tally()
-        lloyd = self._library()
-        kept = self._kept_windows(lloyd)
+        meter = _Meter(self.backend, tally, windows.count)
+        kept = self._kept_windows()
         features = self._features(windows, tally, kept)
         total = self._moments(features)
-        statistics_passes = tally.lap() / windows.count
         reported, whitening = scale_features(mode, total, windows.side, self.tomogram.name)
         reporter.line(f"Features array of shape: ({windows.count}, {whitening.num_features})")
-        statistics = clock.lap()
+        statistics = meter.lap()
 
         # Where raw features are fewer than voxels, more windows take the same memory.
         few = self.memory.subset_windows * (windows.side**3 + 1) // len(total)
         subset = self._features(windows.sample(min(few, windows.count)), tally)
-        methods = self.settings.methods
         start: WhitenedFeatures | None = None
-        if "gmm" in methods:
+        if "gmm" in self.settings.methods:
             whitened, samples = self._whitened(features, whitening, kept)
-            # Without samples ``whitened`` keeps what takes k-means' memory too.
+            # Without samples, ``whitened`` keeps features in memory that k-means needs.
             start = whitened if samples else WhitenedFeatures(features, whitening.matrix)
-        kmeans = fit_kmeans(
-            features, subset, reported, total[-1], windows.seed, reporter, lloyd, start
-        )
+        kmeans = fit_kmeans(features, subset, reported, total[-1], windows.seed, reporter, start)
         models: dict[Method, KMeans | GaussianMixture] = {"kmeans": kmeans}
-        seconds: dict[Method, float] = {"kmeans": clock.lap()}
-        passes: dict[Method, float] = {"kmeans": tally.lap() / windows.count}
-        if "gmm" in methods:
+        costs: dict[Method, _Cost] = {"kmeans": meter.lap()}
+        if "gmm" in self.settings.methods:
             precision = self.settings.precision
             models["gmm"] = fit_gmm(whitened, whitening, kmeans, samples, reporter, precision)
-            shared = 0 if "kmeans" in methods else 1
-            seconds["gmm"] = clock.lap() + shared * seconds["kmeans"]
-            passes["gmm"] = tally.lap() / windows.count + shared * passes["kmeans"]
-        return _Fit(models, features, statistics, seconds, statistics_passes, passes)
+            costs["gmm"] = meter.lap()
+            if "kmeans" not in self.settings.methods:
+                costs["gmm"] = costs["gmm"].plus(costs["kmeans"])
+        return _Fit(models, features, statistics, costs)
 
     def label(self, fit: _Fit) -> list[Segmentation]:
         """Label all voxels, by all methods in one pass."""
         backend, tomogram, mode = self.backend, self.tomogram, self.mode
         methods = self.settings.methods
         scores = [method in self.settings.scores for method in methods]
-        clock = _Clock(backend)
+        windows, tally = tomogram.windows, Tally()
+        everything = all_windows(windows.volume_shape, windows.side)
+        meter = _Meter(backend, tally, everything.count)
         self.reporter.status(f"{mode.mode}: labels")
         decisions = [fit.models[method].decision(backend) for method in methods]
-        windows, tally = tomogram.windows, Tally()
-        everything = self._features(all_windows(windows.volume_shape, windows.side), tally)
-        everything.take_over(fit.windows)
+        features = self._features(everything, tally)
+        features.take_over(fit.features)
         voxels = mode.raw_kind == "voxels"
-        volumes = label_volume(everything, decisions, voxels, scores, tomogram.to_label)
-        seconds = {"features": fit.features, "labels": clock.lap() / len(methods)}
-        shared = (fit.features_passes + tally.lap() / everything.count) / len(methods)
+        volumes = label_volume(features, decisions, voxels, scores, tomogram.to_label)
+        labelling, statistics = meter.lap(), fit.statistics
+        shared_passes = (statistics.passes + labelling.passes) / len(methods)
         return [
             Segmentation(
                 mode,
@@ -234,8 +233,12 @@ class ModeJob:
                 *volume,
                 fit.models[method],
                 windows.count,
-                seconds | {"clustering": fit.clustering[method]},
-                shared + fit.clustering_passes[method],
+                {
+                    "features": statistics.seconds,
+                    "labels": labelling.seconds / len(methods),
+                    "clustering": fit.clustering[method].seconds,
+                },
+                shared_passes + fit.clustering[method].passes,
             )
             for method, volume in zip(methods, volumes, strict=True)
         ]
@@ -244,44 +247,41 @@ class ModeJob:
         self, windows: WindowSet, tally: Tally | None = None, kept_windows: int = 0
     ) -> RawFeatures:
         """Raw features of some windows of the tomogram."""
-        backend, volume = self.backend, self.tomogram.volume
-        extract = self.mode.extractor(backend.operations, windows.side, volume.offset)
+        backend, prepared = self.backend, self.tomogram.prepared
+        extract = self.mode.extractor(backend.operations, windows.side, prepared.offset)
         size = self._tile_windows(windows)
-        return RawFeatures(backend, volume.volume, windows, extract, size, tally, kept_windows)
+        return RawFeatures(backend, prepared.volume, windows, extract, size, tally, kept_windows)
 
-    def _kept_windows(self, lloyd: Lloyd | None) -> int:
-        """How many of the windows used for fitting have their raw features kept."""
+    def _kept_windows(self) -> int:
+        """Number of windows used for fitting whose raw features are kept."""
         if not self.mode.keeps_raw:
             return 0
-        windows = self.tomogram.windows
-        row = self._raw_bytes
-        mixture, library = "gmm" in self.settings.methods, lloyd is not None
-        return self.memory.kept_raw(windows.count, row, mixture, library)
+        count = self.tomogram.windows.count
+        return self.memory.kept_raw(count, self._raw_bytes, "gmm" in self.settings.methods)
 
     @property
     def _raw_bytes(self) -> int:
-        """Of the raw features of a window, in a mode that keeps them: they are the reported ones,
-        and a 1."""
+        """Bytes of a window's raw features, and a 1, in a mode that keeps them."""
         return (self.mode.num_distinct(self.tomogram.windows.side) + 1) * FLOAT
 
     def _whitened(
         self, features: RawFeatures, whitening: Whitening, kept: int
     ) -> tuple[WhitenedFeatures, list[WhitenedFeatures]]:
         """Whitened features of all windows used for fitting, and of samples of them that stay in
-        memory; none where all would.
+        memory; no samples if all windows do.
 
         Args:
-            kept: windows whose raw features are kept.
+            kept: number of windows whose raw features are kept.
         """
         windows, memory, matrix = self.tomogram.windows, self.memory, whitening.matrix
-        left = memory.mixture_bytes - kept * self._raw_bytes
+        left = memory.gmm_bytes - kept * self._raw_bytes
         samples = []
         for size in memory.samples(windows.count, whitening.size * FLOAT):
             cache = min(size * whitening.size * FLOAT, left)
             left -= cache
             sample = self._features(windows.sample(size), features.tally)
             samples.append(WhitenedFeatures(sample, matrix, cache))
-        if samples:  # some of all are kept during k-means already
+        if samples:  # features of the first of all windows are kept from k-means on
             left = 0 if self.mode.keeps_raw else min(memory.cache_bytes, left)
         return WhitenedFeatures(features, matrix, left), samples
 
@@ -290,39 +290,46 @@ class ModeJob:
         return min(most, self.mode.batch_limit(windows.count)) if self.backend.batches else most
 
     def _moments(self, features: RawFeatures) -> np.ndarray:
-        """Of the raw features used for fitting, which feature modes of one kind share."""
+        """Moments of the raw features used for fitting, which modes of one kind share."""
         known, kind = self.tomogram.moments, self.mode.raw_kind
         if kind not in known:
             self.reporter.status(f"{self.mode.mode}: statistics of the features")
             known[kind] = features.moments()
         return known[kind]
 
-    def _library(self) -> Lloyd | None:
-        """A library's k-means, where there is one and it can have the features."""
-        lloyd, windows = self.backend.lloyd, self.tomogram.windows
-        features = self.mode.num_distinct(windows.side)
-        if lloyd is None or self.memory.holds_matrix(windows.count, features):
-            return lloyd
-        if self.settings.kmeans_engine == "cuml":
-            raise PicketError(
-                f"kmeans_engine: cuml: {self.tomogram.name}: the feature matrix does not fit "
-                "in memory; use auto"
-            )
-        self.reporter.line(
-            f"  {self.mode.mode}: the feature matrix is too large for cuML; "
-            "using k-means of picket_gpu"
-        )
-        return None
+
+class _Cost(NamedTuple):
+    """What a step took.
+
+    Attributes:
+        seconds: wall-clock time.
+        passes: number of times that the features of a window were computed, on average.
+    """
+
+    seconds: float
+    passes: float
+
+    def plus(self, other: "_Cost") -> "_Cost":
+        """Of both steps."""
+        return _Cost(self.seconds + other.seconds, self.passes + other.passes)
 
 
-class _Clock:
-    """Seconds from one lap to the next, of work that is done."""
+class _Meter:
+    """Measures one step after the other."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, tally: Tally, windows: int) -> None:
+        """
+        Args:
+            tally: counts the windows whose features are computed.
+            windows: number of windows of a pass.
+        """
         self._backend = backend
+        self._tally = tally
+        self._windows = windows
         self._last = time.perf_counter()
 
-    def lap(self) -> float:
+    def lap(self) -> _Cost:
+        """The cost since the last lap, of all work begun until now."""
         self._backend.synchronize()
         last, self._last = self._last, time.perf_counter()
-        return self._last - last
+        return _Cost(self._last - last, self._tally.lap() / self._windows)

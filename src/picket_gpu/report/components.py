@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from picket_gpu.method.labels import FOREGROUND
 
 SMALLEST = 27  # voxels; what is smaller is only counted

@@ -15,8 +15,8 @@ from uuid import uuid4
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend, KMeansEngine
+from picket_gpu.device.limits import available_threads
 from picket_gpu.device.select import select_backend
-from picket_gpu.device.threads import available_threads
 from picket_gpu.errors import PicketError
 from picket_gpu.run.plan import TomogramPlan, without_done
 from picket_gpu.run.record import Step

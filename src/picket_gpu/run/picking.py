@@ -197,7 +197,7 @@ def pick(
         picks = pick_in_segmentation(source.path, side, settings, size, backend, memory)
         attributes = read_attributes(source.path)
     else:
-        picture = source.volume.volume.picture
+        picture = source.prepared.volume.grey_slice
         blurred = np.stack([picture(z, backend.download) for z in range(subject.shape[0])])
         inside = None
         if source.to_label is not None:

@@ -16,9 +16,8 @@ from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
 from picket_gpu.files.segmentation import Segmentation, Subject
 from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header, read_mask
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.memory import check_library
-from picket_gpu.method.neighborhoods import fit_windows
 from picket_gpu.method.recipe import Recipe
+from picket_gpu.method.windows import fit_windows
 from picket_gpu.particles.settings import Workflow
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.report.write import page_is_of
@@ -218,10 +217,7 @@ def _plan_tomogram(
     recipe = recipe_of(subject, config, entry.storage_options, backend)
     recipe.check_labelled_slices()
     if backend:
-        memory = recipe.memory(backend)
-        if config.kmeans_engine == "cuml":
-            modes = config.feature_extraction_params
-            check_library(backend, recipe.windows, recipe.label_bytes, memory, modes)
+        recipe.memory(backend)
     files = files_of(config, subject)
     wanted = fingerprints(config, entry)
     return TomogramPlan(

@@ -83,7 +83,7 @@ def _report(backend: Backend, group: list[Segmentation]) -> TomogramReport:
     """The report of one tomogram, prepared anew."""
     subject = Subject(**group[0].fields)
     source = prepare_existing(backend, subject)
-    picture = source.volume.volume.picture
+    picture = source.prepared.volume.grey_slice
     report = begin_report(subject, lambda z: picture(z, backend.download))
     for one in group:
         add_to_report(report, one, source)

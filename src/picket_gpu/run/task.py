@@ -22,7 +22,7 @@ from picket_gpu.files.segmentation import Segmentation, Subject, write_segmentat
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method import workflows
 from picket_gpu.method.feature_mode import FeatureMode
-from picket_gpu.method.labels import UNLABELLED, share_of_ones
+from picket_gpu.method.labels import UNLABELLED, foreground_fraction
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
 from picket_gpu.particles.files import remove_others
 from picket_gpu.particles.particles import Particles
@@ -93,7 +93,7 @@ def run_tomogram(
         try:
             source, seconds = _prepare(config, backend, plan, reporter)
             if config.report:
-                picture = source.volume.volume.picture
+                picture = source.prepared.volume.grey_slice
                 subject = plan.subject.model_copy(update={"warnings": _warnings(plan, source)})
                 report = begin_report(subject, lambda z: picture(z, backend.download))
         except Exception as error:
@@ -207,7 +207,7 @@ class _Workflows:
         config = self._config
         methods = config.clustering_methods
         scored = [method for method in methods if (mode.mode, method) in config.scored]
-        settings = Settings(methods, config.precision, config.kmeans_engine, scored)
+        settings = Settings(methods, config.precision, scored)
         made = run_workflows(self._backend, self._source, [mode], settings, self._reporter)
         return list(made)
 
@@ -233,7 +233,7 @@ class _Workflows:
             fingerprint=plan.fingerprints[workflow],
             files=plan.files.names(*workflow),
             scored=made.scores is not None,
-            foreground_fraction=share_of_ones(made.labels),
+            foreground_fraction=foreground_fraction(made.labels),
             iterations=made.model.iterations,
             converged=made.model.converged,
             passes=made.passes,
@@ -376,7 +376,7 @@ def add_to_report(
     if segmentation.path.suffix != ".h5" and source.to_label is not None:
         labels[~np.broadcast_to(source.to_label, labels.shape)] = UNLABELLED
     if segmentation.foreground_fraction is None:  # of the original PickET
-        fraction = share_of_ones(labels)
+        fraction = foreground_fraction(labels)
         segmentation = segmentation.model_copy(update={"foreground_fraction": fraction})
     report.add(segmentation, labels)
 

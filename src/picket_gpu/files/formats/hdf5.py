@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from picket_gpu.device.threads import available_threads
+from picket_gpu.device.limits import available_threads
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.readers.hdf5 import DATASET, GROUP
 from picket_gpu.files.tomogram import TomogramHeader

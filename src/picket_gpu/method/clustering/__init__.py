@@ -1,10 +1,10 @@
-"""Clustering into two, fitted on streams of tiles. One file a method."""
+"""Clustering into two clusters, fitted in passes over tiles."""
 
 from typing import Literal, TypeAlias
 
-from picket_gpu.method.clustering.clusters import KMeans
 from picket_gpu.method.clustering.gmm import GaussianMixture, fit_gmm
 from picket_gpu.method.clustering.kmeans import fit_kmeans
+from picket_gpu.method.clustering.lloyd import KMeans
 
 Method: TypeAlias = Literal["kmeans", "gmm"]
 

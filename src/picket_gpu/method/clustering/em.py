@@ -13,11 +13,11 @@ from picket_gpu.device.operations import Array, Scratch
 from picket_gpu.method.streams import WhitenedFeatures
 from picket_gpu.method.whitening import NEGLIGIBLE, RIDGE
 
-ROUNDING = 1e-6  # share of a float32 sum that says nothing
+ROUNDING = 1e-6  # relative rounding error of a float32 sum
 
 
-class Components(NamedTuple):
-    """Two weighted Gaussian densities.
+class TwoGaussians(NamedTuple):
+    """The components of a GMM: two weighted Gaussian densities.
 
     Attributes:
         log_odds: (k + 1, k + 1) float64; (z, 1)' log_odds (z, 1) are a window's log-odds of
@@ -31,13 +31,20 @@ class Components(NamedTuple):
     precision: np.ndarray
     constant: float
 
+    @classmethod
+    def undivided(cls, size: int) -> "TwoGaussians":
+        """Every window in component 0, before the first E-step; (size, size) arrays."""
+        log_odds = np.zeros((size, size))
+        log_odds[-1, -1] = -1
+        return cls(log_odds, np.zeros_like(log_odds), -np.inf)
+
     def bound(self, sums: "Sums", total: np.ndarray) -> float:
         """Mean over windows of the evidence lower bound (Neal & Hinton 1998), in z.
 
-        With responsibilities from an E-step at these components it is the log-likelihood.
+        With responsibilities from an E-step at these densities it is the log-likelihood.
 
         Args:
-            sums: over all windows, at whatever responsibilities.
+            sums: sums over all windows, at any responsibilities.
             total: sum of (z, 1)(z, 1)' over all windows.
         """
         count = float(total[-1, -1])
@@ -49,31 +56,31 @@ class Sums(NamedTuple):
     """Sums over windows at their responsibilities r for component 1.
 
     Attributes:
-        moments: of r (z, 1)(z, 1)', (k + 1, k + 1) float64.
-        entropy: of the entropy of r, in nats.
+        moments: sum of r (z, 1)(z, 1)', (k + 1, k + 1) float64.
+        entropy: sum of the entropies of r, in nats.
     """
 
     moments: np.ndarray
     entropy: float
 
     def plus(self, other: "Sums") -> "Sums":
-        """Over the windows of both."""
+        """Sums over the windows of both."""
         return Sums(self.moments + other.moments, self.entropy + other.entropy)
 
     def minus(self, other: "Sums") -> "Sums":
-        """Over the windows that are not in ``other``."""
+        """Sums over the windows that are not in ``other``."""
         return Sums(self.moments - other.moments, self.entropy - other.entropy)
 
     def times(self, factor: float) -> "Sums":
-        """Of windows that stand for ``factor`` windows each."""
+        """Sums if each window stands for ``factor`` windows."""
         return Sums(factor * self.moments, factor * self.entropy)
 
     def exchanged(self, total: np.ndarray) -> "Sums":
-        """With the other component as component 1; ``total`` is over the same windows."""
+        """Sums with the components exchanged; ``total`` is over the same windows."""
         return Sums(total - self.moments, self.entropy)
 
     def empties(self, count: float) -> bool:
-        """Whether a component holds less than one of ``count`` windows."""
+        """Whether a component has less than one of ``count`` windows."""
         return not 1 <= self.moments[-1, -1] <= count - 1
 
 
@@ -102,29 +109,29 @@ def total_of(features: WhitenedFeatures) -> np.ndarray:
 
 
 def expect(
-    features: WhitenedFeatures, components: Components, precision: Precision = "float32"
+    features: WhitenedFeatures, gaussians: TwoGaussians, precision: Precision = "float32"
 ) -> Sums:
     """The E-step over all windows of ``features``."""
     backend, xp = features.backend, features.backend.xp
-    form = backend.upload(components.log_odds.astype(np.float32))
+    form = backend.upload(gaussians.log_odds.astype(np.float32))
 
     def step(z: Array, scratch: Scratch) -> tuple[Array, Array]:
-        # Here only: whitening needs all of float32.
+        # In this product only, since whitening needs all of float32.
         with backend.precision(precision):
             product = xp.matmul(z, form, out=scratch.array("product", z.shape))
             entropy = backend.operations.responsibilities(z, product, scratch)
-            # The root on both sides lets BLAS use the product's symmetry.
+            # With the root of r on both sides, BLAS can use the product's symmetry.
             moments = xp.matmul(product.T, product)
         return moments.astype(xp.float64), entropy.sum(dtype=xp.float64)
 
-    moments, entropy = xp.zeros(components.log_odds.shape), xp.zeros(())
+    moments, entropy = xp.zeros(gaussians.log_odds.shape), xp.zeros(())
     for tile_moments, tile_entropy in features.map(step):
         moments += tile_moments
         entropy = entropy + tile_entropy
     return Sums(backend.download(moments), float(entropy))
 
 
-def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> Components:
+def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> TwoGaussians:
     """The M-step.
 
     Args:
@@ -136,20 +143,21 @@ def maximise(moments: np.ndarray, total: np.ndarray, ridge: np.ndarray) -> Compo
     precision0, constant0 = _component(total - moments, total[-1, -1], ridge)
     log_odds = 0.5 * (precision0 - precision1)
     log_odds[-1, -1] += constant1 - constant0
-    return Components(log_odds, precision0, constant0)
+    return TwoGaussians(log_odds, precision0, constant0)
 
 
 def exceeds(one: np.ndarray, total: np.ndarray) -> bool:
-    """Whether rounding of the summed component spoils the other more than the other's would it.
+    """Whether to sum the other component in place of component 1, to lose fewer digits.
 
-    It does most in the direction where a component is largest beside the other. Only directions
-    that matter beside the ridge are asked, and it must be larger by more than rounding is: else the
-    two would be exchanged in every iteration, and EM never settle.
+    The component that is not summed is a difference, and loses digits in the direction where the
+    summed one is nearly the total. Only directions that matter beside the ridge count. The summed
+    one must be larger by more than rounding errors; else components could be exchanged in every
+    iteration, and EM would not settle.
     """
     whole = np.diag(total)
     matters = whole > NEGLIGIBLE / RIDGE * whole[-1]
-    share = np.diag(one)[matters] / whole[matters]
-    return bool(share.max() + share.min() > 1 + ROUNDING)
+    part = np.diag(one)[matters] / whole[matters]
+    return bool(part.max() + part.min() > 1 + ROUNDING)
 
 
 def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np.ndarray, float]:
@@ -163,7 +171,7 @@ def _component(moments: np.ndarray, count: float, ridge: np.ndarray) -> tuple[np
     weight = moments[-1, -1]
     mean = moments[:-1, -1] / weight
     covariance = moments[:-1, :-1] / weight - np.outer(mean, mean)
-    # In units of the ridge no eigenvalue of the sum is below 1, whatever rounding did.
+    # In units of the ridge no eigenvalue of the sum is below 1, despite rounding.
     root = np.sqrt(ridge)
     variance, basis = np.linalg.eigh(covariance / np.outer(root, root))
     variance = np.maximum(variance, 0) + 1

@@ -7,10 +7,10 @@ metric R'R.
 
 Few windows lie near the plane, and only those change sides when it moves a little. So a pass over
 all windows also collects the nearest ones, the band; Lloyd's iterations then run on the band in
-memory, until it settles. What changes sides outside of it, if the plane moves far, is estimated by
-a subset of the windows. The next pass over all windows tells whether that was right, and at the end
-no label changes in an iteration over all of them: a fixed point of Lloyd's algorithm, reached in a
-few passes instead of some thirty.
+memory, until it settles. If the plane moves far, changes outside the band are estimated by a subset
+of the windows. The next pass over all windows shows whether that was right, and at the end no
+label changes in an iteration over all of them: a fixed point of Lloyd's algorithm, reached in a few
+passes instead of about thirty.
 """
 
 from dataclasses import replace
@@ -19,16 +19,20 @@ from typing import NamedTuple
 import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
-from picket_gpu.device.backend import Lloyd
 from picket_gpu.device.operations import Array, Scratch
-from picket_gpu.method.clustering.clusters import KMeans
 from picket_gpu.method.clustering.em import moments_of
-from picket_gpu.method.clustering.library import centres_by_library
-from picket_gpu.method.clustering.lloyd import MAX_ITERATIONS, Moving, iterate, margin_of
+from picket_gpu.method.clustering.lloyd import (
+    MAX_ITERATIONS,
+    KMeans,
+    Moving,
+    fit_in_memory,
+    iterate,
+    margin_of,
+)
 from picket_gpu.method.streams import RawFeatures, WhitenedFeatures
 
-START_WINDOWS = 4096  # of which k-means++ draws two
-TOLERANCE = 1e-6  # share of labels that may still change in the last iteration
+START_WINDOWS = 4096  # windows from which k-means++ draws two
+TOLERANCE = 1e-6  # fraction of the labels that may change in the last iteration
 
 
 def fit_kmeans(
@@ -38,39 +42,29 @@ def fit_kmeans(
     total: np.ndarray,
     seed: int,
     reporter: Reporter = SILENT,
-    lloyd: Lloyd | None = None,
     whitened: WhitenedFeatures | None = None,
 ) -> KMeans:
-    """Lloyd's algorithm to its fixed point, from a k-means++ start.
+    """Iterate from a k-means++ start to a fixed point of Lloyd's algorithm.
 
-    It runs on a subset first: the fixed point is the same, and most iterations are
-    spent far from it.
+    Iterations run on a subset first: most of them are spent far from the fixed point.
 
     Args:
-        features: of all windows used for fitting.
-        subset: of few of them. As many windows make the band.
+        features: raw features of all windows used for fitting.
+        subset: those of a few windows; the band has about as many.
         reported: (d, raw) float64, R, from raw features to reported ones.
         total: (raw + 1,) sum of (x, 1) over ``features``.
-        seed: of k-means++.
-        reporter: is told of each pass over all windows.
-        lloyd: k-means of a library, to do the work of the subset on the matrix of all windows.
-            It starts from the same centres, and its end is checked and refined in the same way.
-        whitened: of the same windows, to sum what a mixture starts from in the last pass.
+        seed: seed of k-means++.
+        reporter: shows each pass over all windows.
+        whitened: whitened features of all windows, if a GMM follows: the last pass then computes
+            `KMeans.inside`.
     """
-    backend, xp = features.backend, features.backend.xp
-    metric = reported.T @ reported
+    backend = features.backend
     few = subset.together()
     mean = total[:-1] / total[-1]
     some = backend.download(few[:-1, :: -(-few.shape[1] // START_WINDOWS)])
+    metric = reported.T @ reported
     centres = _plus_plus(some, mean, metric, np.random.default_rng(seed))
-    if lloyd is None:
-        few_total = backend.download(few.sum(axis=1, dtype=xp.float64))
-        start = KMeans(centres, metric, 0, False)
-        model, _ = iterate(backend, [Moving(few)], start, np.zeros_like(total), few_total, 0)
-    else:
-        reporter.status("k-means by cuML")
-        centres = centres_by_library(lloyd, features, centres, reported, total, MAX_ITERATIONS)
-        model = KMeans(centres, metric, 0, False)
+    model = fit_in_memory(backend, few, KMeans(centres, metric, 0, converged=False))
     return _refine(features, few, replace(model, iterations=0), total, reporter, whitened)
 
 
@@ -82,29 +76,29 @@ def _refine(
     reporter: Reporter,
     whitened: WhitenedFeatures | None,
 ) -> KMeans:
-    """Lloyd's algorithm over all windows, from ``model``.
+    """Iterate over all windows, from ``model`` to a fixed point.
 
     Args:
         few: (raw + 1, m) float32 on the device, (x, 1) of an even sample of the windows.
     """
     backend, xp = features.backend, features.backend.xp
     tolerance = TOLERANCE * features.count
-    most = few.shape[1] + few.shape[1] // 4  # windows of the band
-    share = min(1.0, few.shape[1] / features.count)
-    estimate = True  # what changes sides outside of the band: in the first pass, it is little later
-    back: KMeans | None = None  # from where the estimate led on
+    most = few.shape[1] + few.shape[1] // 4  # windows of the band, at most
+    fraction = min(1.0, few.shape[1] / features.count)
+    estimate = True  # changes outside the band, after the first pass; they are few later
+    back: KMeans | None = None  # the model before the estimate
     likely_last = False
     while model.iterations < MAX_ITERATIONS:
         margin = margin_of(backend, few, model)
-        width = float(xp.quantile(xp.abs(margin), share))
+        width = float(xp.quantile(xp.abs(margin), fraction))
         seen = _pass(features, model, width, most, whitened if likely_last else None)
         if not 1 <= seen.ones[-1] <= total[-1] - 1:  # a cluster emptied
             if back is None:
                 break
             model, back = back, None
             continue
-        # Tells the band's width better than the few windows in it of the sample.
-        share = min(1.0, share * few.shape[1] / max(seen.near, 1))
+        # Gives the next band's width more precisely than the few windows of the subset in it.
+        fraction = min(1.0, fraction * few.shape[1] / max(seen.near, 1))
         outside = xp.abs(margin) > width
         moving = [Moving(seen.band)]
         if estimate:
@@ -120,9 +114,9 @@ def _refine(
         now = margin_of(backend, few, model)
         whole = seen.near <= most
         if model.iterations == last.iterations + 1 and model.converged:
-            # A fixed point already when all windows were asked, if none outside of the band has
-            # changed since: none if the band has all that are near, and the plane moved by less
-            # than its width. Else they are asked.
+            # A fixed point of all windows, if none outside the band has changed. None has if the
+            # band holds all windows that are near, and the plane moved by less than its width.
+            # Else a pass counts the changes.
             still = whole and float(xp.abs(now - margin).max()) < width
             if still or _changes(features, last, model) <= tolerance:
                 return replace(model, inside=seen.inside)
@@ -134,7 +128,7 @@ def _refine(
 def _plus_plus(
     x: np.ndarray, mean: np.ndarray, metric: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Two of the windows ``x``, (raw, windows), by k-means++ (Arthur & Vassilvitskii 2007)."""
+    """Draw two of the windows ``x``, (raw, windows), by k-means++ (Arthur & Vassilvitskii 2007)."""
     first = x[:, rng.integers(x.shape[1])]
     away = x - first[:, None]
     distance = np.maximum(((metric @ away) * away).sum(axis=0), 0)
@@ -145,7 +139,7 @@ def _plus_plus(
 
 
 def _changes(features: RawFeatures, last: KMeans, model: KMeans) -> int:
-    """How many labels of all windows differ between two models."""
+    """Count the labels of all windows that differ between two models."""
     backend = features.backend
     before, after = (m.decision(backend).of_features for m in (last, model))
 
@@ -157,13 +151,13 @@ def _changes(features: RawFeatures, last: KMeans, model: KMeans) -> int:
 
 
 class _Pass(NamedTuple):
-    """What a pass over all windows tells.
+    """Results of a pass over all windows.
 
     Attributes:
         ones: (raw + 1,) float64, sum of (x, 1) over cluster 1.
         band: (raw + 1, m) float32 on the device, (x, 1) of windows near the plane.
-        near: how many are, those included that the band had no room for.
-        inside: (k + 1, k + 1) float64, sum of (z, 1)(z, 1)' over cluster 1, if asked for.
+        near: number of windows near the plane, including those that the band had no room for.
+        inside: `KMeans.inside`; None without ``whitened``.
     """
 
     ones: np.ndarray
@@ -179,12 +173,13 @@ def _pass(
     most: int,
     whitened: WhitenedFeatures | None = None,
 ) -> _Pass:
-    """
+    """Sum cluster 1 over all windows, and collect the band.
+
     Args:
-        width: |plane . (x, 1)| of the windows of the band, at most.
-        most: windows of the band, at most. Which ones are left out does not matter to what is true
-            of it, only to how soon all is settled.
-        whitened: of the same windows, for `_Pass.inside`.
+        width: greatest |plane . (x, 1)| of the windows of the band.
+        most: greatest number of windows of the band. It does not matter to the result which ones
+            are left out, only to the number of passes.
+        whitened: whitened features of the same windows.
     """
     backend, xp = features.backend, features.backend.xp
     decide = model.decision(backend).of_features

@@ -40,7 +40,7 @@ class FFTs(FeatureMode):
 
 
 class _Magnitudes(Extractor):
-    """By the products of `dft_matrices`."""
+    """Magnitudes by the products of `dft_matrices`."""
 
     def __init__(self, operations: Operations, side: int, offset: float) -> None:
         super().__init__(operations, side)
@@ -63,8 +63,7 @@ class _Magnitudes(Extractor):
 
 
 def magnitudes_by_fft(xp: Any, windows: Array, side: int, offset: float) -> Array:
-    """What the extractor of `FFTs` makes, by an FFT of each window; its twin in tests and
-    benchmarks.
+    """The raw features of `FFTs` by an FFT of each window, for tests and benchmarks.
 
     Args:
         windows: (side**3 + 1, windows) float32.
@@ -82,7 +81,7 @@ def magnitudes_by_fft(xp: Any, windows: Array, side: int, offset: float) -> Arra
 
 
 def _pair_order(side: int) -> np.ndarray:
-    """Numbers, in the C order of the DFT, of the frequencies that are kept, one of each pair."""
+    """Numbers, in C order of the DFT, of the kept frequencies, one of each conjugate pair."""
     line = np.arange(side**2)
     y, x = np.divmod(line, side)
     kept = line[line < (-y % side) * side + -x % side]

@@ -66,9 +66,9 @@ class Gabor(FeatureMode):
 
 
 def gabor_filters(side: int, num_sinusoids: int, index: np.ndarray) -> np.ndarray:
-    """Filters of the bank by their number, (f0 * num_sinusoids + f1) * num_sinusoids + f2.
+    """Filters of the bank by their numbers, (f0 * num_sinusoids + f1) * num_sinusoids + f2.
 
-    Filter (f0, f1, f2), each f from linspace(0, 0.5, num_sinusoids) cycles a voxel, is at window
+    Filter (f0, f1, f2), each f from linspace(0, 0.5, num_sinusoids) cycles per voxel, is at window
     position (p, q, r), with h = side // 2:
 
         cos(2 pi (f0 p + f1 q + f2 r) side / (side - 1)) *

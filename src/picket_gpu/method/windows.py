@@ -1,7 +1,7 @@
-"""Windows (neighborhoods): which ones, in what tiles, and gathering a tile from the volume.
+"""Windows (neighborhoods): sets of them, their tiles, and gathering a tile from the volume.
 
-The volume is the compact form of all its windows: 4 bytes a voxel against 500. So windows are never
-stored; every pass over them gathers tiles, sized to stay in cache, and reduces them to sums.
+The volume is the compact form of all its windows: 4 bytes per voxel against 500. So windows are
+never stored; every pass gathers tiles that stay in cache, and reduces them to sums.
 """
 
 from bisect import bisect_left
@@ -19,25 +19,25 @@ from picket_gpu.errors import PicketError
 from picket_gpu.method.feature_mode import Extractor
 from picket_gpu.method.volume import Slab
 
-# Windows of one tile: a box of the window grid, or a run of places in a sorted choice.
+# Windows of one tile: a box of the window grid, or a run of positions in a sorted sample.
 Tile: TypeAlias = Box | range
-ALIGNED = 4  # windows: rows of a tile's arrays then begin at 16 bytes, as fast products want them
+ALIGNED = 4  # windows, so that rows of a tile's arrays begin at multiples of 16 bytes
 DRAWN_AT_ONCE = 2**20
-MOST_DRAWN = 2**63  # drawn windows times all of them: the draw computes in 64 bits
+MOST_DRAWN = 2**63  # windows of a sample times all windows: the draw computes in 64 bits
 
 
 @dataclass(frozen=True)
 class WindowSet:
-    """Windows of side ``side`` that lie wholly inside ``volume[lower:upper]``, or a sample of them.
+    """Windows that lie inside ``volume[lower:upper]``, or a sample of them.
 
     Attributes:
-        volume_shape: of the whole volume, (z, y, x).
+        volume_shape: shape of the whole volume, (z, y, x).
         side: window side in voxels, odd.
-        lower: first z-slice of the section.
-        upper: z-slice after its last.
-        cap: at most this many windows; None for all. A smaller cap than there are windows draws
-            exactly ``cap`` distinct ones, uniformly, as a function of ``seed`` alone.
-        seed: of the draw.
+        lower: first z-slice of the range.
+        upper: end of the range, exclusive.
+        cap: greatest number of windows; None for all. If there are more, exactly ``cap`` distinct
+            ones are drawn, uniformly, as a function of ``seed`` alone.
+        seed: seed of the draw.
     """
 
     volume_shape: Shape
@@ -49,7 +49,7 @@ class WindowSet:
 
     @property
     def grid(self) -> Shape:
-        """Windows along (z, y, x) of the section."""
+        """Number of windows along (z, y, x)."""
         _, y, x = self.volume_shape
         margin = self.side - 1
         return (self.upper - self.lower - margin, y - margin, x - margin)
@@ -64,15 +64,15 @@ class WindowSet:
         return Draw(self.count, prod(self.grid), self.seed)
 
     def sample(self, cap: int) -> "WindowSet":
-        """At most ``cap`` of the windows, drawn uniformly as a function of the seed alone."""
+        """Draw at most ``cap`` of the windows, uniformly, as a function of the seed alone."""
         return replace(self, cap=cap)
 
     def tiles(self, size: int, step: int) -> Iterator[Tile]:
-        """The windows in pieces of at most ``size``, in C order of the window grid.
+        """Cut the windows into pieces of at most ``size``, in C order of the window grid.
 
-        All but the last pieces have a multiple of `ALIGNED` windows, where ``size`` allows it. The
-        windows of a piece begin in the same slab: on planes of the volume from one multiple
-        of ``step`` to the next.
+        All but the last pieces have a multiple of `ALIGNED` windows, if ``size`` allows it. The
+        windows of a piece begin in the same slab, on planes of the volume from one multiple of
+        ``step`` to the next.
         """
         edges = _edges(self.lower, self.lower + self.grid[0], step)
         if self.count == prod(self.grid):
@@ -82,7 +82,7 @@ class WindowSet:
             yield from _runs([self._first_place_from(edge) for edge in edges], size)
 
     def first_planes(self, tiles: Sequence[Tile]) -> list[int]:
-        """Planes of the volume on which the first window of each of ``tiles`` begins."""
+        """For each of ``tiles``, the plane of the volume on which its first window begins."""
         starts = [tile.start for tile in tiles if isinstance(tile, range)]
         if not starts:
             return [self.lower + tile[0].start for tile in tiles if not isinstance(tile, range)]
@@ -91,14 +91,14 @@ class WindowSet:
         return planes
 
     def features(self, extract: Extractor, slab: Slab, tile: Tile, scratch: Scratch) -> Array:
-        """Raw features of a tile's windows.
+        """Compute the raw features of a tile's windows.
 
         Args:
-            extract: from windows to raw features.
+            extract: computes raw features from windows.
             slab: planes of the volume that hold the tile's windows.
 
         Returns:
-            (raw + 1, windows) float32, an array of ``scratch``; the last row is 1.
+            (raw + 1, windows) float32 in ``scratch``; the last row is 1.
         """
         plane, grid, side = self.lower - slab.first, self.grid, self.side
         if isinstance(tile, range):
@@ -111,10 +111,11 @@ class WindowSet:
         return extract.of_box(slab.data, box, scratch)
 
     def choose(self, tiles: list[Tile], places: np.ndarray, size: int) -> "ChosenWindows":
-        """The windows at ``places``, number of the tile * ``size`` + place in the tile, ascending.
+        """Choose some of the windows.
 
         Args:
-            tiles: those of this set, of at most ``size`` windows.
+            tiles: tiles of this set, of at most ``size`` windows.
+            places: number of the tile * ``size`` + position in the tile, ascending.
         """
         ends = np.searchsorted(places, np.arange(len(tiles) + 1) * size)
         parts = [
@@ -125,7 +126,7 @@ class WindowSet:
         return ChosenWindows(self.volume_shape, self.side, self.lower, self.upper, index=index)
 
     def _numbers_in(self, tile: Tile, inside: np.ndarray) -> np.ndarray:
-        """Numbers in the window grid of the windows at places ``inside`` of a tile."""
+        """Numbers in the window grid of the windows at positions ``inside`` a tile."""
         if isinstance(tile, range):
             return self._numbers(tile.start + inside)
         z, y, x = np.unravel_index(inside, tuple(s.stop - s.start for s in tile))
@@ -134,7 +135,7 @@ class WindowSet:
         return numbers
 
     def _numbers(self, places: np.ndarray) -> np.ndarray:
-        """Numbers in the window grid of the sampled windows at ``places``."""
+        """Numbers in the window grid of the sampled windows at some positions."""
         return self._draw.numbers(places)
 
     def _index(self, operations: Operations, tile: range) -> Array:
@@ -142,7 +143,7 @@ class WindowSet:
         return operations.draw(tile.start, tile.stop, self._draw)
 
     def _first_place_from(self, plane: int) -> int:
-        """The first place in the sample whose window begins on ``plane`` or beyond."""
+        """The first position in the sample whose window begins on ``plane`` or beyond."""
         number = (plane - self.lower) * self.grid[1] * self.grid[2]
         draw = self._draw
         return bisect_left(
@@ -152,10 +153,10 @@ class WindowSet:
 
 @dataclass(frozen=True, eq=False)
 class ChosenWindows(WindowSet):
-    """Windows by number.
+    """Windows by their numbers.
 
     Attributes:
-        index: numbers in the C-ordered window grid, ascending, unsigned or int64, in host memory.
+        index: numbers in the C-ordered window grid, ascending, uint32 or int64, in host memory.
     """
 
     index: np.ndarray = field(kw_only=True)
@@ -200,13 +201,13 @@ def fit_windows(
     """The windows used for fitting.
 
     Args:
-        shape: of the volume, (z, y, x).
+        shape: shape of the volume, (z, y, x).
         side: window side in voxels, odd.
-        lower: first z-slice of the section, from 0; None for the volume's first.
-        upper: z-slice after its last; None for the volume's end.
-        cap: at most this many windows.
-        seed: of the draw under a cap.
-        name: what to call the volume in an error.
+        lower: first z-slice of the range, from 0; None for the volume's first.
+        upper: end of the range, exclusive; None for the volume's end.
+        cap: greatest number of windows; None for all.
+        seed: seed of the draw, if there are more.
+        name: name of the volume in errors.
 
     Raises:
         PicketError: the bounds are outside the volume, or a window does not fit.
@@ -251,8 +252,48 @@ def all_windows(shape: Shape, side: int) -> WindowSet:
     return WindowSet(shape, side, 0, shape[0])
 
 
+def masked_windows(
+    windows: WindowSet, mask: np.ndarray, name: str = "volume", where: str = "in the mask"
+) -> WindowSet:
+    """The windows whose centre is in a mask, at most ``windows.cap`` of them.
+
+    Args:
+        windows: the windows without the mask.
+        mask: bool, (z, y, x), of the whole volume.
+        name: name of the volume in errors.
+        where: description of the mask in errors.
+
+    Raises:
+        PicketError: fewer than two windows are left.
+    """
+    half = windows.side // 2
+    centres = mask[windows.lower + half : windows.upper - half, half:-half, half:-half]
+    plane = prod(windows.grid[1:])
+    dtype = np.uint32 if prod(windows.grid) < 2**32 else np.int64
+    index = np.empty(np.count_nonzero(centres), dtype)
+    filled = 0
+    for number, inside in enumerate(centres):  # plane by plane: little memory beside the index
+        places = np.flatnonzero(inside)
+        index[filled : filled + len(places)] = places + number * plane
+        filled += len(places)
+    if filled < 2:
+        raise PicketError(
+            f"{name}: too few neighborhoods for fitting {where} ({filled}, two clusters need "
+            "at least 2); change the z-slice limits or the mask"
+        )
+    chosen = ChosenWindows(
+        windows.volume_shape,
+        windows.side,
+        windows.lower,
+        windows.upper,
+        seed=windows.seed,
+        index=index,
+    )
+    return chosen if windows.cap is None else chosen.sample(windows.cap)
+
+
 def _edges(first: int, last: int, step: int) -> list[int]:
-    """``first``, the multiples of ``step`` between, ``last``."""
+    """``first``, the multiples of ``step`` between the two, and ``last``."""
     return [first, *range((first // step + 1) * step, last, step), last]
 
 
@@ -266,8 +307,8 @@ def _runs(edges: list[int], size: int) -> Iterator[range]:
 
 
 def _boxes(grid: Shape, planes: slice, size: int) -> Iterator[Box]:
-    """Boxes of at most ``size`` windows that cover ``planes`` of ``grid``: planes, or rows, or
-    parts of rows."""
+    """Boxes of at most ``size`` windows that cover ``planes`` of ``grid``: whole planes, whole rows
+    or parts of rows."""
     z, y, x = planes.stop - planes.start, *grid[1:]
     step_x = _even_step(x, size, 1)
     step_y = _even_step(y, size // x, x)
@@ -283,11 +324,11 @@ def _boxes(grid: Shape, planes: slice, size: int) -> Iterator[Box]:
 
 
 def _even_step(n: int, most: int, windows: int) -> int:
-    """Step of at most ``most`` that cuts ``n`` into even pieces: 96 rows in pieces of 48, not of
-    85 and 11.
+    """Step of at most ``most`` that cuts ``n`` into even pieces: 96 rows into 48 and 48, not 85
+    and 11.
 
     Args:
-        windows: of each of the ``n``.
+        windows: number of windows in each of the ``n``.
     """
     if most >= n:
         return n

@@ -1,21 +1,35 @@
-"""What a container or a batch system lets this process use, by its control groups (Linux).
+"""Threads and memory that this process may use, also in a container or under a batch system.
 
-See the kernel's documentation, admin-guide/cgroup-v1 and cgroup-v2: a group's limits hold for all
-groups below it, so the smallest one on the way up counts.
+These set limits by control groups (Linux). See the kernel's documentation, admin-guide/cgroup-v1
+and cgroup-v2: a group's limits hold for all groups below it, so the smallest one on the way up
+counts.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
+from math import ceil
 from pathlib import Path
 
-NONE = 2**60  # bytes that version 1 has for no limit, or more
+NONE = 2**60  # bytes; version 1 writes this or more for no limit
+
+
+def available_threads() -> int:
+    """Number of threads that this process may keep busy."""
+    # The variable by which users and Slurm scripts already limit numerical threads.
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = cpu_quota()
+    return max(1, min(allowed or 1, allowed or 1 if quota is None else ceil(quota)))
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPUs that this process may keep busy on average; None where there is no quota.
+    """Number of CPUs that this process may keep busy on average; None without a quota.
 
     Args:
-        root: of the file system.
+        root: root of the file system.
     """
     quotas = []
     for group in _groups(root, "cpu"):
@@ -24,17 +38,17 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
             if quota != "max":
                 quotas.append(int(quota) / int(period))
         with suppress(OSError, ValueError):
-            told = int((group / "cpu.cfs_quota_us").read_text())
-            if told > 0:
-                quotas.append(told / int((group / "cpu.cfs_period_us").read_text()))
+            microseconds = int((group / "cpu.cfs_quota_us").read_text())
+            if microseconds > 0:
+                quotas.append(microseconds / int((group / "cpu.cfs_period_us").read_text()))
     return min(quotas, default=None)
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """Bytes that this process and others of its group may use; None where there is no limit.
+    """Bytes that this process and others of its group may use; None without a limit.
 
     Args:
-        root: of the file system.
+        root: root of the file system.
     """
     limits = []
     for group in _groups(root, "memory"):
@@ -45,7 +59,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Directories of this process's control group for a controller, and of those above it."""
+    """Directories of this process's control group for a controller, and of all groups above it."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
         mounts = (root / "proc/self/mountinfo").read_text().splitlines()
@@ -56,8 +70,8 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         paths |= dict.fromkeys(controllers.split(",") if controllers else ["unified"], path)
     for line in mounts:
-        place, _, kind = line.partition(" - ")
-        fields, (system, _, options) = place.split(), kind.split()[:3]
+        mount, _, kind = line.partition(" - ")
+        fields, (system, _, options) = mount.split(), kind.split()[:3]
         name = "unified" if system == "cgroup2" else controller
         known = system == "cgroup2" or (system == "cgroup" and controller in options.split(","))
         if not known or name not in paths:

@@ -7,8 +7,8 @@ import pytest
 
 from picket_gpu import PicketError
 from picket_gpu.device import backend as backend_module
-from picket_gpu.device import threads
-from picket_gpu.device.container import cpu_quota, memory_limit
+from picket_gpu.device import limits
+from picket_gpu.device.limits import cpu_quota, memory_limit
 
 V2 = "31 23 0:28 {inside} /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = "32 31 0:29 {inside} /sys/fs/cgroup/{name} rw,relatime - cgroup cgroup rw,{options}\n"
@@ -86,17 +86,17 @@ def test_this_machine_can_be_asked():
 def test_threads_are_as_many_as_the_quota_keeps_busy(monkeypatch, quota, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
-    assert threads.available_threads() == expected
+    monkeypatch.setattr(limits, "cpu_quota", lambda: quota)
+    assert limits.available_threads() == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert threads.available_threads() == 5
+    assert limits.available_threads() == 5
 
 
 def test_the_default_budget_stays_below_the_limit(backend, monkeypatch):
     monkeypatch.setattr(backend_module, "memory_limit", lambda: 500)
     assert backend.default_budget(volume=100, needed=300) == 400
     assert backend.default_budget(volume=100, needed=450) == 500
-    assert backend.default_budget(volume=100, needed=300, wanted=70) == 470
-    assert backend.default_budget(volume=100, needed=300, wanted=170) == 500
+    assert backend.default_budget(volume=100, needed=300, extra=70) == 470
+    assert backend.default_budget(volume=100, needed=300, extra=170) == 500
     with pytest.raises(PicketError, match=r"^memory_budget: .* this container or job may use"):
         backend.default_budget(volume=100, needed=501)

@@ -6,8 +6,8 @@ import pytest
 from picket_gpu.device.operations import Draw, Scratch
 from picket_gpu.errors import PicketError
 from picket_gpu.method.feature_mode import Extractor
-from picket_gpu.method.neighborhoods import WindowSet, all_windows, fit_windows
 from picket_gpu.method.volume import Slab
+from picket_gpu.method.windows import WindowSet, all_windows, fit_windows
 
 WHOLE = 10**6  # a step beyond every volume: one slab
 
