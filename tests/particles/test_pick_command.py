@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from picket_gpu import run_s1
-from picket_gpu.particles.by_score import pick
+from picket_gpu.particles.picking import pick
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.writers.csv import read_csv
 from picket_gpu.pick import main, pick_files

@@ -15,7 +15,7 @@ from picket_gpu.config.s2 import S2Config, S2Input
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import PARTICLES
 from picket_gpu.files.location import absolute
-from picket_gpu.particles.instances import z_slices
+from picket_gpu.particles.by_labels import z_slices
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.write import read_picking
 from picket_gpu.run.fingerprints import digest
