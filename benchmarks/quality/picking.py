@@ -9,11 +9,9 @@ from benchmarks.quality.data import Targets
 from benchmarks.quality.truth import best_f1, detection, matches
 from picket_gpu.device.backend import Backend
 from picket_gpu.method.labels import UNLABELLED
-from picket_gpu.particles.by_contrast import pick_by_contrast
-from picket_gpu.particles.by_score import pick
-from picket_gpu.particles.components import components
+from picket_gpu.particles.by_labels import components, watershed
+from picket_gpu.particles.picking import pick, pick_by_contrast
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.watershed import watershed
 
 DOCUMENTED = 15  # voxels: min_distance of PickET's example
 DISTANCES = (3, 5, 8, 10, 12, DOCUMENTED)  # the best of them by the truth is reported

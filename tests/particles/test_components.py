@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from picket_gpu.particles.components import components
+from picket_gpu.particles.by_labels import components
 from tests.support.golden_s2 import assert_same, cases, golden
 
 STEPS = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]

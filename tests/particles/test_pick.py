@@ -1,18 +1,24 @@
 """Picks of made-up scores, whose particles are known, against oracles by loops."""
 
 import tracemalloc
+from math import hypot
 
 import numpy as np
 import pytest
 
-from picket_gpu.device.backend import MIB
+from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.device.select import select_backend
-from picket_gpu.particles.ball import ball, shell
-from picket_gpu.particles.by_contrast import pick_by_contrast
-from picket_gpu.particles.by_score import pick
-from picket_gpu.particles.maxima import STEP, find_runs, join, keep_spaced, merge_plateaus
-from picket_gpu.particles.means import local_means
-from picket_gpu.particles.threshold import otsu
+from picket_gpu.particles import contrast
+from picket_gpu.particles.contrast import (
+    OUTER,
+    STEP,
+    Blocks,
+    Contrast,
+    ball_and_shell,
+    merge_plateaus,
+    plan_blocks,
+)
+from picket_gpu.particles.picking import keep_spaced, otsu, pick, pick_by_contrast
 
 SHAPE = (26, 40, 44)
 EVERYWHERE = np.ones(SHAPE, dtype=bool)
@@ -54,70 +60,112 @@ def assert_same(ours, others):
     assert gaps.min(axis=1).max() <= 0.02
 
 
-# The mean.
+# Heights.
 
 
-def by_loop(values, inside, radius, voxel_size, at, edge):
-    """Mean over the ball around one voxel, by the definition of its edge."""
-    total = weight = 0.0
-    for place in np.ndindex(values.shape):
-        steps = np.subtract(place, at)
-        in_voxels = np.sqrt(np.sum(steps**2.0))
-        distance = np.sqrt(np.sum((steps * np.array(voxel_size)) ** 2))
+def weights_by_loop(radius, voxel_size, edge):
+    """Of a ball and its shell, a place at a time by the definition of their edges."""
+    reach = [int(OUTER * radius / size + edge) + 2 for size in voxel_size]
+    weights = np.zeros((2, *(2 * r + 1 for r in reach)))
+    for place in np.ndindex(weights.shape[1:]):
+        steps = [p - r for p, r in zip(place, reach, strict=True)]
+        in_voxels = hypot(*steps)
+        distance = hypot(*(step * size for step, size in zip(steps, voxel_size, strict=True)))
         voxel = distance / in_voxels if in_voxels else 1.0  # what a step of the grid takes
-        share = min(max((radius - distance) / voxel / edge + 0.5, 0), 1) if in_voxels else 1.0
-        weight += share * inside[place]
-        total += share * inside[place] * float(values[place])
-    return total / weight
+        ball, whole = (
+            min(max((r - distance) / voxel / e + 0.5, 0), 1) if in_voxels else 1.0
+            for r, e in ((radius, edge), (OUTER * radius, 1))
+        )
+        weights[(slice(None), *place)] = ball, max(whole - ball, 0)
+    return weights
 
 
+def by_weights(values, inside, weights, at):
+    """Share x (mean over the ball around a voxel - mean over its shell)."""
+    reach = [side // 2 for side in weights.shape[1:]]
+    padding = [(r, r) for r in reach]
+    box = tuple(slice(a, a + 2 * r + 1) for a, r in zip(at, reach, strict=True))
+    values, counts = np.pad(values, padding)[box], weights * np.pad(inside, padding)[box]
+    ball, shell = ((count * values).sum() / count.sum() for count in counts)
+    return counts[0].sum() / weights[0].sum() * (ball - shell)
+
+
+@pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize(
-    ("radius", "voxel_size", "edge"),
+    ("diameter", "voxel_size", "reach"),
     [
-        (1, (1, 1, 1), 1),
-        (3.3, (1, 1, 1), 1),
+        (2, (1, 1, 1), 0.5),
+        (4.6, (1, 1, 1), 2),
         (30, (25.0, 10.0, 8.0), 1),
-        (30, (25.0, 10.0, 8.0), 4),
+        (14, (1, 1, 1), 2),  # whose shell is larger than the volume
     ],
 )
-def test_means_over_a_ball_are_those_of_a_loop(backend, noise, radius, voxel_size, edge):
-    inside = np.random.default_rng(2).random(noise.shape) < 0.8
-    (slab,) = local_means(backend, noise, inside, [ball(radius, voxel_size, edge)])
-    for at in [(0, 0, 0), (6, 7, 7), (12, 13, 14), (12, 0, 3), (5, 13, 1)]:
-        expected = by_loop(noise, inside, radius, voxel_size, at, edge)
-        assert slab.means[0][at] == pytest.approx(expected, abs=1e-6)
+def test_heights_are_those_of_a_loop(backend, noise, diameter, voxel_size, reach, holes):
+    inside = np.random.default_rng(2).random(noise.shape) < (0.8 if holes else 1)
+    inside[6, 7, 7] = True
+    radius = diameter / 2 + reach * np.prod(voxel_size) ** (1 / 3)
+    told = (diameter, voxel_size, reach, 0.5, 3.0)
+    heights = Contrast(backend, noise, inside if holes else None, *told)
+    places = np.array([(0, 0, 0), (6, 7, 7), (12, 13, 14), (12, 0, 3), (5, 13, 1)])
+    weights = weights_by_loop(radius, voxel_size, 2 * reach)
+    for at, found in zip(places, heights.at(places), strict=True):
+        expected = by_weights(3 * (noise - 0.5), inside, weights, at) * inside[tuple(at)]
+        assert found == pytest.approx(expected, abs=STEP)
 
 
 def test_a_shell_is_what_the_larger_ball_has_beyond_the_smaller():
-    weights = shell(5, 8, (1, 1, 1))
+    ball, weights = ball_and_shell(5, (1, 1, 1))
+    assert ball.shape == weights.shape == (17, 17, 17)
     assert weights.sum() == pytest.approx(1)
-    assert weights.shape == (17, 17, 17)
+    assert ball.sum() == pytest.approx(1)
     middle = weights[8, 8]
     assert (middle[8 - 4 : 8 + 5] == 0).all()
     assert middle[3] == middle[13] == pytest.approx(middle[2] / 2)
     assert (middle[[1, 2, 14, 15]] == middle[2]).all()
     assert middle[0] == middle[16] == pytest.approx(middle[2] / 2)
+    assert ball[8, 8, 3] == pytest.approx(ball[8, 8, 8] / 2)
+    assert (ball[8, 8, 4:13] == ball[8, 8, 8]).all()
 
 
-@pytest.mark.parametrize("kernels", [1, 2])
-def test_means_keep_to_their_memory(backend, kernels):
-    values = smooth_noise((60, 70, 80))
-    weights = [ball(6, (1, 1, 1)), shell(6, 9.6, (1, 1, 1))][:kernels]
+@pytest.mark.parametrize("diameter", [4, 12])
+@pytest.mark.parametrize("holes", [False, True])
+def test_heights_keep_to_their_memory(backend, diameter, holes):
+    values = smooth_noise((40, 50, 60))
+    inside = np.random.default_rng(2).random(values.shape) < 0.9 if holes else None
+
+    def maxima(memory):
+        return Contrast(backend, values, inside, diameter, memory_budget=memory).maxima((1, -1))
+
     with pytest.raises(
-        ValueError, match=r"^memory_budget: .* needs \d+ MiB \(got 0.5 MiB\)$"
+        ValueError, match=r"^memory_budget: .* needs \d+ MiB \(got 0.125 MiB\)$"
     ) as error:
-        list(local_means(backend, values, None, weights, MIB // 2))
+        maxima(MIB // 8)
     least = int(str(error.value).split("needs ")[1].split()[0])
-    parts = []
     for budget in (least * MIB, 2 * least * MIB, 1024 * MIB):
         tracemalloc.start()
-        parts.append(
-            len([slab.last for slab in local_means(backend, values, None, weights, budget)])
-        )
+        maxima(budget)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak <= budget
-    assert parts[0] > parts[1] > parts[2] == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2, 16])
+@pytest.mark.parametrize("half", [(7, 7, 7), (12, 30, 37)])
+def test_blocks_cover_the_volume_within_the_memory(workers, half):
+    shape, arrays = (200, 300, 310), 7
+    before = None
+    for memory in (40 * MIB, 200 * MIB, 4096 * MIB):
+        plan = plan_blocks(shape, half, arrays, workers, memory)
+        z, y, x = plan.lengths
+        assert 4 * z * y * (x + 2) * (2 + plan.at_once * arrays) <= memory
+        for n, h, side, length in zip(shape, half, plan.sides, plan.lengths, strict=True):
+            assert side <= n
+            assert length >= min(side + 2 + 2 * h, n + h)
+        blocks = np.prod([-(-n // side) for n, side in zip(shape, plan.sides, strict=True)])
+        work = np.prod(plan.lengths) * np.ceil(blocks / plan.at_once) * plan.at_once
+        assert before is None or plan.at_once > 1 or work <= before  # more memory, less work
+        before = work
+    assert workers > 1 or plan.sides == shape
 
 
 # Positions.
@@ -126,14 +174,9 @@ def test_means_keep_to_their_memory(backend, kernels):
 def height(radius, told, reach=2, voxel_size=(1, 1, 1)):
     """Of a sphere of ones in zeros: what it has of the ball's weights less what of the shell's."""
     ball_radius = told / 2 + reach * np.prod(voxel_size) ** (1 / 3)
-    parts = []
-    for weights in (
-        ball(ball_radius, voxel_size, 2 * reach),
-        shell(ball_radius, 1.6 * ball_radius, voxel_size, 2 * reach),
-    ):
-        middle = np.array(weights.shape) // 2
-        parts.append((weights * spheres(weights.shape, [middle], radius, voxel_size)).sum())
-    return parts[0] - parts[1]
+    ball, shell = ball_and_shell(ball_radius, voxel_size, 2 * reach)
+    middle = np.array(ball.shape) // 2
+    return ((ball - shell) * spheres(ball.shape, [middle], radius, voxel_size)).sum()
 
 
 CENTRES = np.array([(8, 10, 12), (16, 28, 14), (9, 26, 31), (17, 12, 33)])
@@ -178,43 +221,38 @@ def test_a_sphere_is_a_sphere_on_anisotropic_voxels(backend):
     assert picks.candidate_heights[0] == pytest.approx(expected, abs=0.02)
 
 
-def tops(backend, scores, radius, memory_budget=None):
-    """Points and heights where the mean over a ball is highest."""
-    slabs = local_means(backend, scores, None, [ball(radius, (1, 1, 1))], memory_budget)
-    runs = join(find_runs(backend, slab.means[0], slab) for slab in slabs)
-    return merge_plateaus(runs, scores.shape)
+def merged(voxels, shape, heights=None, shifts=None):
+    """Points of plateaus of maxima at ``voxels``, in any order."""
+    voxels = np.random.default_rng(0).permutation(np.array(voxels))
+    n = len(voxels)
+    heights = np.ones(n) if heights is None else heights
+    return merge_plateaus([(voxels, heights, np.zeros((n, 3)))], shape)[0]
 
 
 @pytest.mark.parametrize(
     ("size", "middle"), [((9, 11, 13), (11, 20, 22)), ((8, 11, 12), (11.5, 20, 22.5))]
 )
-def test_a_plateau_is_one_point_in_its_middle(backend, size, middle):
-    scores = np.zeros(SHAPE, dtype=np.float32)
+def test_a_plateau_is_one_point_in_its_middle(size, middle):
+    plateau = np.zeros(SHAPE, dtype=bool)
     first = np.ceil(np.subtract(middle, np.array(size) / 2)).astype(int)
-    scores[tuple(slice(f, f + n) for f, n in zip(first, size, strict=True))] = 1
-    points, heights = tops(backend, scores, 2)
-    assert heights == [1]
+    plateau[tuple(slice(f, f + n) for f, n in zip(first, size, strict=True))] = True
+    points = merged(np.argwhere(plateau), SHAPE)
+    assert points.shape == (1, 3)
     assert np.abs(points - middle).max() <= 0.5
 
 
-def test_the_middle_of_a_plateau_that_is_a_ring_is_on_it(backend):
+def test_the_middle_of_a_plateau_that_is_a_ring_is_on_it():
     z, y, x = np.indices(SHAPE)
-    scores = ((np.hypot(y - 20, x - 22) - 12) ** 2 + (z - 13) ** 2 <= 16).astype(np.float32)
-    points, heights = tops(backend, scores, 2)
-    (found,) = points[heights == 1]
-    assert np.hypot(*(found[1:] - (20, 22))) == pytest.approx(12, abs=2)
+    ring = (np.hypot(y - 20, x - 22) - 12) ** 2 + (z - 13) ** 2 <= 16
+    points = merged(np.argwhere(ring), SHAPE)
+    assert len(points) == 1
+    assert ring[tuple(points[0].astype(int))]
 
 
-def test_plateaus_go_through_slabs(backend):
-    scores = blocks((14, 15, 60))
-    points, heights = tops(backend, scores, 1.5)
-    assert np.count_nonzero(heights == 1) > 20
-    with pytest.raises(ValueError, match="needs"):
-        tops(backend, scores, 1.5, 1)
-    for memory in (4 * MIB, 6 * MIB):
-        ours, ours_heights = tops(backend, scores, 1.5, memory)
-        np.testing.assert_allclose(ours, points, atol=0.02)
-        np.testing.assert_allclose(ours_heights, heights, atol=2 * STEP)
+def test_plateaus_touch_by_faces_and_not_around_the_end_of_a_row():
+    ends = [(1, 2, 43), (1, 3, 0), (1, 39, 5), (2, 0, 5)]
+    assert sorted(map(tuple, merged(ends, SHAPE))) == ends
+    assert len(merged([(3, 3, 3), (3, 4, 4), (4, 3, 4)], SHAPE)) == 3  # edges only
 
 
 # Maxima and spacing.
@@ -233,10 +271,9 @@ def maxima_by_loop(values):
 def test_candidates_are_the_maxima_of_ball_less_shell_inside(backend, noise):
     inside = np.ones(noise.shape, dtype=bool)
     inside[:, :4, 6:] = False
-    kernels = [ball(3.5, (1, 1, 1), 4), shell(3.5, 1.6 * 3.5, (1, 1, 1), 4)]
-    (slab,) = local_means(backend, noise, inside, kernels)
-    heights = (slab.means[0] - slab.means[1]) * slab.shares[0]
-    heights = np.where(inside, np.rint(heights / STEP) * STEP, -1)
+    voxels = np.indices(noise.shape).reshape(3, -1).T
+    heights = Contrast(backend, noise, inside, 3).at(voxels).reshape(noise.shape)
+    heights = np.where(inside, heights, -1)
     expected = maxima_by_loop(heights)
     picks = pick(noise, 3, spacing=1e-3, inside=inside, backend=backend)
     assert len(picks.candidates) == len(expected) > 10
@@ -276,13 +313,19 @@ def test_picks_between_voxels_keep_the_spacing(backend, voxel_size):
     assert (np.diff(picks.candidate_heights) <= 0).all()
 
 
-# Slabs, device.
+def test_heights_at_candidates_are_theirs_and_0_where_nothing_counts(backend, noise):
+    inside = np.ones(noise.shape, dtype=bool)
+    inside[:, :4, 6:] = False
+    heights = Contrast(backend, noise, inside, 3)
+    (points, of_points), (dips, of_dips) = heights.maxima((1, -1))
+    assert len(points) > 10
+    np.testing.assert_allclose(heights.at(points), of_points, atol=2 * STEP)
+    np.testing.assert_allclose(heights.at(dips), -of_dips, atol=2 * STEP)
+    beyond = [(5, 2, 9), (-1, 5, 5), (5, 14, 5), (5, 5, 400)]  # not inside, and no voxels
+    np.testing.assert_array_equal(heights.at(np.array(beyond)), 0)
 
 
-def blocks(shape):
-    """Labels as scores: large plateaus, and none."""
-    labels = smooth_noise(shape, 5) > 0.5
-    return np.repeat(np.repeat(labels, 3, 0), 3, 1).astype(np.float16)
+# Blocks, device.
 
 
 CASES = {
@@ -304,7 +347,7 @@ RUNS = [(function, case) for function in FUNCTIONS for case in CASES]
 
 @pytest.mark.parametrize(("function", "case"), RUNS)
 @pytest.mark.parametrize("holes", [False, True])
-def test_slabs_give_what_the_whole_gives(backend, function, case, holes):
+def test_blocks_give_what_the_whole_gives(backend, function, case, holes):
     scores, options = CASES[case]
     inside = np.random.default_rng(7).random(scores.shape) > 0.02 if holes else None
     options = {**options, "inside": inside, "backend": backend}
@@ -313,6 +356,67 @@ def test_slabs_give_what_the_whole_gives(backend, function, case, holes):
     assert len(whole.candidates) > 1
     for memory in (least, 3 * least // 2):
         assert_same(function(scores, **options, memory_budget=memory), whole)
+
+
+def in_blocks(monkeypatch, *sides, at_once=1):
+    """Whatever the memory, blocks of these sides."""
+
+    def plan(shape, half, *_):
+        lengths = (min(s + 2 + 2 * h, n + h) for s, h, n in zip(sides, half, shape, strict=True))
+        return Blocks(sides, tuple(lengths), at_once)
+
+    monkeypatch.setattr(contrast, "plan_blocks", plan)
+
+
+@pytest.mark.parametrize("sides", [(40, 50, 60), (7, 50, 60), (13, 17, 19), (40, 1, 60)])
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("holes", [False, True])
+def test_picks_do_not_depend_on_the_blocks(monkeypatch, backend, function, sides, holes):
+    values, options = CASES["noise"]
+    inside = np.random.default_rng(7).random(values.shape) > 0.02 if holes else None
+    whole = function(values, **options, inside=inside, backend=backend)
+    in_blocks(monkeypatch, *sides)
+    assert_same(function(values, **options, inside=inside, backend=backend), whole)
+
+
+def test_picks_do_not_depend_on_the_number_of_workers(monkeypatch):
+    values, options = CASES["noise"]
+    whole = pick(values, **options, backend=Backend("one", workers=1))
+    in_blocks(monkeypatch, 10, 13, 60, at_once=4)
+    assert_same(pick(values, **options, backend=Backend("four", workers=4)), whole)
+
+
+@pytest.mark.parametrize("shift", [-1, -0.5, 0, 0.5])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_particle_at_the_border_of_blocks_is_found_once(monkeypatch, backend, axis, shift):
+    """Its centre is the last voxel of a block, between two, the first of the next, or beyond."""
+    centre = [20.0, 20.0, 20.0]
+    centre[axis] += shift
+    scores = spheres((40, 40, 40), [centre], 5)
+    in_blocks(monkeypatch, 20, 20, 20)
+    everywhere = np.ones(scores.shape, dtype=bool)
+    picks = pick(scores, 10, inside=everywhere, threshold=0.1, backend=backend)
+    np.testing.assert_allclose(picks.coordinates, [centre], atol=0.02)
+    assert picks.heights[0] == pytest.approx(height(5, 10), abs=0.03)
+
+
+@pytest.mark.parametrize(("axes", "n"), [((2,), 61), ((1,), 61), ((0,), 61), ((1, 2), 45)])
+def test_a_plateau_through_several_blocks_is_one_candidate_in_its_middle(
+    monkeypatch, backend, axes, n
+):
+    """A rod, or a sheet, from face to face: its height changes only where faces cut shells."""
+    shape, at = [23, 23, 23], [11] * 3
+    for axis in axes:
+        shape[axis], at[axis] = n, slice(None)
+    scores = np.zeros(shape, dtype=np.float16)
+    scores[tuple(at)] = 1
+    everywhere = np.ones(scores.shape, dtype=bool)
+    in_blocks(monkeypatch, 9, 9, 9)
+    picks = pick(scores, 3, inside=everywhere, spacing=0.1, backend=backend)
+    along = picks.candidates[:, axes]
+    reach = int(OUTER * (1.5 + 2)) + 1
+    whole = ((along >= reach) & (along <= n - 1 - reach)).all(axis=1)
+    np.testing.assert_allclose(picks.candidates[whole], [np.array(shape) // 2], atol=0.5)
 
 
 @pytest.mark.parametrize(("function", "case"), RUNS)
@@ -342,6 +446,36 @@ def test_a_gpu_picks_the_same_within_its_memory(backend, function, case):
         ours = function(scores, **options, backend=gpu, memory_budget=memory)
         assert_same(ours, function(scores, **options, backend=backend))
         assert memory is None or gpu.peak_bytes() <= memory
+
+
+# Labels.
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint8, bool])
+@pytest.mark.parametrize("label", [1, 0, None])
+def test_labels_are_scores_of_0_and_1(backend, kind, label):
+    labels = (spheres(SHAPE, CENTRES, 5) > 0.5).astype(np.int8)
+    inside = EVERYWHERE.copy()
+    if np.issubdtype(kind, np.signedinteger):
+        inside[:3] = inside[..., -4:] = False
+        inside[10:14, 5:9] = False
+    labels[~inside] = -1
+    options = {"label": label, "threshold": 0.1, "backend": backend}
+    ours = pick(labels.astype(kind), 10, **options)
+    expected = pick((labels == 1).astype(np.float32), 10, inside=inside, **options)
+    assert_same(ours, expected)
+    assert ours.label == expected.label
+    assert label == 0 or ours.count >= 3
+
+
+def test_labels_count_where_both_they_and_inside_say(backend):
+    labels = (spheres(SHAPE, CENTRES, 5) > 0.5).astype(np.int8)
+    labels[:3] = -1
+    inside = np.ones(SHAPE, dtype=bool)
+    inside[:, :8] = False
+    ours = pick(labels, 10, inside=inside, backend=backend)
+    scores = (labels == 1).astype(np.float32)
+    assert_same(ours, pick(scores, 10, inside=inside & (labels != -1), backend=backend))
 
 
 # The border.
@@ -448,7 +582,7 @@ def test_at_a_face_height_counts_by_what_of_the_ball_is_inside(backend, function
     picks = function(values, 8, inside=inside, threshold=0, backend=backend)
     np.testing.assert_allclose(picks.coordinates[0], (13, 20, 33), atol=0.1)
     np.testing.assert_allclose(picks.coordinates[1], (13, 20, 9), atol=1)
-    weights = ball(4 + reach, (1, 1, 1), 2 * reach)
+    weights, _ = ball_and_shell(4 + reach, (1, 1, 1), 2 * reach)
     share = weights[:, :, weights.shape[2] // 2 :].sum()
     assert share - 0.02 <= picks.heights[1] / picks.heights[0] < 1
 
@@ -483,7 +617,9 @@ def test_of_nothing_nothing_is_picked(backend, function, inside):
         ({"memory_budget": 1000}, "memory_budget: .* needs 1 MiB"),
         ({"scores": np.full(SHAPE, np.nan, "float32")}, "scores: must be 0 to 1"),
         ({"scores": np.full(SHAPE, 1.5, "float16")}, "scores: must be 0 to 1 .*1.5"),
-        ({"scores": np.ones(SHAPE, dtype=np.int8)}, "scores: must be float16 or float32"),
+        ({"scores": np.ones(SHAPE)}, "scores: must be float16 or float32, or integer labels"),
+        ({"scores": np.full(SHAPE, 2)}, r"scores: labels must be 1, 0 or -1 .*2 to 2\)"),
+        ({"scores": np.full(SHAPE, -2)}, "scores: labels must be"),
         ({"scores": np.ones((4, 4), "float32")}, "must have voxels along z, y and x"),
     ],
 )

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from picket_gpu import run_s1
-from picket_gpu.particles.by_score import pick
 from picket_gpu.particles.formats.csv import CSV
+from picket_gpu.particles.picking import pick
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.pick import main, pick_files
 from tests.support.command_line import ENVIRONMENT, names, snapshot, the_error

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from picket_gpu.errors import PicketError
-from picket_gpu.particles.watershed import watershed
+from picket_gpu.particles.by_labels import watershed
 from tests.support.golden_s2 import assert_same, cases, golden
 
 

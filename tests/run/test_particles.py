@@ -17,7 +17,7 @@ from picket_gpu.__main__ import main
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import NothingDoneError
 from picket_gpu.files.segmentation import read_labels, read_scores
-from picket_gpu.particles.by_score import pick
+from picket_gpu.particles.picking import pick
 from picket_gpu.run.task import Task
 from tests.support.command_line import the_error
 from tests.support.pages import data_of

@@ -11,7 +11,7 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.select import select_backend
 from picket_gpu.files.segmentation import has_scores, read_labels, read_scores
 from picket_gpu.method.windows import fit_windows
-from picket_gpu.particles.by_score import pick
+from picket_gpu.particles.picking import pick
 from picket_gpu.pick import main
 from picket_gpu.run.plan import memory_for
 from tests.support.three_tomograms import place as place

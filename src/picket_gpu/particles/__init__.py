@@ -8,12 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from picket_gpu.particles.by_contrast import pick_by_contrast
-    from picket_gpu.particles.by_score import pick
+    from picket_gpu.particles.picking import pick, pick_by_contrast
     from picket_gpu.particles.picks import Picks
 
 __all__ = ["Picks", "pick", "pick_by_contrast"]
-_HOME = {"Picks": "picks", "pick": "by_score", "pick_by_contrast": "by_contrast"}
+_HOME = {"Picks": "picks", "pick": "picking", "pick_by_contrast": "picking"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,11 +11,9 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.segmentation import read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
-from picket_gpu.particles.ball import VoxelSize
-from picket_gpu.particles.by_contrast import pick_by_contrast
 from picket_gpu.particles.by_labels import pick_by_labels
-from picket_gpu.particles.by_score import pick
-from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.picking import pick, pick_by_contrast
+from picket_gpu.particles.picks import Picks, VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
 
 

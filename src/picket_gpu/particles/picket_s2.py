@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from picket_gpu.particles.components import components
+from picket_gpu.particles.by_labels import components, watershed
 from picket_gpu.particles.picks import Picks
-from picket_gpu.particles.watershed import watershed
 
 
 class ConnectedComponents(BaseModel):

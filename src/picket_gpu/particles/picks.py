@@ -1,8 +1,11 @@
 """Picked particles."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+
+VoxelSize: TypeAlias = tuple[float, float, float]  # (z, y, x)
 
 
 @dataclass(frozen=True)

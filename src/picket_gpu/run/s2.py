@@ -24,8 +24,8 @@ from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import PARTICLES
 from picket_gpu.files.location import absolute
 from picket_gpu.files.segmentation import Segmentation, read_attributes, read_hdf5_labels
+from picket_gpu.particles.by_labels import z_slices
 from picket_gpu.particles.files import describe, read_metadata, write_particles
-from picket_gpu.particles.instances import z_slices
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.picks import Picks

@@ -1,0 +1,331 @@
+"""Picking of particles of a known size, from scores or labels (`pick`) and from grey values
+(`pick_by_contrast`): maxima of a map of heights, a spacing apart, above a threshold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf, isfinite, prod
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from picket_gpu.device.backend import Backend
+from picket_gpu.device.operations import Array, Box, Shape
+from picket_gpu.device.select import select_backend
+from picket_gpu.method.labels import FOREGROUND, UNLABELLED
+from picket_gpu.particles.contrast import STEP, Candidates, Contrast
+from picket_gpu.particles.picks import Picks, VoxelSize
+
+# Of the diameter. The most that loses no touching spheres where the diameter is told by a quarter
+# too large.
+SPACING = 0.8
+REACH = 1.0  # voxels that a blur of sigma 2 moves the edges of dense particles outward, measured
+ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
+
+Threshold: TypeAlias = float | Literal["auto"]
+
+
+def pick(
+    scores: Array,
+    diameter: float,
+    *,
+    voxel_size: VoxelSize = (1.0, 1.0, 1.0),
+    spacing: float | None = None,
+    margin: float = 0.0,
+    threshold: Threshold = "auto",
+    max_particles: int | None = None,
+    label: int | None = 1,
+    reach: float = 2.0,
+    inside: Array | None = None,
+    backend: Backend | None = None,
+    memory_budget: int | None = None,
+) -> Picks:
+    """Pick particles where scores in a ball of their size are higher than around it.
+
+    Candidates are local maxima of the height, no two closer than ``spacing``. The height is the
+    mean score in the ball less that in the shell around it, at most 1: see `Contrast`.
+
+    Labels serve as scores: label 1 as a score of 1, label 0 as 0, and voxels of label -1 are not
+    inside.
+
+    Args:
+        scores: (z, y, x) float16 or float32, how certain it is that a voxel is particle, 0 to 1; 0
+            for unlabelled voxels. Or labels, any integer type: 1, 0, and -1 for unlabelled voxels.
+            NumPy, or CuPy on a GPU.
+        diameter: particle diameter, in the units of ``voxel_size``; for a hollow particle the outer
+            diameter.
+        voxel_size: (z, y, x) voxel size; default: 1, so that lengths are in voxels.
+        spacing: least distance between two candidates; default: 0.8 diameters.
+        margin: least distance between a candidate and the faces of the box around ``inside``.
+        threshold: least height of a candidate that is picked, 0 to 1, or "auto" for Otsu's
+            threshold of all heights.
+        max_particles: greatest number of particles, those of greatest height; default: no limit.
+        label: 1 for particles where scores are high, 0 where they are low, None for what stands
+            out more: the label whose candidates' heights have the larger sum of cubes.
+        reach: voxels by which scores are high beyond a particle: half a neighborhood, 2 for one of
+            5 voxels.
+        inside: bool, (z, y, x), voxels that have scores: means are taken over these voxels, and
+            candidates lie on them; default: the smallest box with all scores above 0, or all
+            labelled voxels.
+        backend: device to compute on; default: a GPU if there is one, else the CPU.
+        memory_budget: device memory beside these arrays, in bytes; default: 1 GiB, or more if a
+            large diameter needs it.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    selection = Selection(diameter, voxel_size, spacing, margin, threshold, max_particles)
+    selection.check_arrays(scores.shape, inside)
+    low, high = float(scores.min()), float(scores.max())
+    if scores.dtype.kind in "biu":
+        if not (low >= UNLABELLED and high <= FOREGROUND):
+            raise ValueError(f"scores: labels must be 1, 0 or -1 (got {low:g} to {high:g})")
+        labelled = scores != UNLABELLED
+        inside, scores = labelled if inside is None else labelled & inside, scores == FOREGROUND
+    elif scores.dtype not in (np.float16, np.float32):
+        raise ValueError(
+            f"scores: must be float16 or float32, or integer labels (got {scores.dtype})"
+        )
+    elif not (low >= 0 and high <= 1):
+        raise ValueError(f"scores: must be 0 to 1 (got {low:g} to {high:g})")
+    backend = backend or select_backend()
+    region = region_of(backend, scores if inside is None else inside)
+    contrast = Contrast(
+        backend, scores[region], _part(inside, region), diameter, voxel_size, reach,
+        memory_budget=memory_budget,
+    )  # fmt: skip
+    signs = {1: {1: 1}, 0: {0: -1}, None: {1: 1, 0: -1}}[label]
+    chosen, candidates = selection.strongest(contrast, signs)
+    return replace(selection.picks(*candidates, region), label=chosen)
+
+
+def pick_by_contrast(
+    tomogram: Array,
+    diameter: float,
+    *,
+    dark: bool | None = None,
+    voxel_size: VoxelSize = (1.0, 1.0, 1.0),
+    spacing: float | None = None,
+    margin: float = 0.0,
+    threshold: Threshold = "auto",
+    max_particles: int | None = None,
+    inside: Array | None = None,
+    backend: Backend | None = None,
+    memory_budget: int | None = None,
+) -> Picks:
+    """Pick particles: places where a ball of their size is darker, or brighter, than its shell.
+
+    A candidate's height is that of `Contrast` over the height of the highest candidate: 1 stands
+    out most, and 0.5 half as much. It says nothing of how much is particle.
+
+    Args:
+        tomogram: (z, y, x) grey values, any real type, blurred by a Gaussian of 2 voxels as for a
+            segmentation: noise that is left makes many small maxima, above which Otsu's threshold
+            is too low.
+        dark: whether particles are darker; None for what stands out more: the contrast whose
+            candidates' heights have the larger sum of cubes.
+        inside: bool, (z, y, x), voxels that count; None for all.
+
+    The other arguments are those of `pick`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    selection = Selection(diameter, voxel_size, spacing, margin, threshold, max_particles)
+    selection.check_arrays(tomogram.shape, inside)
+    backend = backend or select_backend()
+    region = _whole(tomogram.shape) if inside is None else region_of(backend, inside)
+    tomogram, inside = tomogram[region], _part(inside, region)
+    mean, deviation = mean_and_deviation(tomogram, inside)
+    if not isfinite(deviation):
+        raise ValueError("tomogram: must be finite (got NaN or infinity)")
+    contrast = Contrast(
+        backend, tomogram, inside, diameter, voxel_size, REACH,
+        offset=mean, scale=1 / deviation, memory_budget=memory_budget,
+    )  # fmt: skip
+    signs = {True: {1: -1}, False: {1: 1}, None: {0: -1, 1: 1}}[dark]
+    _, (points, heights) = selection.strongest(contrast, signs)
+    return selection.picks(points, heights / heights.max(initial=STEP), region)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Criteria for particles; lengths are in the units of ``voxel_size``, (z, y, x).
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+
+    diameter: float
+    voxel_size: VoxelSize = (1.0, 1.0, 1.0)
+    spacing: float | None = None
+    margin: float = 0.0
+    threshold: Threshold = "auto"
+    max_particles: int | None = None
+
+    def __post_init__(self) -> None:
+        size = self.voxel_size
+        share = 0.0 if self.threshold == "auto" else self.threshold
+        for name, good, words in (
+            (
+                "voxel_size",
+                len(size) == 3 and all(isfinite(side) and side > 0 for side in size),
+                "three numbers above 0, z, y, x",
+            ),
+            ("diameter", 2 * min(size) <= self.diameter < inf, "at least 2 voxels"),
+            ("spacing", self.spacing is None or 0 < self.spacing < inf, "above 0"),
+            ("margin", 0 <= self.margin < inf, "0 or more"),
+            ("threshold", not isinstance(share, str) and 0 <= share <= 1, "'auto' or 0 to 1"),
+            ("max_particles", self.max_particles is None or self.max_particles >= 1, "1 or more"),
+        ):
+            if not good:
+                raise ValueError(f"{name}: must be {words} (got {getattr(self, name)!r})")
+
+    def check_arrays(self, shape: tuple[int, ...], inside: Array | None) -> None:
+        """Raise a ValueError where the diameter cannot be meant for an array of ``shape``, or
+        ``inside`` is no bool array of that."""
+        if len(shape) != 3 or prod(shape) == 0:
+            raise ValueError(f"array: must have voxels along z, y and x (got shape {shape})")
+        longest = max(n * side for n, side in zip(shape, self.voxel_size, strict=True))
+        if self.diameter > longest:
+            raise ValueError(
+                f"diameter: must be at most the array's longest side, {longest:g} (got "
+                f"{self.diameter:g}); use the units of voxel_size"
+            )
+        if inside is not None and (inside.dtype != bool or inside.shape != shape):
+            raise ValueError(
+                f"inside: must be bool of shape {shape} (got {inside.dtype} of {inside.shape})"
+            )
+
+    def strongest(self, contrast: Contrast, signs: Mapping[int, int]) -> tuple[int, Candidates]:
+        """Candidates of the sign that stands out most, the first of equals, and its key: that
+        whose heights have the largest sum of cubes."""
+        shape = contrast.values.shape
+        if 0 in shape:
+            return next(iter(signs)), (np.empty((0, 3)), np.empty(0))
+        found = contrast.maxima(list(signs.values()))
+        candidates = {
+            key: self.candidates(*maxima, shape) for key, maxima in zip(signs, found, strict=True)
+        }
+        key = max(candidates, key=lambda key: float(np.sum(candidates[key][1] ** 3)))
+        return key, candidates[key]
+
+    def candidates(self, points: np.ndarray, heights: np.ndarray, shape: Shape) -> Candidates:
+        """Maxima clear of the margin and, from the highest on, of higher ones.
+
+        The margin goes first: what it takes away keeps nothing else from being picked. Distances
+        are those of positions between voxels, so what is returned keeps the spacing.
+
+        Args:
+            points: (m, 3), voxels of a volume of ``shape``.
+            heights: (m,).
+
+        Returns:
+            Those left, by descending height, and their heights.
+        """
+        size = np.array(self.voxel_size)
+        low, high = (points + 0.5) * size, (np.array(shape) - 0.5 - points) * size
+        clear = (np.minimum(low, high) >= self.margin).all(axis=1)
+        points, heights = points[clear], heights[clear]
+        order = np.argsort(-heights, kind="stable")
+        points, heights = points[order], heights[order]
+        spacing = SPACING * self.diameter if self.spacing is None else self.spacing
+        kept = keep_spaced(points * size, spacing)
+        return points[kept], heights[kept]
+
+    def picks(self, points: np.ndarray, heights: np.ndarray, region: Box) -> Picks:
+        """Candidates in ``region``, of which those from the threshold on are picked, as many as
+        wanted."""
+        threshold = otsu(heights) if self.threshold == "auto" else float(self.threshold)
+        count = int(np.count_nonzero(heights >= threshold))
+        if self.max_particles is not None:
+            count = min(count, self.max_particles)
+        return Picks(points + [part.start for part in region], heights, threshold, count)
+
+
+def keep_spaced(points: np.ndarray, spacing: float) -> np.ndarray:
+    """Which points to keep so that no two are nearer than ``spacing``, the first ones first.
+
+    Args:
+        points: (m, 3).
+
+    Returns:
+        (m,) bool.
+    """
+    tree = cKDTree(points)
+    kept = np.ones(len(points), dtype=bool)
+    nearer = spacing * (1 - 1e-12)  # a spacing apart is not nearer, whatever rounding did
+    for begin in range(0, len(points), ASKED):
+        asked = begin + np.flatnonzero(kept[begin : begin + ASKED])
+        near = tree.query_ball_point(points[asked], nearer)
+        for number, others in zip(asked, near, strict=True):
+            if kept[number]:
+                kept[others] = False
+                kept[number] = True
+    return kept
+
+
+def otsu(heights: np.ndarray) -> float:
+    """The threshold between two classes of heights whose variance between them is largest.
+
+    Otsu, IEEE Trans. Syst. Man Cybern. 9, 62-66, 1979, over all splits rather than a histogram's.
+
+    Args:
+        heights: (m,), in any order.
+
+    Returns:
+        The middle between the two classes' nearest heights; where all are alike, that height; 0
+        where there are none.
+    """
+    ordered = np.sort(heights.astype(np.float64))
+    if len(ordered) == 0:
+        return 0.0
+    if ordered[0] == ordered[-1]:
+        return float(ordered[0])
+    below = np.arange(1, len(ordered))
+    above = len(ordered) - below
+    sums = np.cumsum(ordered)
+    difference = (sums[-1] - sums[:-1]) / above - sums[:-1] / below
+    split = int(np.argmax(below * above * difference**2))
+    return float((ordered[split] + ordered[split + 1]) / 2)
+
+
+def region_of(backend: Backend, values: Array) -> Box:
+    """The smallest box of all voxels that are not 0; one without voxels where there are none.
+
+    Args:
+        values: (z, y, x), on the host or the device.
+    """
+    box = []
+    for others in ((1, 2), (0, 2), (0, 1)):
+        line = values.any(axis=others)
+        places = np.flatnonzero(line if isinstance(line, np.ndarray) else backend.download(line))
+        box.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0))
+    return tuple(box)  # type: ignore[return-value]
+
+
+def mean_and_deviation(values: Array, inside: Array | None) -> tuple[float, float]:
+    """Mean and standard deviation of the voxels inside; 0 and 1 where there is nothing to tell.
+
+    Args:
+        values: (z, y, x), any real type, on the host or the device.
+        inside: bool, likewise; None for all.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for z in range(len(values)):  # for little memory
+        plane = (values[z] if inside is None else values[z][inside[z]]).astype("float64")
+        count += plane.size
+        total += float(plane.sum())
+        squares += float((plane**2).sum())
+    mean = total / max(count, 1)
+    return mean, float(np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))) or 1.0
+
+
+def _part(inside: Array | None, region: Box) -> Array | None:
+    """``inside`` of the region; None where that is all of it."""
+    part = None if inside is None else inside[region]
+    return None if part is None or bool(part.all()) else part
+
+
+def _whole(shape: Shape) -> Box:
+    return slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])
