@@ -15,12 +15,12 @@ import pytest
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.run import dask_cluster
-from picket_gpu.run.record import RunRecord
 from tests.support.command_line import the_error
 from tests.support.pages import data_of
 from tests.support.three_tomograms import (
     assert_complete,
     break_nan,
+    checked,
     configure,
     labels,
     record,
@@ -81,7 +81,7 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
     assert {unit["status"] for unit in record()["units"]} == {"done"}
     assert {unit["worker"] for unit in record()["units"]} == {"worker 0", "worker 1"}
     assert all(unit["device"].startswith("CPU, 1 thread") for unit in record()["units"])
-    RunRecord.model_validate(record())
+    checked(record())
     pages = [data_of(Path(f"out/set/report_{n}.html").read_text()) for n in range(3)]
     run_s1("params.yaml", overwrite=True, quiet=True)
     for number, ours in enumerate(pages):
@@ -228,7 +228,7 @@ def test_cancelled_units_end_on_workers_of_others_too(place, monkeypatch):
     """Those that run as well as those that wait."""
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr("picket_gpu.run.runner.Runner._report", interrupted)
+    monkeypatch.setattr("picket_gpu.run.outcome.Outcome.take", interrupted)
     configure(feature_extraction_params=[{"mode": "intensities"}])
     options = {"n_workers": 1, "dashboard_address": None, "silence_logs": "CRITICAL"}
     with LocalCluster(**options) as cluster, Client(cluster) as client:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import h5py
+import jsonschema
 import mrcfile
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ import yaml
 from picket_gpu.files.filenames import record_name
 from tests.support.command_line import ENVIRONMENT
 from tests.support.data import DATA, untraced
+
+RECORD_SCHEMA = Path(__file__).parents[2] / "configs/run.schema.json"
 
 
 def write_tomogram(path: Path, seed: int) -> None:
@@ -58,6 +61,12 @@ def labels(directory: Path) -> dict[str, np.ndarray]:
 
 def record(directory: Path = Path("out/set")) -> dict:
     return json.loads((directory / record_name(None)).read_text())
+
+
+def checked(record: dict) -> dict:
+    """A record that follows the schema."""
+    jsonschema.validate(record, json.loads(RECORD_SCHEMA.read_text()))
+    return record
 
 
 def break_nan(path):

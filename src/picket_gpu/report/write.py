@@ -41,9 +41,12 @@ def write_page(
 def page_is_of(directory: Path, index: int, alone: bool, fingerprints: set[str]) -> bool:
     """Whether a tomogram has its page and preview, of the segmentations with these fingerprints."""
     row = read_summary(directory / page_name(index, alone))
-    if row is None or not (directory / preview_name(index)).exists():
-        return False
-    return {workflow.get("fingerprint") for workflow in row["workflows"]} == fingerprints
+    there = (directory / preview_name(index)).exists()
+    return row is not None and there and _fingerprints(row) == fingerprints
+
+
+def _fingerprints(row: Mapping[str, Any]) -> set[str | None]:
+    return {workflow.get("fingerprint") for workflow in row["workflows"]}
 
 
 def remove_page(directory: Path, index: int, alone: bool) -> None:
@@ -58,14 +61,23 @@ class Index:
     It is written again at the pace of `Pace`, and at the end.
     """
 
-    def __init__(self, directory: Path, dataset_name: str, indices: Sequence[int]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        dataset_name: str,
+        indices: Sequence[int],
+        wanted: Mapping[int, set[str]],
+    ) -> None:
         """
         Args:
-            indices: of all tomograms that may have a page.
+            indices: indices of all tomograms that may have a page.
+            wanted: fingerprints of the segmentations of those that this run is for: older pages
+                of others are not theirs.
         """
         self._directory = directory
         self._dataset_name = dataset_name
         self._indices = indices
+        self._wanted = wanted
         self._rows: dict[int, dict[str, Any]] = {}
         self._pace = Pace()
 
@@ -86,7 +98,8 @@ class Index:
     def _add_pages(self) -> None:
         """Add the rows of pages that exist."""
         for index in set(self._indices) - self._rows.keys() if len(self._indices) > 1 else ():
-            if row := read_summary(self._directory / page_name(index, alone=False)):
+            row = read_summary(self._directory / page_name(index, alone=False))
+            if row and self._wanted.get(index, _fingerprints(row)) == _fingerprints(row):
                 self._rows[index] = row
 
     def _write(self) -> None:

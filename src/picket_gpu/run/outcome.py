@@ -30,7 +30,9 @@ class Outcome:
         self._warnings: dict[int, list[str]] = {}
         path = config.directory / record_name(plan.chosen)
         self._record = RecordFile(path, config, device, plan.chosen)
-        self._index = Index(config.directory, config.dataset_name, range(plan.total))
+        wanted: dict[int, set[str]] = {failure.index: set() for failure in plan.failures}
+        wanted |= {one.index: set(one.fingerprints.values()) for one in plan.tomograms}
+        self._index = Index(config.directory, config.dataset_name, range(plan.total), wanted)
 
     def begin(self, plan: TomogramPlan) -> None:
         """Name a tomogram, and add what an earlier run has made of it."""

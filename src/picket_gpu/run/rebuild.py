@@ -43,7 +43,7 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     for group in groups.values():  # all of them, before a page of an older report is replaced
         _check(group)
     numbers = sorted(groups)
-    index = Index(directory, groups[numbers[0]][0].dataset_name, numbers)
+    index = Index(directory, groups[numbers[0]][0].dataset_name, numbers, {})
     backend = select_backend("cpu")
     with backend.exclusive():
         for place, number in enumerate(numbers):

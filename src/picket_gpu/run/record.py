@@ -79,6 +79,11 @@ class RunRecord(BaseModel):
     units: list[Step] = Field([], description="Steps, in the order in which they ended")
 
 
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of run.json, as in configs/run.schema.json."""
+    return RunRecord.model_json_schema(mode="serialization")
+
+
 class RecordFile:
     """The file of a run's record, which grows step by step.
 
