@@ -1,9 +1,10 @@
-"""Whether a long run grows: 200 small tomograms in one run, in one process and on two workers.
+"""Whether a long run grows: 400 small tomograms in one run, in one process and on two workers.
 
     python -m benchmarks.soak
 
 prints, for each process, resident memory, open files and threads by tens of tomograms: the most
-that was seen whenever a unit was done. The last line is JSON.
+that was seen whenever a feature mode was done; and milliseconds for a tomogram. The last line is
+JSON.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +36,7 @@ class Use(NamedTuple):
     memory: int  # resident bytes
     files: int
     threads: int
+    seconds: float  # since the first tomogram was done
 
 
 Series = dict[str, list[Use]]  # by process, the most in each ten tomograms
@@ -53,10 +57,12 @@ def soak(tomograms: int, workers: int | None = None) -> Series:
         options: dict[str, Any] = {"cwd": place, "env": os.environ | ENVIRONMENT}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as process:
             assert process.stdout is not None
-            done = 0
+            done, begin = 0, 0.0
             for line in process.stdout:
                 if json.loads(line)["event"] == "unit":
-                    watch(process.pid, most, done // (units * BLOCK))
+                    begin = begin or time.perf_counter()
+                    seconds = time.perf_counter() - begin
+                    watch(process.pid, most, done // (units * BLOCK), seconds)
                     done += 1
         if process.returncode or done != units * tomograms:
             raise RuntimeError(f"{done} units done, exit code {process.returncode}")
@@ -85,11 +91,11 @@ def write_inputs(place: Path, tomograms: int) -> int:
     return len(modes)
 
 
-def watch(process: int, most: Series, block: int) -> None:
+def watch(process: int, most: Series, block: int, seconds: float) -> None:
     """Note what a run's process and its workers hold now."""
     for name, number in processes(process).items():
         try:
-            now = use(number)
+            now = use(number, seconds)
         except OSError:  # it has just ended
             continue
         blocks = most.setdefault(name, [])
@@ -109,13 +115,13 @@ def processes(run: int) -> dict[str, int]:
     return found
 
 
-def use(process: int) -> Use:
+def use(process: int, seconds: float) -> Use:
     """What a process holds now."""
     place = Path(f"/proc/{process}")
     resident = int((place / "statm").read_text().split()[1]) * PAGE
     status = (place / "status").read_text().splitlines()
     (threads,) = (int(line.split()[1]) for line in status if line.startswith("Threads:"))
-    return Use(resident, len(list((place / "fd").iterdir())), threads)
+    return Use(resident, len(list((place / "fd").iterdir())), threads, seconds)
 
 
 def growth(blocks: list[Use], figure: Callable[[Use], int]) -> float:
@@ -124,11 +130,17 @@ def growth(blocks: list[Use], figure: Callable[[Use], int]) -> float:
     return figure(blocks[-1]) / figure(blocks[1]) - 1
 
 
+def milliseconds(blocks: list[Use]) -> list[float]:
+    """Milliseconds for a tomogram, by blocks."""
+    ends = [0.0, *(block.seconds for block in blocks)]
+    return [1000 * (end - begin) / BLOCK for begin, end in pairwise(ends)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--tomograms", type=int, default=200)
+    parser.add_argument("--tomograms", type=int, default=400)
     tomograms = parser.parse_args().tomograms
     result: dict[str, Any] = {}
     for workers in (None, 2):
@@ -140,6 +152,7 @@ def main() -> None:
             print("    MiB    ", *(f"{block.memory / 2**20:.1f}" for block in blocks))
             print("    files  ", *(block.files for block in blocks))
             print("    threads", *(block.threads for block in blocks))
+        print("  ms a tomogram", *(f"{each:.0f}" for each in milliseconds(series["run"])))
         result[where] = series
     print(json.dumps(result))
 

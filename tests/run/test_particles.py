@@ -18,7 +18,6 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.errors import NothingDoneError
 from picket_gpu.files.segmentation import read_labels, read_scores
 from picket_gpu.particles.picking import pick
-from picket_gpu.run.task import Task
 from tests.support.command_line import the_error
 from tests.support.pages import data_of
 from tests.support.three_tomograms import break_nan, configure, record, stamps
@@ -198,7 +197,7 @@ def test_a_mode_that_fails_leaves_nothing_to_pick_from(place, monkeypatch):
     def fail(*_):
         raise PicketError("no")
 
-    monkeypatch.setattr(Task, "segment", fail)
+    monkeypatch.setattr("picket_gpu.run.task.run_workflows", fail)
     with pytest.raises(NothingDoneError) as caught:
         run(inputs=[{"tomogram": "t0.mrc"}])
     assert [(f.mode, f.message) for f in caught.value.failures] == [

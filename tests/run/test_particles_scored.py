@@ -10,10 +10,9 @@ from picket_gpu import PicketError, run_s1
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.select import select_backend
 from picket_gpu.files.segmentation import has_scores, read_labels, read_scores
-from picket_gpu.method.windows import fit_windows
 from picket_gpu.particles.picking import pick
 from picket_gpu.pick import main
-from picket_gpu.run.plan import memory_for
+from picket_gpu.run.plan import plan_run, recipe_of
 from tests.support.three_tomograms import place as place
 from tests.support.three_tomograms import stamps
 
@@ -137,11 +136,12 @@ def test_a_run_never_keeps_what_was_picked_from_labels(place, capsys):
 
 
 def test_memory_is_that_of_the_feature_mode_with_the_most(place):
-    backend, windows = select_backend("cpu"), fit_windows((20, 24, 28), 5)
+    backend = select_backend("cpu")
 
     def fixed(**changes) -> int:
-        told = S1Config(**config(**changes))
-        memory = memory_for(told, backend, told.inputs[0], windows)
+        settings = S1Config(**config(**changes))
+        (plan,) = plan_run(settings, backend, False, [0]).tomograms
+        memory = recipe_of(plan.subject, settings, {}, backend).memory(backend)
         return memory.budget - memory.cache_bytes
 
     voxels = 20 * 24 * 28
