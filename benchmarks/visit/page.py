@@ -68,7 +68,7 @@ def _steps(result: Result) -> list[str]:
     for name, state in result.get("steps", {}).items():
         if state["status"] != "done":
             error = str(state.get("error", "")).strip()
-            last = error[-3500:] if name == "machine" else error.split("\n")[-1][-TEXT:]
+            last = error[-4000:] if name == "machine" else error.split("\n")[-1][-TEXT:]
             lines.append(f"{state['status']}: {name}: {last}")
     took = [
         f"{name} {state['seconds']:.0f}"
