@@ -84,6 +84,7 @@ SUITES: dict[str, list[Case]] = {
         _DEMO,
         Case("demo, GPU", DEMO_SHAPE, "gpu", repeats=5, judge=_DEMO.name),
         _FULL,
+        replace(_FULL, name="the same, memory as it comes", budget=None, judge=_FULL.name),
         replace(_FULL, name="the same, 2 GiB", budget="2 GiB", judge=_FULL.name),
         replace(_FULL, name="the same, command line", through="cli", judge=_FULL.name),
         replace(_FULL, name="the same, TF32", precision="tf32", judge=_FULL.name),

@@ -15,6 +15,7 @@ import numpy as np
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.limits import available_threads
+from picket_gpu.device.operations import Array
 from picket_gpu.run.machine import commit, versions
 
 # By the names that pip and conda give them.
@@ -45,21 +46,37 @@ def rates(
     backend: Backend, copy_bytes: int | None = None, matrix_side: int | None = None
 ) -> dict[str, float]:
     """Bytes read and written a second by a large copy, and operations a second by large matrix
-    products in float32 and float64, all on all cores."""
+    products in float32 and float64, all on all cores; and the error of the float32 product."""
     gpu = backend.name == "gpu"
     # On a CPU outside of ``exclusive``, which leaves BLAS one thread.
     with backend.exclusive() if gpu else nullcontext():
         copy_seconds, copied = _copy(backend, copy_bytes or (2**30 if gpu else 2**27))
         side = matrix_side or (8192 if gpu else 2048)
-        a = backend.upload(np.random.default_rng(0).random((side, side), dtype=np.float32))
+        normal = np.random.default_rng(0).standard_normal((side, side), dtype=np.float32)
+        a = backend.upload(normal)
         single = timed(backend, lambda: a @ a)
+        error = _product_error(a)
         a = a[: side // 2, : side // 2].astype("float64")
         double = timed(backend, lambda: a @ a)
     return {
         "bytes_per_second": copied / copy_seconds,
         "flops_per_second": 2 * side**3 / single,
         "float64_flops_per_second": 2 * (side // 2) ** 3 / double,
+        "float32_error": error,
     }
+
+
+def _product_error(a: Array) -> float:
+    """Of a product of normal numbers, root mean square over that of the product.
+
+    float32's is 1e-7 to 2e-6, by the order of its sums. Operands of 10 bits, as TF32 has them, err
+    by 2e-4 each, and so their product by 3e-4, whose sign is random: with numbers of one sign it
+    would cancel.
+    """
+    rows = slice(256)
+    exact = a[rows].astype("float64") @ a.astype("float64")
+    error = (a @ a)[rows] - exact
+    return float((error * error).mean() / (exact * exact).mean()) ** 0.5
 
 
 def _copy(backend: Backend, size: int) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""Where the time of a stage goes: launches against work, and the kernels by time and traffic.
+"""Where the time of a stage goes: kernels against wall clock, and kernels by time and traffic.
 
     ncu ... python -m benchmarks.speed.profile SIZE
 
@@ -10,13 +10,15 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.speed.stages import stages
+import numpy as np
+
+from benchmarks.speed.machine import timed
+from benchmarks.speed.stages import volume_stages
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.select import select_backend
 
@@ -27,28 +29,54 @@ NCU = ["--csv", "--metrics", f"{TIME},{READ},{WRITTEN}", "--print-units", "base"
 NCU += ["--clock-control", "none", "--profile-from-start", "off"]
 
 
-def by_stage(backend: Backend, size: int) -> Iterator[dict[str, Any]]:
-    """Seconds of each stage, and of these until its last launch returned, medians.
+# Keeps the device busy while launches are queued.
+SPIN = "spin"
+SPIN_SOURCE = """
+extern "C" __global__ void spin(unsigned long long nanoseconds)
+{
+    unsigned long long begin, now;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+    do
+        asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+    while (now - begin < nanoseconds);
+}
+"""
 
-    Where the two are alike, Python and launches bound the stage, and not the device.
+
+def by_stage(backend: Backend, size: int) -> Iterator[dict[str, Any]]:
+    """Seconds of each stage that is a pass, and of these those of its kernels.
+
+    The rest is Python and launches.
     """
-    returned = 0.0
+    kernels = 0.0
 
     def clock(backend: Backend, function: Callable[[], Any], repeats: int) -> float:
-        nonlocal returned
-        seconds, launches = [], []
-        for _ in range(repeats + 1):
-            backend.synchronize()
-            started = time.perf_counter()
-            function()
-            launches.append(time.perf_counter() - started)
-            backend.synchronize()
-            seconds.append(time.perf_counter() - started)
-        returned = median(launches[1:])
-        return median(seconds[1:])
+        nonlocal kernels
+        seconds = timed(backend, function, repeats)
+        kernels = median(kernel_seconds(backend, function, seconds) for _ in range(repeats))
+        return seconds
 
-    for stage in stages(backend, size, clock):
-        yield {"name": stage.name, "seconds": stage.seconds, "returned_after": returned}
+    for stage in volume_stages(backend, size, clock):
+        share = kernels / stage.seconds
+        yield {"name": stage.name, "seconds": stage.seconds, "kernels": kernels, "share": share}
+
+
+def kernel_seconds(backend: Backend, function: Callable[[], Any], seconds: float) -> float:
+    """From the first to the last kernel of ``function``, all of them queued before the first one
+    begins: behind one that spins for longer than ``function`` takes, ``seconds``.
+
+    Where it waits for the device and then launches more, the gap before those counts too.
+    """
+    cuda = backend.xp.cuda
+    spin = backend.xp.RawKernel(SPIN_SOURCE, SPIN)
+    begin, end = cuda.Event(), cuda.Event()
+    backend.synchronize()
+    spin((1,), (1,), (np.uint64(1.5e9 * seconds + 1e6),))
+    begin.record()
+    function()
+    end.record()
+    end.synchronize()
+    return float(cuda.get_elapsed_time(begin, end)) / 1000
 
 
 def by_kernel(size: int, log: Path) -> dict[str, Any]:
@@ -115,7 +143,7 @@ def _run_marked(size: int) -> list[str]:
         xp.cuda.profiler.stop()
         return 0.0
 
-    return [stage.name for stage in stages(backend, size, clock)]
+    return [stage.name for stage in volume_stages(backend, size, clock)]
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmarks.speed.machine import timed
 from benchmarks.volumes import demo_volume
-from picket_gpu.device.backend import Backend
+from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.device.operations import Array, Scratch
+from picket_gpu.method.clustering import GaussianMixture
 from picket_gpu.method.clustering.em import expect, maximise, start_from_clusters
 from picket_gpu.method.clustering.kmeans import _pass, fit_kmeans
 from picket_gpu.method.feature_mode import FeatureMode
@@ -26,6 +27,7 @@ VOXEL = 4  # bytes
 # Seconds of a function that is called a number of times.
 Clock = Callable[[Backend, Callable[[], Any], int], float]
 MODES = [FFTs(n_fft_subsets=1), Gabor(num_neighborhoods_subsets=1), Intensities()]
+TILES = (16, 64, 256)  # MiB
 
 
 @dataclass(frozen=True)
@@ -70,24 +72,49 @@ def measure_stages(
         yield stage.row(rates)
 
 
+def measure_tiles(backend: Backend, size: int) -> Iterator[dict[str, Any]]:
+    """The passes of `measure_stages` with tiles of `TILES`: how launches weigh against work."""
+    before = backend.tile_bytes
+    try:
+        for mib in TILES:
+            backend.tile_bytes = mib * MIB
+            with backend.exclusive():
+                for stage in _over_a_volume(backend, size, timed, passes_only=True):
+                    microseconds = stage.seconds / stage.windows * 1e9
+                    row = {"name": stage.name, "tile_mib": mib}
+                    yield {**row, "microseconds_per_1000_windows": microseconds}
+    finally:
+        backend.tile_bytes = before
+
+
 def stages(backend: Backend, size: int, clock: Clock = timed) -> Iterator[Stage]:
     """The stages, each as soon as ``clock`` has taken its seconds."""
+    yield from volume_stages(backend, size, clock)
     with backend.exclusive():
-        yield from _over_a_volume(backend, size, clock)
         yield from _of_a_tile(backend, clock)
 
 
-def _over_a_volume(backend: Backend, size: int, clock: Clock) -> Iterator[Stage]:
-    """One pass each, over all windows."""
+def volume_stages(backend: Backend, size: int, clock: Clock = timed) -> Iterator[Stage]:
+    """Those of `stages` that are a pass over a volume."""
+    with backend.exclusive():
+        yield from _over_a_volume(backend, size, clock)
+
+
+def _over_a_volume(
+    backend: Backend, size: int, clock: Clock, passes_only: bool = False
+) -> Iterator[Stage]:
+    """One pass each, over all windows; if told, those of clusterers and labels only."""
     volume = demo_volume((size,) * 3)
     windows = all_windows(volume.shape, 5)
-    plan = plan_memory(backend, windows, 2, 4 * volume.nbytes + 2**31)
-    seconds = clock(backend, lambda: prepare(backend, volume, 2.0, plan), 3)
-    # Three blurs of 17 taps.
-    yield Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 2 * VOXEL)
+    tiles = 8 * backend.workers * backend.tile_bytes
+    plan = plan_memory(backend, windows, 2, 4 * volume.nbytes + 2**31 + tiles)
+    if not passes_only:
+        seconds = clock(backend, lambda: prepare(backend, volume, 2.0, plan), 3)
+        # Three blurs of 17 taps.
+        yield Stage("upload, blur, scale", volume.size, seconds, 6 * 17, 2 * VOXEL)
     prepared = prepare(backend, volume, 2.0, plan)
     for mode in MODES:
-        yield from _of_a_mode(backend, prepared, windows, plan, mode, clock)
+        yield from _of_a_mode(backend, prepared, windows, plan, mode, clock, passes_only)
 
 
 def _of_a_mode(
@@ -97,6 +124,7 @@ def _of_a_mode(
     plan: MemoryPlan,
     mode: FeatureMode,
     clock: Clock,
+    passes_only: bool,
 ) -> Iterator[Stage]:
     """One pass each of one feature mode."""
     extract = mode.extractor(backend.operations, 5, prepared.offset)
@@ -112,7 +140,7 @@ def _of_a_mode(
         seconds = clock(backend, function, 3)
         return Stage(f"{mode.mode}: {name}", windows.count, seconds, flops, size, **kind)
 
-    if mode.mode != "gabor":  # its raw features are those of intensities
+    if mode.mode != "gabor" and not passes_only:  # its raw features are those of intensities
         squares = 2 * raw**2
         yield stage("moments, float64", features.moments, squares, rate="float64_flops_per_second")
     reported, whitening = scale_features(mode, total, 5, "volume")
@@ -129,12 +157,21 @@ def _of_a_mode(
     em = extraction + 2 * raw * k + 2 * k**2 + k**2
     name = f"EM, one iteration, {k} coordinates"
     yield stage(name, lambda: expect(coordinates, components), em)
-    decision = kmeans.decision(backend)
+    mixture = GaussianMixture(whitening, components.log_odds, 0.0, 1, True)
+    decisions = [kmeans.decision(backend), mixture.decision(backend)]
+    voxels = mode.raw_kind == "voxels"
+    if not passes_only:
+        yield stage(
+            "labels by k-means",
+            lambda: label_volume(features, decisions[:1], voxels, [False]),
+            extraction + 2 * raw,
+            VOXEL + 1,
+        )
     yield stage(
-        "labels by k-means",
-        lambda: label_volume(features, [decision], mode.raw_kind == "voxels", [False]),
-        extraction + 2 * raw,
-        VOXEL + 1,
+        "labels by both",
+        lambda: label_volume(features, decisions, voxels, [False, False]),
+        extraction + 2 * raw + 2 * raw * k + 3 * k,
+        VOXEL + 2,
     )
 
 

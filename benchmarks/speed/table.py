@@ -31,6 +31,8 @@ def _title(measurement: dict[str, Any]) -> str:
             f"copies {machine['bytes_per_second'] / 1e9:.3g} GB/s (read and written), float32 "
             f"matrix products {machine['flops_per_second'] / 1e12:.3g} TFLOP/s"
         )
+        if "float32_error" in machine:
+            rates += f" (error {machine['float32_error']:.1e})"
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     driver = f", driver {machine['driver']}" if machine["driver"] else ""
     return (
@@ -64,12 +66,14 @@ def _case_cells(
     stages = sorted(figures.get("stages", {}).items(), key=lambda item: -item[1])
     stages = stages[:3] + [stage for stage in stages[3:] if stage[0] == "picking"]
     device = figures.get("peak_device_mib")
+    pool = figures.get("peak_pool_mib")
+    arrays = "" if pool is None else f"{pool:.0f} (arrays)"
     agreement = figures.get("agreement")
     return [
         f"{figures['seconds']:.3g}",
         "; ".join(f"{name} {seconds:.2g}" for name, seconds in stages),
         f"{figures['peak_host_mib']:.0f}",
-        "" if device is None else f"{device:.0f}",
+        arrays if device is None else f"{device:.0f}",
         f"{_seconds(case, judge) / figures['seconds']:.3g}"
         if judge and "error" not in judge
         else "",

@@ -20,7 +20,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks.visit.plan import STAND_IN, STEPS, Step
+from benchmarks.visit.page import page
+from benchmarks.visit.plan import STAND_IN, Step, chosen
 from benchmarks.visit.runner import Visit
 from picket_gpu.run.machine import commit
 
@@ -29,7 +30,9 @@ ROOT = Path(__file__).parents[2]
 
 def run(options: argparse.Namespace) -> None:
     """Run the steps; what is done is in the file whatever happens."""
+    steps = chosen(options.only, options.skip)
     output = options.output.absolute()
+    output.parent.mkdir(parents=True, exist_ok=True)
     heading = {
         "suite": "rehearsal" if options.rehearse else "gpu",
         "git_commit": commit(),
@@ -56,11 +59,15 @@ def run(options: argparse.Namespace) -> None:
 
         os.chdir(ROOT)
         try:
-            visit.run(STEPS, command, place, options.minutes * 60)
+            complete = visit.run(steps, command, place, options.minutes * 60)
         except KeyboardInterrupt as interrupt:
             print(f"interrupted; {output} has what was done", file=sys.stderr)
             raise SystemExit(143 if interrupt.args else 130) from None
+        finally:
+            print(page(visit.result), flush=True)
     print(f"{output}: {_counts(visit.result['steps'])}")
+    if not complete:
+        raise SystemExit(1)
 
 
 def step(options: argparse.Namespace) -> None:
@@ -92,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.add_argument("--output", type=Path, default=Path("visit.json"), help="JSON, continued")
     one.add_argument("--minutes", type=float, default=55, help="for all steps (default: 55)")
     one.add_argument("--work", type=Path, help="keep temporary files here, 15 GB")
+    for name, which in (("--only", "these"), ("--skip", "all but these")):
+        text = f"{which} steps, by how their names begin"
+        one.add_argument(name, nargs="+", default=[], metavar="NAME", help=text)
     one.add_argument("--rehearse", action="store_true", help="small, on a CPU that plays the GPU")
     one.set_defaults(function=run)
     one = kinds.add_parser("step")

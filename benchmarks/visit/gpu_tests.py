@@ -21,6 +21,7 @@ FILE = "tests/device/test_gpu.py"
 OPTIONS = ["-o", "addopts=-q", "-p", "no:cacheprovider", "-W", "default", "--rootdir", str(ROOT)]
 OUTCOMES = ("passed", "failed", "skipped", "not run")
 TEXT = 3000  # characters kept of what a test says
+ALONE = 60  # seconds of a test alone, at most
 
 
 class Recorder:
@@ -67,16 +68,19 @@ def run_all(keep: str = "") -> int:
 
 
 def run_each_alone(outcomes: dict[str, dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Outcomes so far of the tests that did not pass, each in a process of its own."""
+    """Outcomes so far of the tests that did not pass, each in a process of its own; first of those
+    that failed, then of those that were not run."""
     alone: dict[str, str] = {}
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    for name, outcome in outcomes.items():
-        if outcome["outcome"] in ("passed", "skipped"):
-            continue
-        command = [sys.executable, "-m", "pytest", *OPTIONS, "--tb=short", name]
-        process = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        passed = process.returncode == 0
-        alone[name] = "passed" if passed else (process.stdout + process.stderr)[-TEXT:]
-        yield alone
+    for kind in ("failed", "not run"):
+        for name in [name for name, outcome in outcomes.items() if outcome["outcome"] == kind]:
+            command = [sys.executable, "-m", "pytest", *OPTIONS, "--tb=short", name]
+            options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+            try:
+                process = subprocess.run(command, timeout=ALONE, check=False, **options)
+            except subprocess.TimeoutExpired:
+                alone[name] = f"more than {ALONE} s"
+            else:
+                passed = process.returncode == 0
+                alone[name] = "passed" if passed else (process.stdout + process.stderr)[-TEXT:]
+            yield alone

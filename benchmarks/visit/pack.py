@@ -31,6 +31,7 @@ FILES = (
     "tests/device/test_gpu.py",
     "tests/support/__init__.py",
     "tests/support/data.py",
+    "tests/support/rounding.py",
     # for a rehearsal
     "tests/support/cuda_on_host.py",
     "tests/support/cupy_stand_in.py",
@@ -50,6 +51,7 @@ def pack(root: Path, folder: Path, python: str) -> int:
         SystemExit: ``folder`` is not empty.
         subprocess.CalledProcessError: a wheel could not be made or had.
     """
+    folder = folder.absolute()  # pip runs elsewhere
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"error: {folder}: not empty; give a new folder, or empty this one")
     copy_files(root, folder)

@@ -21,6 +21,8 @@ POLL = 0.2  # seconds
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 ENDED = ("done", "failed", "timed out")  # steps that a continued visit does not repeat
 TAIL = 4000  # characters of a step's standard error
+SHARE = 0.6  # of the time that is left, that a step may take: others come after it
+LEAST = 3.0  # seconds, with fewer of which no step begins
 
 
 class Visit:
@@ -54,8 +56,11 @@ class Visit:
         command: Callable[[Step], list[str]],
         logs: Path,
         seconds: float,
-    ) -> None:
+    ) -> bool:
         """Run those ``steps`` that have not ended, within ``seconds`` in all.
+
+        Returns:
+            Whether all that were needed succeeded. After one that did not, no other begins.
 
         Args:
             command: the command line of a step.
@@ -66,10 +71,11 @@ class Visit:
         """
         states, deadline = self.result["steps"], time.monotonic() + seconds
         for number, step in enumerate(steps):
-            if states.get(step.name, {}).get("status") in ENDED:
+            status = states.get(step.name, {}).get("status")
+            if status == "done" or (status in ENDED and not step.needed):
                 continue
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left < LEAST:
                 states[step.name] = {"status": "not started", "error": "the time was up"}
                 self.save()
                 continue
@@ -79,8 +85,8 @@ class Visit:
             try:
                 self.save()
                 print(f"[{number + 1}/{len(steps)}] {step.name}", flush=True)
-                self._attempt(command(step), log, min(step.limit, left), state)
-                if state["status"] == "timed out" and left < step.limit:
+                self._attempt(command(step), log, min(step.limit, SHARE * left), state)
+                if state["status"] == "timed out" and SHARE * left < step.limit:
                     state["status"] = "cut off"
             except KeyboardInterrupt:
                 state["status"] = "cut off"
@@ -91,6 +97,9 @@ class Visit:
                 state["seconds"] = round(time.monotonic() - started, 2)
                 self.save()
             print(f"    {state['status']}, {state['seconds']} s", flush=True)
+            if step.needed and state["status"] != "done":
+                return False
+        return True
 
     def _attempt(self, command: list[str], log: Path, limit: float, state: dict[str, Any]) -> None:
         out, err = log.with_suffix(".out"), log.with_suffix(".err")

@@ -7,15 +7,20 @@ import subprocess
 import sys
 import time
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from benchmarks.speed.cases import SUITES
-from benchmarks.speed.profile import READ, TIME, WRITTEN, kernels
+from benchmarks.speed.profile import READ, SPIN, SPIN_SOURCE, TIME, WRITTEN, kernels
+from benchmarks.visit import pack
+from benchmarks.visit.gpu_tests import run_each_alone
 from benchmarks.visit.pack import START, copy_files
-from benchmarks.visit.plan import AGREEMENT, CASE, SMALL, STAND_IN, STEPS, Step, case_of
-from benchmarks.visit.runner import Visit, last_result
+from benchmarks.visit.page import AGREE, LIMIT, PASSES, page
+from benchmarks.visit.plan import CASE, SMALL, STAND_IN, STEPS, Step, case_of, chosen
+from benchmarks.visit.runner import SHARE, Visit, last_result
+from picket_gpu.device.gpu import find_gpu
 from tests.support.data import ROOT, untraced
 
 HEADING = {"suite": "gpu", "git_commit": "abc", "device": "none"}
@@ -68,13 +73,74 @@ def test_the_data_of_the_gpu_tests_are_packed_and_small(folder):
     assert sum(file.stat().st_size for file in files) < 8 * 2**20
 
 
+def test_a_folder_is_packed_by_a_relative_path(tmp_path, monkeypatch):
+    def pip(command, check, cwd):  # which runs elsewhere, and takes paths from there
+        target = next(w for flag, w in pairwise(command) if flag in ("-w", "-d"))
+        (Path(cwd) / target).mkdir(parents=True, exist_ok=True)
+        (Path(cwd) / target / f"{command[4]}-1.whl").touch()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pack, "commit", lambda: "abc")
+    monkeypatch.setattr(pack.subprocess, "run", pip)
+    pack.pack(ROOT, Path("build/visit"), "3.12")
+    about = json.loads((tmp_path / "build/visit/folder.json").read_text())
+    assert about["wheels"] == ["download-1.whl", "wheel-1.whl"]
+    assert (tmp_path / "build/visit" / START).exists()
+
+
 def test_steps_are_in_order_of_importance():
     names = [step.name for step in STEPS]
     assert len(set(names)) == len(names)
-    assert names[:3] == ["machine", "tests", "failed tests, each alone"]
-    assert all(name.startswith(AGREEMENT) for name in names[3:9])
-    assert [n for n in names if n.startswith(CASE)] == [CASE + c.name for c in SUITES["gpu"]]
-    assert names.index("stages") < names.index("profile") < names.index("rivals")
+    assert [name for name in names if not name.startswith(CASE)] == [
+        "machine",
+        "rates",
+        "tests",
+        "agreement",
+        "failed tests, each alone",
+        "stages",
+        "profile",
+        "profile by kernel",
+        "tiles",
+        "rivals",
+    ]
+    cases = [n for n in names if n.startswith(CASE)]
+    assert cases == [CASE + c.name for c in SUITES["gpu"]]
+    assert [n.startswith(CASE) for n in names[4:7]] == [True] * 3
+    assert names[6].startswith("case: 512 x 1024 x 1024")
+    assert names[names.index("tiles") + 1] == cases[3] == "case: the same, memory as it comes"
+    assert [step.name for step in STEPS if step.needed] == ["machine"]
+
+
+def test_steps_are_chosen_by_how_their_names_begin():
+    def names(only, skip):
+        return [step.name for step in chosen(only, skip)]
+
+    assert chosen([], []) == list(STEPS)
+    only = ["machine", "rates", "tests", "agreement", "case: demo", "case: 512", "failed tests"]
+    assert names([*only, "stages"], ["case: demo, GPU,"]) == [
+        "machine",
+        "rates",
+        "tests",
+        "agreement",
+        "case: demo, CPU",
+        "case: demo, GPU",
+        "case: 512 x 1024 x 1024, cap 1e8, 12 GiB",
+        "failed tests, each alone",
+        "stages",
+    ]
+    assert names(["stages", "profile", "tiles", "case: the same"], []) == [
+        "stages",
+        "profile",
+        "profile by kernel",
+        "tiles",
+        "case: the same, memory as it comes",
+        "case: the same, 2 GiB",
+        "case: the same, command line",
+        "case: the same, TF32",
+        "case: the same, 1 GiB",
+    ]
+    with pytest.raises(SystemExit, match="no step begins with 'case: 511'; steps are: machine;"):
+        chosen(["case: 511"], [])
 
 
 @pytest.mark.parametrize("name", [s.name for s in STEPS if s.name.startswith(CASE)])
@@ -96,7 +162,7 @@ def tell(update):
 
 def visit(file, codes, seconds=60.0, limit=30.0, heading=HEADING):
     """Run one step for each of ``codes``; the result as the file has it."""
-    steps = [Step(name, limit) for name in codes]
+    steps = [Step(name, limit, needed=name == "needed") for name in codes]
     result = Visit(file, heading)
     result.run(steps, lambda step: python(codes[step.name]), file.parent, seconds)
     assert json.loads(file.read_text()) == result.result
@@ -148,12 +214,38 @@ def running(process):
 def test_what_time_does_not_reach_is_said_and_done_when_continued(tmp_path):
     file = tmp_path / "visit.json"
     codes = {"ends": "sys.exit(3)", "long": "time.sleep(60)", "last": tell({"c": 3})}
-    result = visit(file, codes, seconds=4.0)
+    result = visit(file, codes, seconds=6.0)
     assert statuses(result) == {"ends": "failed", "long": "cut off", "last": "not started"}
+    assert result["steps"]["long"]["seconds"] < SHARE * 6 + 1  # and not all that was left
     again = {"ends": tell({"never": 1}), "long": tell({"b": 2}), "last": tell({"c": 3})}
     result = visit(file, again)
     assert statuses(result) == {"ends": "failed", "long": "done", "last": "done"}
     assert (result["b"], result["c"], "never" in result) == (2, 3, False)
+
+
+def test_a_visit_ends_where_what_is_needed_fails(tmp_path):
+    file = tmp_path / "visit.json"
+    codes = {"needed": "sys.exit('no')", "next": tell({"b": 2})}
+    assert statuses(visit(file, codes)) == {"needed": "failed"}
+    again = {"needed": tell({"a": 1}), "next": tell({"b": 2})}  # is tried again, to go on
+    assert statuses(visit(file, again)) == {"needed": "done", "next": "done"}
+
+
+@pytest.mark.skipif(not isinstance(find_gpu(), str), reason="there is a GPU")
+def test_without_a_gpu_a_visit_ends_at_once_and_shows_what_cupy_sees(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.visit", "run", "--output", "new/visit.json"]
+    environment = {**untraced(), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    process = subprocess.run(command, check=False, **options)
+    assert process.returncode == 1
+    result = json.loads((tmp_path / "new/visit.json").read_text())
+    assert statuses(result) == {"machine": "failed"}
+    error = result["steps"]["machine"]["error"]
+    assert "CuPy Version " in error
+    assert "CUDA Root " in error
+    assert error.splitlines()[-1].startswith("device: gpu cannot be used: ")
+    assert error in process.stdout
+    assert "next: no GPU was found" in process.stdout
 
 
 @pytest.mark.parametrize("key", HEADING)
@@ -172,16 +264,17 @@ def test_a_signal_leaves_what_was_done(tmp_path):
     environment = {**untraced(), "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
     options = {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, stderr=subprocess.PIPE, **options) as process:
-        while not process.stdout.readline().startswith("[2/"):
+        while not process.stdout.readline().startswith("[3/"):
             pass
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
         assert process.stderr.read().strip() == f"interrupted; {file} has what was done"
     result = json.loads(file.read_text())
-    assert statuses(result) == {"machine": "done", "tests": "cut off"}
+    assert statuses(result) == {"machine": "done", "rates": "done", "tests": "cut off"}
     assert result["suite"] == "rehearsal"
     assert result["device"] == result["machine"]["device"] == STAND_IN
     assert result["machine"]["bytes_per_second"] > 1e6
+    assert 0 < result["machine"]["float32_error"] < 2e-6
     assert list(tmp_path.iterdir()) == [file]  # temporary files are gone
 
 
@@ -223,6 +316,19 @@ def test_gpu_tests_tell_their_outcomes_as_they_come():
     assert result["tests"] in ("2 skipped", "2 passed")
     if result["tests"] == "2 skipped":
         assert all("needs a GPU" in outcome["text"] for outcome in outcomes.values())
+
+
+def test_failed_tests_run_alone_before_those_that_were_not_run():
+    file = "tests/device/test_gpu.py"
+    outcomes = {
+        f"{file}::test_near_places": {"outcome": "not run"},
+        f"{file}::test_copies_by_staging": {"outcome": "passed"},
+        f"{file}::test_nothing": {"outcome": "failed"},
+    }
+    *_, alone = run_each_alone(outcomes)
+    assert list(alone) == [f"{file}::test_nothing", f"{file}::test_near_places"]
+    assert "not found: " in alone[f"{file}::test_nothing"]
+    assert alone[f"{file}::test_near_places"] == "passed"  # or skipped, which is no failure
 
 
 def test_a_line_that_is_cut_off_is_no_result():
@@ -302,3 +408,78 @@ def test_kernels_are_added_up_by_stage():
         ],
         "second": [{"kernel": "gemm", "calls": 1, "microseconds": 3.0, "bytes": 0}],
     }
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100", "sm_120"])
+def test_the_kernel_that_spins_compiles(architecture):
+    pytest.importorskip("cupy", reason="cupy brings NVRTC's interface")
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(SPIN_SOURCE, "spin.cu", [], [])
+    nvrtc.compileProgram(program, [f"--gpu-architecture={architecture}"])
+    assert SPIN.encode() in nvrtc.getCUBIN(program)
+
+
+@pytest.fixture
+def found():
+    """A whole result, with more than a page has room for."""
+    text = "\n".join(["def test():", "E   AssertionError: " + "x" * 3000])
+    test = {"outcome": "failed", "text": text}
+    names = [f"tests/device/test_gpu.py::test_{number}" for number in range(40)]
+    share = {"microseconds_per_1000_windows": 1.5, "share_of_matrix_rate": 0.4}
+    rows = [f"{name}, one pass" for name in PASSES]
+    kernel = {"kernel": "k" * 100, "calls": 29, "microseconds": 2900.0, "bytes": 1}
+    case = {"seconds": 12.0, "peak_host_mib": 4000.0, "stages": {"files": 7.0}}
+    mode = {"features": 0.1, "kmeans": 0.2, "gmm": 0.3, "labels": 0.4}
+    case |= {"peak_pool_mib": 9000.0, "by_mode": {"ffts": mode}, "agreement": {"ffts_gmm": 0.99}}
+    return {
+        **HEADING,
+        "steps": {step.name: {"status": "done", "seconds": 9.0} for step in STEPS},
+        "machine": {
+            "bytes_per_second": 4.3e12,
+            "flops_per_second": 5e13,
+            "float64_flops_per_second": 6e13,
+            "float32_error": 5e-7,
+        },
+        "tests": "1 passed, 40 failed",
+        "test_outcomes": dict.fromkeys(names, test),
+        "tests_alone": {names[0]: "passed", names[1]: "FAILED"},
+        "agreement": {"demo": {"ffts-gmm": {"same": AGREE - 1e-4}, "gabor-gmm": {"same": AGREE}}},
+        "cases": {case_name.name: case for case_name in SUITES["gpu"]},
+        "stages": [{"name": name, **share, "share_of_bandwidth": 0.3} for name in rows],
+        "profile": [{"name": name, "seconds": 0.01, "share": 0.6} for name in rows],
+        "tiles": [{"name": name, "tile_mib": m, **share} for name in rows for m in (16, 64, 256)],
+        "profile_by_kernel": {"stages": {name: [kernel] * 9 for name in rows}},
+    }
+
+
+def test_the_page_fits_a_reply_and_has_what_matters(found):
+    text = page(found)
+    assert len(text) <= LIMIT < 12_000
+    lines = text.splitlines()
+    assert "demo: ffts-gmm 0.999400 <-- LOW; gabor-gmm 0.999500" in lines
+    assert any(line.startswith("test_0 (passed alone): AssertionError: xx") for line in lines)
+    assert any(line.startswith("test_1 (also alone): ") for line in lines)
+    assert "and 25 more" in lines
+    assert any("features 0.10 / 0.09, kmeans 0.20 / 0.15, gmm 0.30 / 0.34" in li for li in lines)
+    assert "ffts: EM, one pass: 1.5 / 1.0, 0.40, 0.30" in lines
+    assert any(line.startswith("ffts: moments, one pass: kkk") for line in lines)
+    assert lines[-1].startswith("== next: tests failed; agreement below 0.9995. Hand")
+
+
+def test_the_page_says_that_products_are_not_float32(found):
+    found["machine"]["float32_error"] = 3e-4
+    assert "error 3.0e-04  <-- NOT FLOAT32, float64" in page(found)
+    assert "next: products are not float32" in page(found)
+
+
+def test_the_page_takes_whatever_is_there(found):
+    assert "all is well" in page(HEADING)
+    for key in found:
+        page({name: value for name, value in found.items() if name != key})
+    assert "(_stages: KeyError: 'microseconds_per_1000_windows')" in page(
+        {"stages": [{"name": ""}]}
+    )
+    found["steps"] = {f"{n}": {"status": "failed", "error": "e" * 999} for n in range(99)}
+    assert len(page(found)) <= LIMIT
+    assert page(found).splitlines()[-1].startswith("== next: ")

@@ -9,6 +9,7 @@ from picket_gpu.device.operations import Draw, Operations, Scratch
 from picket_gpu.method.features.ffts import FFTs, dft_matrices, magnitudes_by_fft
 from tests.support.cubin import local_bytes
 from tests.support.cuda_on_host import COMPILER, KERNELS, kernels_on_host
+from tests.support.rounding import exact_magnitudes
 
 SIDES = [3, 5, 7]
 on_host = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to run kernels on the host")
@@ -110,11 +111,11 @@ def test_magnitudes(arrays, kernels, side):
     rng, n = np.random.default_rng(0), 77
     lines = rng.standard_normal((side**2, side * n), dtype=np.float32)
     _, along, zero = (matrix.astype(np.float32) for matrix in dft_matrices(side))
-    expected = arrays.magnitudes(lines, along, zero, 0.7, Scratch(np))
-    result = kernels.magnitudes(lines, along, zero, 0.7, Scratch(np))
-    assert result.shape == ((side**3 + 1) // 2 + 1, n)
-    # Sums of 2 * side numbers of size one, each way with its own rounding.
-    np.testing.assert_allclose(result, expected, atol=2 * side * np.finfo(np.float32).eps)
+    exact, error = exact_magnitudes(lines, side, 0.7)
+    for operations in (arrays, kernels):
+        result = operations.magnitudes(lines, along, zero, 0.7, Scratch(np))
+        assert result.shape == ((side**3 + 1) // 2 + 1, n)
+        assert (abs(result - exact) <= error).all()
 
 
 @on_host

@@ -13,7 +13,14 @@ from picket_gpu import PicketError, run_s1, segment
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.blur import Keep
 from picket_gpu.method.memory import plan_memory
-from picket_gpu.method.padding import clear_of, find_padding, grey_limits
+from picket_gpu.method.padding import (
+    SAMPLE,
+    _even_voxels,
+    _inside,
+    clear_of,
+    find_padding,
+    grey_limits,
+)
 from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.windows import fit_windows
 from tests.support.data import DATA
@@ -95,6 +102,33 @@ def test_volumes_without_padding_have_none(sample, phantom, hiv):
         unit = (smooth - smooth.min()) / np.ptp(smooth)
         volumes += [np.round(unit * levels) for levels in (6, 30, 255)]  # denoised, as bytes
     assert [find_padding(volume) for volume in volumes] == [None] * len(volumes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "uint16"])
+@pytest.mark.parametrize("shape", [(1, 9, 40), (8, 1, 7), (9, 30, 31), (50, 20, 6)])
+def test_places_inside_are_an_erosion(shape, dtype):
+    rng = np.random.default_rng(0)
+    grey = (rng.random(shape) < 0.04).astype(dtype)  # mostly one value, as in padding
+    inside, count = _inside(grey, 0.0, 1e-4)
+    assert (inside == ndimage.binary_erosion(grey == 0, np.ones((3, 3, 3)), border_value=1)).all()
+    assert count == np.count_nonzero(inside)
+
+
+@pytest.mark.parametrize("voxels", [1000, SAMPLE, 3 * SAMPLE])
+def test_even_voxels_are_counted_and_taken_evenly(voxels):
+    grey = np.random.default_rng(0).integers(0, 3, (19, voxels // 19 // 40, 40)).astype(np.int16)
+    values = grey[:, :, :-1][grey[:, :, 1:] == grey[:, :, :-1]]
+    expected = values[:: -(-len(values) // SAMPLE)]
+    assert (_even_voxels(grey, 1e-4) == expected).all()
+    assert _even_voxels(np.arange(24.0).reshape(2, 3, 4), 1e-4) is None
+
+
+def test_differences_of_the_largest_numbers_are_no_warning(sample):
+    grey = np.where(CORNERS, np.float32(0), sample)
+    grey[14, 24, 24:26] = 3e38, -3e38
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_padding(grey).values == (0,)
 
 
 def test_the_blur_of_kept_voxels_is_a_normalised_convolution(backend, sample):

@@ -5,6 +5,7 @@ made so are those of a CPU that plays a GPU, and are marked so.
 """
 
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,16 +23,32 @@ class Device(cupy_stand_in.Device):
         super().__init__(number)
 
 
+class Event:
+    """A moment: work is done when the call that begins it returns."""
+
+    def record(self) -> None:
+        self.milliseconds = 1000 * time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+
 class StandIn(cupy_stand_in.StandIn):
-    """As much of CuPy as finding a GPU and watching its memory call too."""
+    """As much of CuPy as finding a GPU, watching its memory and timing kernels call too."""
 
     __name__ = "cupy"
     ndarray = DeviceArray  # which no library takes for NumPy's
+
+    @staticmethod
+    def RawKernel(code: str, name: str) -> Any:
+        return lambda grid, block, arguments: None
 
     def __init__(self) -> None:
         super().__init__()
         self.fft.rfftn = Namespace(np.fft, cupy.fft).rfftn
         self.cuda.Device = Device
+        self.cuda.Event = Event
+        self.cuda.get_elapsed_time = lambda begin, end: end.milliseconds - begin.milliseconds
         self.cuda.compiler = SimpleNamespace(CompileException=ZeroDivisionError)
         runtime: Any = self.cuda.runtime
         runtime.driverGetVersion = lambda: 1
