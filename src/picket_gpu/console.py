@@ -102,7 +102,7 @@ class ConsoleReporter(Reporter):
             yield
             return
         columns = (
-            TextColumn("Tasks"),
+            TextColumn("Steps"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
