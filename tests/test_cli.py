@@ -217,7 +217,7 @@ def test_a_terminal_sees_a_bar_and_what_is_going_on(place):
     os.close(screen)
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
-    assert "Tasks" in text
+    assert "Steps" in text
     assert "0/1" in text
     assert "Finished 1 tomogram: 2 segmentations in out/set" in text
 
