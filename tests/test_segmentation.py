@@ -14,6 +14,7 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.method.memory import plan_memory
 from picket_gpu.method.preprocess import prepare
+from picket_gpu.method.recipe import Recipe
 from picket_gpu.method.volume import ResidentVolume
 from picket_gpu.method.windows import fit_windows
 from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
@@ -260,3 +261,13 @@ def test_a_section_of_one_grey_value_is_refused():
     volume[5, 5, 5] = 1
     with pytest.raises(PicketError, match="identical"):
         segment(volume, lower=40, upper=60, device="cpu")
+
+
+def test_memory_has_the_masks_of_padding():
+    volume = np.random.default_rng(0).random((20, 40, 40), dtype=np.float32)
+    volume[:, :14] = 0
+    backend, recipe = select_backend("cpu"), Recipe(fit_windows(volume.shape, 5), label_bytes=3)
+    with backend.exclusive():
+        memory = recipe.prepare(backend, volume).memory
+    assert memory == recipe.memory(backend, excludes=True)
+    assert memory.budget > recipe.memory(backend).budget

@@ -94,6 +94,23 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
             }
 
 
+def test_workers_pick_and_write_pages(place):
+    configure(particles={"diameter": 140})
+    here = run_s1("params.yaml", quiet=True)
+    configure(particles={"diameter": 140}, output_dir="other")
+    there = run_s1("params.yaml", workers=2, quiet=True)
+    for one, other in zip(there.particles, here.particles, strict=True):
+        assert (one.coordinates == other.coordinates).all()
+        assert one.path.read_bytes() == other.path.read_bytes()
+    pages = [data_of(Path(f"{out}/set/report_1.html").read_text()) for out in ("out", "other")]
+    assert pages[0]["picked"] == pages[1]["picked"]
+    assert pages[0]["links"] == {
+        "index": "report.html",
+        "previous": "report_0.html",
+        "next": "report_2.html",
+    }
+
+
 def test_a_page_that_is_missing_comes_back_where_all_is_done(place):
     run_s1("params.yaml", quiet=True)
     page = Path("out/set/report_1.html")
@@ -263,7 +280,6 @@ def test_json_log(place):
 
 
 def test_json_log_of_workers(place):
-    configure(feature_extraction_params=[{"mode": "gabor"}])
     process = start("--log-format", "json", "--workers", "2")
     out, complaint = process.communicate(timeout=120)
     assert (process.returncode, complaint) == (0, "")
@@ -275,6 +291,9 @@ def test_json_log_of_workers(place):
     for texts in told.values():
         assert texts[0].endswith("reading, blurring")
         assert texts[-1] == ""
+    # A tomogram is read once, whatever the number of its feature modes.
+    read = [text for texts in told.values() for text in texts if "reading" in text]
+    assert sorted(read) == [f"t{number}.mrc: reading, blurring" for number in range(3)]
 
 
 def test_a_cluster_is_asked_for_its_own_gpu(place, monkeypatch):

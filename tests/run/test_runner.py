@@ -180,6 +180,22 @@ def test_parts_of_a_run_make_up_the_whole(place, undisturbed):
     assert index["total"] == 3
 
 
+def test_a_part_asks_nothing_of_other_inputs(place, monkeypatch):
+    from picket_gpu.run import existing, plan
+
+    asked = []
+
+    def file_signature(where, options):
+        asked.append(where.name)
+        return real(where, options)
+
+    real = existing.file_signature
+    monkeypatch.setattr(existing, "file_signature", file_signature)
+    run_s1("params.yaml", tomograms=[1], quiet=True)
+    assert set(asked) == {"t1.mrc"}
+    assert plan.links_of(1, [0, 1, 2])["previous"] == "report_0.html"
+
+
 @pytest.mark.parametrize(
     ("part", "says"),
     [
