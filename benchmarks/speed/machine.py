@@ -16,7 +16,7 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.limits import available_threads
 from picket_gpu.device.operations import Array
-from picket_gpu.run.machine import commit, versions
+from picket_gpu.run.record import commit, versions
 
 # By the names that pip and conda give them.
 PACKAGES = ("picket-gpu", "numpy", "scipy", "scikit-learn")

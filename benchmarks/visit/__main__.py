@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from benchmarks.visit.page import page
 from benchmarks.visit.plan import STAND_IN, Step, chosen
 from benchmarks.visit.runner import Visit
-from picket_gpu.run.machine import commit
+from picket_gpu.run.record import commit
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from picket_gpu.run.machine import commit
+from picket_gpu.run.record import commit
 
 # With what they need but NumPy, which a machine with CuPy has. Pillow comes with Matplotlib, and
 # starfile is needed only where coordinates are written.

@@ -245,7 +245,7 @@ def test_cancelled_units_end_on_workers_of_others_too(place, monkeypatch):
     """Those that run as well as those that wait."""
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr("picket_gpu.run.outcome.Outcome.take", interrupted)
+    monkeypatch.setattr("picket_gpu.run.runner.Outcome.take", interrupted)
     configure(feature_extraction_params=[{"mode": "intensities"}])
     options = {"n_workers": 1, "dashboard_address": None, "silence_logs": "CRITICAL"}
     with LocalCluster(**options) as cluster, Client(cluster) as client:

@@ -1,19 +1,28 @@
-"""A run, tomogram by tomogram, here or on workers; one that fails does not stop the rest."""
+"""A run, tomogram by tomogram, here or on workers, and what comes of it.
 
+A tomogram that fails does not stop the others.
+"""
+
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
+from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.atomic import remove_leftovers
+from picket_gpu.files.filenames import record_name
+from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.files.tomogram import read_ahead
+from picket_gpu.particles.particles import Particles
+from picket_gpu.report.write import Index
 from picket_gpu.run.distributed import tomograms_on
-from picket_gpu.run.outcome import Outcome
 from picket_gpu.run.plan import RunPlan, TomogramPlan
+from picket_gpu.run.record import RecordFile, Step, failed_step
 from picket_gpu.run.results import S1Run
-from picket_gpu.run.task import Prepared, run_tomogram
+from picket_gpu.run.task import Event, Failed, Page, Prepared, run_tomogram, step_of
 
 
 def run_planned(
@@ -49,7 +58,7 @@ def _run_here(
     backend: Backend,
     plans: list[TomogramPlan],
     reporter: Reporter,
-    outcome: Outcome,
+    outcome: "Outcome",
 ) -> None:
     with backend.exclusive():
         for plan, following in zip_longest(plans, plans[1:]):
@@ -66,7 +75,7 @@ def _run_on(
     config: S1Config,
     plans: list[TomogramPlan],
     reporter: Reporter,
-    outcome: Outcome,
+    outcome: "Outcome",
 ) -> None:
     for plan in plans:
         if plan.reused or plan.changed or plan.warnings:
@@ -75,3 +84,129 @@ def _run_on(
         for plan, events in tomograms:
             for event in events:
                 outcome.take(plan, event)
+
+
+class Outcome:
+    """What has come of a run so far; printed and recorded as it comes."""
+
+    def __init__(self, config: S1Config, device: str, plan: RunPlan, reporter: Reporter) -> None:
+        self._config = config
+        self._plan = plan
+        self._reporter = reporter
+        self._segmentations: dict[tuple[int, str, str], Segmentation] = {}
+        self._particles: dict[tuple[int, str, str], Particles] = {}
+        self._failures: list[Failure] = []
+        self._warnings: dict[int, list[str]] = {}
+        path = config.directory / record_name(plan.chosen)
+        self._record = RecordFile(path, config, device, plan.chosen)
+        wanted: dict[int, set[str]] = {failure.index: set() for failure in plan.failures}
+        wanted |= {one.index: set(one.fingerprints.values()) for one in plan.tomograms}
+        self._index = Index(config.directory, config.dataset_name, range(plan.total), wanted)
+
+    def begin(self, plan: TomogramPlan) -> None:
+        """Name a tomogram, and add what an earlier run has made of it."""
+        self._reporter.line(f"{plan.place} {plan.subject.tomogram}")
+        self._warn(plan.index, plan.warnings)
+        for mode in dict.fromkeys(one.mode for one in plan.reused):
+            self._reporter.line(f"  {mode}: done earlier")
+            segmentations = [one for one in plan.reused if one.mode == mode]
+            self._add(segmentations, self._done_earlier(plan, mode, segmentations))
+        for mode in plan.changed:
+            self._reporter.line(
+                f"  {mode}: settings or tomogram have changed since the last run; computing again"
+            )
+
+    def _done_earlier(
+        self, plan: TomogramPlan, mode: str, segmentations: list[Segmentation]
+    ) -> Mapping[str, Any]:
+        """The step of an earlier run, as its record has it if there is one."""
+        prints = [one.fingerprint for one in segmentations]
+        before = self._plan.directory.recorded_unit(prints[0])
+        if before and [line["fingerprint"] for line in before["segmentations"]] == prints:
+            return {**before, "status": "done earlier"}
+        return _plain(step_of(plan, mode, segmentations, "done earlier", plan.warnings))
+
+    def take(self, plan: TomogramPlan, event: Event) -> None:
+        """Add what has come of a part of a tomogram."""
+        match event:
+            case Prepared(warnings):
+                self._warn(plan.index, warnings)
+            case Failed(failure, step, steps):
+                self._fail(failure, step)
+                self._reporter.advance(steps)
+            case Page(row):
+                self._index.add(row)
+            case Step():
+                for particles in event.particles:
+                    self._particles[plan.index, *particles.workflow] = particles
+                self._add(event.segmentations, _plain(event))
+
+    def add_failure(self, failure: Failure) -> None:
+        """Add a failure that no task has reported."""
+        self._fail(failure, failed_step(failure))
+
+    def finish(self) -> S1Run:
+        """Write the record and the index for the last time.
+
+        Returns:
+            Results in the order of inputs, modes and methods.
+
+        Raises:
+            NothingDoneError: nothing but failures came of the run.
+        """
+        if self._config.report:
+            self._index.finish()
+        if self._leaves_a_record:
+            self._record.finish()
+        if not self._segmentations:
+            raise NothingDoneError(self._failures)
+        keys = [
+            (index, *workflow)
+            for index, workflow in product(range(self._plan.total), self._config.workflows)
+        ]
+        picked = [
+            (plan.index, *picking.workflow)
+            for plan in self._plan.tomograms
+            for picking in plan.picking
+        ]
+        return S1Run(
+            [self._segmentations[key] for key in keys if key in self._segmentations],
+            sorted(self._failures, key=lambda failure: failure.index),
+            [text for index in sorted(self._warnings) for text in self._warnings[index]],
+            [self._particles[key] for key in picked if key in self._particles],
+        )
+
+    def interrupt(self) -> None:
+        """Write what there is before the program ends."""
+        if self._segmentations:
+            self._record.write()
+
+    def _warn(self, index: int, warnings: Iterable[str]) -> None:
+        """Print what is odd about a tomogram, each thing once."""
+        printed = self._warnings.setdefault(index, [])
+        for text in warnings:
+            if text not in printed:
+                printed.append(text)
+                self._reporter.line(f"  warning: {text}")
+
+    def _fail(self, failure: Failure, step: Step) -> None:
+        self._failures.append(failure)
+        where = f"{failure.mode}: " if failure.mode else ""
+        self._reporter.line(f"  FAILED: {where}{failure.message}")
+        self._add([], _plain(step))
+
+    def _add(self, segmentations: list[Segmentation], step: Mapping[str, Any]) -> None:
+        for one in segmentations:
+            self._segmentations[one.index, *one.workflow] = one
+        self._reporter.unit(step)
+        self._record.add(step, hold=not self._leaves_a_record)
+
+    @property
+    def _leaves_a_record(self) -> bool:
+        """Nothing is left behind if nothing comes of a run, but an older record would be untrue."""
+        return bool(self._segmentations) or self._record.path.parent.exists()
+
+
+def _plain(step: Step) -> dict[str, Any]:
+    """A step as JSON has it."""
+    return step.model_dump(mode="json", by_alias=True)

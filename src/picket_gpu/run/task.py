@@ -30,10 +30,9 @@ from picket_gpu.particles.settings import PICKINGS, TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
 from picket_gpu.report.write import remove_page, write_page
 from picket_gpu.run.existing import fingerprints, remove_contradicting
-from picket_gpu.run.machine import peak_host_bytes
 from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import TomogramPlan, recipe_of
-from picket_gpu.run.record import PARTICLES, Status, Step, failed_step
+from picket_gpu.run.record import PARTICLES, Status, Step, failed_step, peak_host_bytes
 
 
 @dataclass(frozen=True)
