@@ -20,6 +20,7 @@ from picket_gpu.particles.picks import Picks, VoxelSize
 # too large.
 SPACING = 0.8
 REACH = 1.0  # voxels that a blur of sigma 2 moves the edges of dense particles outward, measured
+MIDDLE = 0.5  # of scores: heights are alike for any offset, and err 17 times less about 0
 ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
 
 Threshold: TypeAlias = float | Literal["auto"]
@@ -92,7 +93,7 @@ def pick(
     region = region_of(backend, scores if inside is None else inside)
     contrast = Contrast(
         backend, scores[region], _part(inside, region), diameter, voxel_size, reach,
-        memory_budget=memory_budget,
+        offset=MIDDLE, memory_budget=memory_budget,
     )  # fmt: skip
     signs = {1: {1: 1}, 0: {0: -1}, None: {1: 1, 0: -1}}[label]
     chosen, candidates = selection.strongest(contrast, signs)
