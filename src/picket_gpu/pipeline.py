@@ -1,21 +1,21 @@
-"""S1 from a configuration to files.
+"""A run from a configuration to files: `run_s1`.
 
-`run_s1` checks the configuration and plans the run; then each tomogram goes through these steps,
-which `picket_gpu.run.task` calls in this order:
+    config -> plan, with what exists -> each tomogram, here or on workers -> record
+
+The configuration is checked and the run planned before anything is written
+(`picket_gpu.run.plan`). Then each tomogram goes through these steps (`picket_gpu.run.task`):
 
 1. read: grey values of the file as float32 (`picket_gpu.files.tomogram`).
-2. prepare: Gaussian blur, grey values scaled to [0, 1] (`picket_gpu.method.preprocess`).
-3. windows: those inside the z-limits and the mask, at most the cap (`picket_gpu.method.windows`).
-
-And for each feature mode (`picket_gpu.method.workflows`):
-
-4. features: of each window, tile by tile (`picket_gpu.method.features`), whitened by their
-   covariance (`picket_gpu.method.whitening`).
-5. fit: k-means, and from its clusters a Gaussian mixture (`picket_gpu.method.clustering`).
-6. label: every voxel that has a window; the more populous cluster is 0
-   (`picket_gpu.method.labels`).
-7. write: HDF5, MRC and others, each whole or not there (`picket_gpu.files.segmentations`).
-8. report: pages and pictures (`picket_gpu.report`).
+2. prepare: padding, masks and limits; Gaussian blur; grey values scaled to [0, 1]; the windows to
+   fit on (`picket_gpu.method.recipe`).
+3. For each feature mode (`picket_gpu.method.workflows`):
+   features of each window, tile by tile (`picket_gpu.method.features`), whitened by their
+   covariance (`picket_gpu.method.whitening`);
+   fit: k-means, and from its clusters a Gaussian mixture (`picket_gpu.method.clustering`);
+   label: every voxel that has a window; the larger cluster is 0 (`picket_gpu.method.labels`);
+   write: HDF5, MRC and others, each complete or not there (`picket_gpu.files.segmentation`).
+4. pick: particles from the scores, the labels or the tomogram (`picket_gpu.run.picking`).
+5. report: the page and the preview (`picket_gpu.report`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -53,7 +53,7 @@ def run_s1(
     """Segment all tomograms of a configuration by all workflows, pick particles, write the files.
 
     Finished segmentations, made with the same settings from the same files, are kept. If a tomogram
-    or feature mode fails, the others continue. A task is one tomogram and one feature mode.
+    or feature mode fails, the others continue.
 
     Args:
         config: path of a YAML file, a mapping with its keys, or an `S1Config`.
@@ -61,9 +61,9 @@ def run_s1(
         overwrite: recompute everything and replace existing files.
         quiet: print nothing.
         log_format: "text", or "json" for one object per line.
-        client: `distributed.Client` whose workers run the tasks; default: this process runs them.
+        client: `distributed.Client` whose workers run the tomograms; default: this process does.
         workers: number of worker processes on this machine, one per GPU or sharing the cores.
-        scheduler: address or file of a Dask scheduler whose workers run the tasks.
+        scheduler: address or file of a Dask scheduler whose workers run the tomograms.
 
     Returns:
         The segmentations, with failures, warnings and picked particles as attributes.
@@ -100,7 +100,7 @@ def _client(
     client: Any, workers: int | None, scheduler: str | None, backend: Backend, plan: RunPlan
 ) -> AbstractContextManager[Any]:
     """The Dask client to use inside the context, None for none."""
-    if sum(told is not None for told in (client, workers, scheduler)) > 1:
+    if sum(each is not None for each in (client, workers, scheduler)) > 1:
         raise PicketError("client, workers, scheduler: use only one of them")
     if all(one.is_done for one in plan.tomograms):
         return nullcontext()
