@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class WorkflowResult:
     """Labels of one volume by one workflow.
 
     Attributes:
@@ -99,7 +99,7 @@ def run_workflows(
     modes: Sequence[FeatureMode],
     settings: Settings,
     reporter: Reporter = SILENT,
-) -> Iterator[Segmentation]:
+) -> Iterator[WorkflowResult]:
     """Run all workflows on one tomogram, one feature mode after the other.
 
     Consume the iterator inside ``backend.exclusive()``. If memory runs out, tiles are halved, and
@@ -210,7 +210,7 @@ class ModeJob:
                 costs["gmm"] = costs["gmm"].plus(costs["kmeans"])
         return _Fit(models, features, statistics, costs)
 
-    def label(self, fit: _Fit) -> list[Segmentation]:
+    def label(self, fit: _Fit) -> list[WorkflowResult]:
         """Label all voxels, by all methods in one pass."""
         backend, tomogram, mode = self.backend, self.tomogram, self.mode
         methods = self.settings.methods
@@ -227,7 +227,7 @@ class ModeJob:
         labelling, statistics = meter.lap(), fit.statistics
         shared_passes = (statistics.passes + labelling.passes) / len(methods)
         return [
-            Segmentation(
+            WorkflowResult(
                 mode,
                 method,
                 *volume,

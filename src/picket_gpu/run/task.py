@@ -20,10 +20,9 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.segmentation import Segmentation, Subject, write_segmentation
 from picket_gpu.files.tomogram import read_voxels
-from picket_gpu.method import workflows
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import UNLABELLED, foreground_fraction
-from picket_gpu.method.workflows import PreparedTomogram, Settings, run_workflows
+from picket_gpu.method.workflows import PreparedTomogram, Settings, WorkflowResult, run_workflows
 from picket_gpu.particles.files import remove_others
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import PICKINGS, TOMOGRAM
@@ -202,7 +201,7 @@ class _Workflows:
             while saving:
                 yield self._saved(*saving.popleft())
 
-    def _segment(self, mode: FeatureMode) -> list[workflows.Segmentation]:
+    def _segment(self, mode: FeatureMode) -> list[WorkflowResult]:
         config = self._config
         methods = config.clustering_methods
         scored = [method for method in methods if (mode.mode, method) in config.scored]
@@ -210,7 +209,7 @@ class _Workflows:
         made = run_workflows(self._backend, self._source, [mode], settings, self._reporter)
         return list(made)
 
-    def _save(self, mode: FeatureMode, made: list[workflows.Segmentation]) -> list[Segmentation]:
+    def _save(self, mode: FeatureMode, made: list[WorkflowResult]) -> list[Segmentation]:
         """Write the files of one feature mode, and add it to the report."""
         saved = []
         while made:  # none is kept: they are as large as a quarter of the volume
@@ -221,7 +220,7 @@ class _Workflows:
             del labelled
         return saved
 
-    def _write(self, mode: FeatureMode, made: workflows.Segmentation) -> Segmentation:
+    def _write(self, mode: FeatureMode, made: WorkflowResult) -> Segmentation:
         started = time.perf_counter()
         plan, workflow = self._plan, (mode.mode, made.method)
         segmentation = Segmentation(
