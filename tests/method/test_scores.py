@@ -26,7 +26,6 @@ from picket_gpu.method.preprocess import prepare
 from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
 from tests.support.cuda_on_host import COMPILER, kernels_on_host
 from tests.support.data import DATA
-from tests.support.device_double import DeviceDouble
 from tests.support.features import symmetric_inverse
 
 WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
@@ -103,6 +102,9 @@ def test_scores_change_no_label(workflow):
 
 
 def test_labels_without_scores_take_one_filter_whatever_else_has_scores():
+    pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+    from tests.support.device_double import DeviceDouble
+
     def needed(*_):
         raise AssertionError("features were computed for it")
 
@@ -176,6 +178,9 @@ def test_scores_are_those_of_the_textbook(mode):
     ],
 )
 def test_a_device_gives_the_same_scores(operations, slab):
+    pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+    from tests.support.device_double import DeviceDouble
+
     device = segmentations(piece(), DeviceDouble(operations), slab=slab)
     for workflow, result in device.items():
         assert_sound(result)

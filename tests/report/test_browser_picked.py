@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import starfile
+
+pytest.importorskip("selenium")
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH

@@ -12,6 +12,7 @@ from pathlib import Path
 import mrcfile
 import pytest
 
+pytest.importorskip("distributed")
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.run import dask_cluster
@@ -94,6 +95,7 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
             }
 
 
+@pytest.mark.slow
 def test_a_page_that_is_missing_comes_back_where_all_is_done(place):
     run_s1("params.yaml", quiet=True)
     page = Path("out/set/report_1.html")
@@ -109,6 +111,7 @@ def test_one_way_to_reach_workers_is_enough(place):
         run_s1("params.yaml", workers=1, scheduler="tcp://127.0.0.1:1", quiet=True)
 
 
+@pytest.mark.slow
 def test_workers_share_the_cores(place, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     from picket_gpu.run.dask_cluster import local_cluster
@@ -137,6 +140,7 @@ test_a_bad_tomogram_on_workers = pytest.mark.filterwarnings(
 )(test_a_bad_tomogram_on_workers)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_the_run_completes(place, undisturbed):
     expected, _ = undisturbed
     process = start("--workers", "2")
@@ -155,6 +159,7 @@ def cmdline(process: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ended_by_a_signal_no_process_and_no_half_file_stays(place, undisturbed, sent):
     expected, _ = undisturbed
@@ -200,6 +205,7 @@ def test_workers_that_the_cores_are_too_few_for(place, monkeypatch, workers):
         run_s1("params.yaml", workers=workers, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_terminal_s_ctrl_c_says_one_word(place):
     """It goes to the workers too."""
     process = start("--workers", "2", start_new_session=True)
@@ -209,6 +215,7 @@ def test_a_terminal_s_ctrl_c_says_one_word(place):
     assert (process.returncode, complaint) == (130, "interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_is_told_of(place):
     from distributed import Client
 
@@ -224,6 +231,7 @@ def test_a_scheduler_that_dies_is_told_of(place):
     assert "lost the Dask scheduler" in the_error(complaint)
 
 
+@pytest.mark.slow
 def test_cancelled_units_end_on_workers_of_others_too(place, monkeypatch):
     """Those that run as well as those that wait."""
     from distributed import Client, LocalCluster
@@ -262,6 +270,7 @@ def test_json_log(place):
     assert {event["event"] for event in events} == {"line", "status", "unit"}
 
 
+@pytest.mark.slow
 def test_json_log_of_workers(place):
     configure(feature_extraction_params=[{"mode": "gabor"}])
     process = start("--log-format", "json", "--workers", "2")
@@ -277,6 +286,7 @@ def test_json_log_of_workers(place):
         assert texts[-1] == ""
 
 
+@pytest.mark.slow
 def test_a_cluster_is_asked_for_its_own_gpu(place, monkeypatch):
     """A scheduler may be reached from a machine that has no GPU."""
     from distributed import Client, LocalCluster
@@ -314,6 +324,7 @@ def test_what_is_sent_with_a_task_does_not_grow_with_the_number_of_tomograms(pla
     assert sizes[1] < sizes[0] + 10  # the number of tomograms has more digits
 
 
+@pytest.mark.slow
 def test_workers_warnings_are_told_once(place, capsys):
     with mrcfile.open("t1.mrc", "r+") as mrc:
         mrc.data[:7] = 0
