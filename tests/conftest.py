@@ -35,17 +35,22 @@ def pytest_addoption(parser):
 
 
 def pytest_sessionfinish(session):
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and hasattr(session.config, "cache"):  # workers of xdist have no reporter
-        passed = [report.nodeid for report in reporter.stats.get("passed", [])]
-        session.config.cache.set(PASSED, passed)
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")  # workers of xdist have none
+    passed = [report.nodeid for report in reporter.stats.get("passed", [])] if reporter else []
+    if passed and hasattr(config, "cache"):
+        config.cache.set(PASSED, passed + (_passed_before(config) if config.option.rest else []))
+
+
+def _passed_before(config):
+    return config.cache.get(PASSED, [])
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("rest"):
-        passed = set(config.cache.get(PASSED, []))
+    if config.option.rest:
+        passed = set(_passed_before(config))
         items[:] = [item for item in items if item.nodeid not in passed]
-    if not config.getoption("pythonwarnings"):  # -W
+    if not config.option.pythonwarnings:  # -W
         for item in items:  # before its own marks, which go further
             item.add_marker(pytest.mark.filterwarnings(*WARNINGS), append=False)
     _skip_without_gpu([item for item in items if item.get_closest_marker("gpu")])

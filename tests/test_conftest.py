@@ -17,7 +17,9 @@ def pytest_collection_modifyitems(items): warnings.warn("collected")
 """
 
 
-def test_a_warning_is_an_error():
+def test_a_warning_is_an_error(pytestconfig):
+    if pytestconfig.getoption("pythonwarnings"):
+        pytest.skip("-W says what a warning is")
     with pytest.raises(UserWarning, match="of a test"):
         warnings.warn("of a test", stacklevel=1)
 

@@ -127,7 +127,9 @@ def test_labels_without_scores_take_one_filter_whatever_else_has_scores():
         assert (ours.labels == theirs.labels).all()
 
 
-@pytest.mark.parametrize("mode", ["ffts", "gabor", "intensities"])
+@pytest.mark.parametrize(
+    "mode", ["gabor", *(pytest.param(m, marks=pytest.mark.slow) for m in ("ffts", "intensities"))]
+)
 def test_scores_are_those_of_the_textbook(mode):
     """Distances and tempered posteriors in float64 from the whole feature matrix."""
     windows = sklearn_recipe.window_matrix(sklearn_recipe.normalised(piece()), 5)

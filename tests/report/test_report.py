@@ -193,6 +193,7 @@ def test_slices_come_from_a_device_too(slab):
     assert (np.abs(ours.central.astype(int) - theirs.central) <= 1).all()
 
 
+@pytest.mark.slow
 def test_a_page_is_at_most_12_mb_whatever_the_labels():
     """Noise does not compress; slices are left out evenly until the page is small enough."""
     shape = (70, 512, 512)

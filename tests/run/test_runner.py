@@ -454,7 +454,10 @@ def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
     assert_complete(Path("out/set"), expected)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_interrupted_it_ends_and_leaves_no_half_file(place, undisturbed, sent, code):
     expected, _ = undisturbed
     process = start()
