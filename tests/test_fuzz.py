@@ -18,6 +18,7 @@ from picket_gpu.errors import PicketError
 from tests.fuzz.checks import DIRECTORY, check_message, check_mrc, check_yaml
 from tests.support.command_line import GOOD
 
+pytestmark = pytest.mark.slow
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 
 

@@ -19,7 +19,3 @@ def test_every_file_that_the_readme_links_to_exists():
     local = [link for link in links if not link.startswith("https://")]
     assert len(local) > 3
     assert [link for link in local if not (ROOT / link).exists()] == []
-
-
-def test_the_readme_is_short():
-    assert len(README.splitlines()) <= 130

@@ -128,6 +128,7 @@ def test_same_seed_same_labels_and_any_tile_size(small, workflow, monkeypatch):
     assert (segment(small, features=mode, clustering=method, seed=3, device="cpu") == first).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["kmeans", "gmm"])
 def test_other_seeds_end_at_the_same_kmeans(phantom, method):
     labels = [segment(phantom, clustering=method, seed=s, device="cpu") for s in (0, 1, 2)]

@@ -55,6 +55,7 @@ def copy(run, tmp_path):
 
 
 def viewed(path, tomogram=None):
+    pytest.importorskip("napari")
     from napari.components import ViewerModel
 
     viewer = ViewerModel()
@@ -190,6 +191,7 @@ def test_what_is_missing_or_broken_is_named(copy, kind, capsys):
         PicketError, match=r"star: no segmentation of its tomogram in the same directory"
     ):
         list(layers(copy / f"{NAME}.star"))
+    pytest.importorskip("napari")
     assert view([str(copy / f"{NAME}.star")]) == 2
     assert "no segmentation of its tomogram" in capsys.readouterr().err
 

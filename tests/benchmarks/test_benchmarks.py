@@ -27,6 +27,7 @@ def trial(tmp_path_factory):
     return json.loads(file.read_text()), process
 
 
+@pytest.mark.slow
 def test_a_suite_runs_and_its_last_line_is_its_json(trial):
     result, process = trial
     assert json.loads(process.stdout.splitlines()[-1]) == result
@@ -37,6 +38,7 @@ def test_a_suite_runs_and_its_last_line_is_its_json(trial):
     assert all(stage["share_of_matrix_rate"] > 0 for stage in result["stages"][1:-12])
 
 
+@pytest.mark.slow
 def test_the_ways_through_agree(trial):
     cases = trial[0]["cases"]
     assert min(cases["24^3, command line"]["agreement"].values()) == 1
@@ -44,6 +46,7 @@ def test_the_ways_through_agree(trial):
     assert min(cases["24^3, 1000 windows"]["agreement"].values()) > 0.8
 
 
+@pytest.mark.slow
 def test_every_case_and_stage_is_in_the_table(trial):
     result, _ = trial
     table = tables([result], ["quick"])
@@ -55,6 +58,7 @@ def test_every_case_and_stage_is_in_the_table(trial):
     ]
 
 
+@pytest.mark.slow
 def test_rivals_are_measured_where_they_can_be(trial):
     rivals = {row["name"]: row for row in trial[0]["rivals"]}
     assert "cuml" in rivals.pop("k-means, cuML")["error"]
@@ -97,5 +101,6 @@ def test_tf32_rounds_to_10_bits():
     assert (abs(result / values - 1) <= 2.0**-11).all()
 
 
+@pytest.mark.slow
 def test_tf32_changes_as_few_labels_as_the_readme_says(phantom):
     assert min(share for share, *_ in agreement(phantom).values()) >= 0.9998

@@ -142,6 +142,7 @@ def test_hits_by_rank_are_the_matches_of_the_first_ones():
 
 
 def test_step_2_finds_balls_and_loses_them_near_faces(data, balls):
+    pytest.importorskip("skimage")
     figures = pick_figures(TARGETS, step_2(labelled(balls)), balls.shape, 5)
     all_found = {"picks": 3, "precision": 1, "recall": 1, "F1": 1, "best": 1, "first": 3}
     assert figures["components"] == all_found
@@ -152,6 +153,7 @@ def test_step_2_finds_balls_and_loses_them_near_faces(data, balls):
 
 
 def test_picks_find_balls(data, balls):
+    pytest.importorskip("skimage")
     backend = select_backend("cpu", "native")
     labels = labelled(balls)
     picks = from_scores((labels == 1).astype(np.float16), labels, 8, backend)
@@ -183,6 +185,7 @@ def test_centres_of_spheres_come_from_points_on_them():
     np.testing.assert_allclose(found, [(20, 20, 20), (20, 43, 20)], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_demo_has_nine_shells():
     targets = read(DEMO).targets
     assert len(targets.centres) == 9
@@ -282,7 +285,9 @@ def test_simulated_particles_are_dark_apart_and_where_they_are_said_to_be():
     assert set(from_recipe(recipe).masks) == {"particles", "all structures"}
 
 
+@pytest.mark.slow
 def test_the_script_prints_its_tables(tmp_path, capsys):
+    pytest.importorskip("skimage")
     options = ["--only", "phantom_a", "--modes", "intensities", "gabor", "--methods", "kmeans"]
     main([*options, "--device", "cpu", "--json", str(tmp_path / "quality.json")])
     text = capsys.readouterr().out

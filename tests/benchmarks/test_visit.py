@@ -195,6 +195,7 @@ def test_a_step_that_fails_leaves_what_it_had_and_the_next_goes_on(tmp_path):
     assert result["cases"] == {"a": 1, "b": 2}
 
 
+@pytest.mark.slow
 def test_a_step_beyond_its_limit_ends_with_its_children(tmp_path):
     sleep = "time.sleep(60)"
     child = f"p = subprocess.Popen([sys.executable, '-c', 'import time; {sleep}'])"
@@ -211,6 +212,7 @@ def running(process):
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
+@pytest.mark.slow
 def test_what_time_does_not_reach_is_said_and_done_when_continued(tmp_path):
     file = tmp_path / "visit.json"
     codes = {"ends": "sys.exit(3)", "long": "time.sleep(60)", "last": tell({"c": 3})}
@@ -258,7 +260,9 @@ def test_a_file_of_another_visit_is_not_continued(tmp_path, key):
     assert file.read_text() == before
 
 
+@pytest.mark.slow
 def test_a_signal_leaves_what_was_done(tmp_path):
+    pytest.importorskip("cupy")
     file = tmp_path / "visit.json"
     command = [sys.executable, "-m", "benchmarks.visit", "run", "--rehearse", "--output", file]
     environment = {**untraced(), "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
@@ -278,6 +282,7 @@ def test_a_signal_leaves_what_was_done(tmp_path):
     assert list(tmp_path.iterdir()) == [file]  # temporary files are gone
 
 
+@pytest.mark.slow
 def test_a_step_ends_when_its_runner_is_killed(tmp_path):
     (tmp_path / "visit.json").write_text("{}")
     # A step that waits in the main thread for what never comes, and its runner.

@@ -125,6 +125,7 @@ def test_the_models_of_ome_zarr_accept_it(run, kind):
 @pytest.mark.filterwarnings("ignore")  # of napari's own making
 @pytest.mark.parametrize(("ending", "kind"), [(".zarr", "labels"), ("_score.zarr", "image")])
 def test_napari_opens_it_with_its_scale(run, ending, kind):
+    pytest.importorskip("napari_ome_zarr")
     from napari.layers import Image, Labels
     from napari_ome_zarr import napari_get_reader
 
@@ -399,6 +400,7 @@ def test_the_viewer_says_how_to_install_napari(run, monkeypatch, capsys):
 @pytest.mark.filterwarnings("ignore")  # of napari's own making
 @pytest.mark.parametrize("ending", [".h5", ".zarr", ".mrc"])
 def test_layers_are_in_angstrom_at_their_place(run, ending):
+    pytest.importorskip("napari")
     from napari.components import ViewerModel
 
     directory, results = run

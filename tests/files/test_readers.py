@@ -362,6 +362,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def http(tmp_path):
+    pytest.importorskip("aiohttp")
     """A server of ``tmp_path`` on this machine."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
     thread = threading.Thread(target=server.serve_forever)
@@ -406,6 +407,7 @@ def test_nothing_at_an_http_address(http):
 
 
 def test_no_server_at_an_address():
+    pytest.importorskip("aiohttp")
     with pytest.raises(PicketError, match=r"cannot be read as Zarr \(.*127.0.0.1"):
         read_header(as_location("http://127.0.0.1:9/a.zarr"))
 

@@ -26,7 +26,6 @@ from picket_gpu.method.windows import all_windows, fit_windows
 from picket_gpu.method.workflows import ModeJob, PreparedTomogram, Settings, run_workflows
 from tests.support.cuda_on_host import COMPILER, kernels_on_host
 from tests.support.data import DATA
-from tests.support.device_double import DeviceDouble
 from tests.support.features import symmetric_inverse
 
 WORKFLOWS = [(m, c) for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
@@ -103,6 +102,9 @@ def test_scores_change_no_label(workflow):
 
 
 def test_labels_without_scores_take_one_filter_whatever_else_has_scores():
+    pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+    from tests.support.device_double import DeviceDouble
+
     def needed(*_):
         raise AssertionError("features were computed for it")
 
@@ -125,7 +127,9 @@ def test_labels_without_scores_take_one_filter_whatever_else_has_scores():
         assert (ours.labels == theirs.labels).all()
 
 
-@pytest.mark.parametrize("mode", ["ffts", "gabor", "intensities"])
+@pytest.mark.parametrize(
+    "mode", ["gabor", *(pytest.param(m, marks=pytest.mark.slow) for m in ("ffts", "intensities"))]
+)
 def test_scores_are_those_of_the_textbook(mode):
     """Distances and tempered posteriors in float64 from the whole feature matrix."""
     windows = sklearn_recipe.window_matrix(sklearn_recipe.normalised(piece()), 5)
@@ -176,6 +180,9 @@ def test_scores_are_those_of_the_textbook(mode):
     ],
 )
 def test_a_device_gives_the_same_scores(operations, slab):
+    pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+    from tests.support.device_double import DeviceDouble
+
     device = segmentations(piece(), DeviceDouble(operations), slab=slab)
     for workflow, result in device.items():
         assert_sound(result)

@@ -33,6 +33,7 @@ def test_components_are_those_of_picket():
 
 @pytest.mark.parametrize("case", ["ws3_label1", "ws5_label1", "ws5_label0"])
 def test_a_watershed_with_a_margin_of_its_distance_is_that_of_picket(case):
+    pytest.importorskip("skimage")
     expected = golden("phantom_a", case)
     length = 13.48 * expected.min_distance
     told = settings(

@@ -346,7 +346,7 @@ RUNS = [(function, case) for function in FUNCTIONS for case in CASES]
 
 
 @pytest.mark.parametrize(("function", "case"), RUNS)
-@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("holes", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_blocks_give_what_the_whole_gives(backend, function, case, holes):
     scores, options = CASES[case]
     inside = np.random.default_rng(7).random(scores.shape) > 0.02 if holes else None

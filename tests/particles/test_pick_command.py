@@ -198,6 +198,8 @@ def test_the_tomogram_itself(bare):
     ids=["watershed", "components"],
 )
 def test_picket_methods_in_a_run_and_in_the_command(bare, settings, options):
+    if settings["method"] == "watershed":
+        pytest.importorskip("skimage")
     # Scores are kept, for the segmentations to be the same.
     run_s1(config(bare.parent, particles={"diameter": 140} | settings), quiet=True)
     made = tables(bare)
@@ -336,6 +338,7 @@ S2_STEM = "predicted_centroids_0_intensities_gmm"
 
 
 def test_step_2_picks_what_picket_picks(tmp_path, labels):
+    pytest.importorskip("skimage")
     segmentation = str(picket_file(tmp_path / NAME, labels))
     entry = {"segmentation": segmentation, "particle_cluster_id": 1}
     process = command(s2_file(tmp_path, [entry], [COMPONENTS, WATERSHED]))
@@ -359,6 +362,7 @@ def test_step_2_picks_what_picket_picks(tmp_path, labels):
 
 
 def test_step_2_never_has_two_results_of_one_name(tmp_path, labels):
+    pytest.importorskip("skimage")
     path = picket_file(tmp_path / NAME, labels)
     entry = {"segmentation": str(path), "particle_cluster_id": 1}
     limits = {"lower_z-slice_limit": 8, "upper_z-slice_limit": 20}
@@ -383,6 +387,7 @@ def test_step_2_never_has_two_results_of_one_name(tmp_path, labels):
 
 
 def test_step_2_replaces_other_settings_only_if_told(tmp_path, labels, capsys):
+    pytest.importorskip("skimage")
     entry = {"segmentation": str(picket_file(tmp_path / NAME, labels)), "particle_cluster_id": 1}
     assert main([str(s2_file(tmp_path, [entry], [WATERSHED])), "-q"]) == 0
     parameters = s2_file(tmp_path, [entry], [WATERSHED | {"min_distance": 3}])
@@ -472,6 +477,7 @@ def test_bad_options_are_refused_in_one_line(run, capsys, options, says):
     assert snapshot(run) == before
 
 
+@pytest.mark.slow
 def test_bad_options_in_a_process_of_its_own(run):
     process = command(run, "--diameter", -5)
     assert process.returncode == 2

@@ -15,6 +15,7 @@ def test_components(case):
 
 @pytest.mark.parametrize("case", [case for volume, case in cases("ws") if volume == "phantom_a"])
 def test_watershed_with_its_border(case):
+    pytest.importorskip("skimage")
     expected = golden("phantom_a", case)
     mode = Watershed(min_distance=expected.min_distance)
     assert_same(mode.pick(expected.labels, expected.label, **expected.limits), expected)
@@ -22,5 +23,6 @@ def test_watershed_with_its_border(case):
 
 @pytest.mark.parametrize("distance", [16, 10**18])
 def test_a_volume_thinner_than_the_borders_has_no_picks(distance):
+    pytest.importorskip("skimage")
     labels = golden("phantom_a", "ws5_label1").labels
     assert Watershed(min_distance=distance).pick(labels, 1).count == 0

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+pytest.importorskip("skimage")
+
 from picket_gpu.errors import PicketError
 from picket_gpu.particles.by_labels import watershed
 from tests.support.golden_s2 import assert_same, cases, golden

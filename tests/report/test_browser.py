@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import yaml
 from scipy import ndimage
+
+pytest.importorskip("selenium")
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import starfile
-from picket_gpu.particles.particle_set import ParticleSet
+
+pytest.importorskip("selenium")
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH

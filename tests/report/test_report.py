@@ -35,7 +35,6 @@ from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import MOST_PIXELS, MOST_SAMPLES, MOST_SIDE, choose_layout, separation
 from picket_gpu.report.write import ReportWriter
 from tests.support.data import DATA
-from tests.support.device_double import DeviceDouble
 from tests.support.pages import data_of
 
 # Components.
@@ -175,6 +174,9 @@ def test_a_page_holds_the_slices(hiv):
 @pytest.mark.parametrize("slab", [None, 7])
 def test_slices_come_from_a_device_too(slab):
     """From arrays that are not NumPy's, whether the volume is there or streamed."""
+    pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+    from tests.support.device_double import DeviceDouble
+
     volume = mrcfile.read(DATA / "phantom_a.mrc")[:24, :40, :50]
     device, host = DeviceDouble(), select_backend("cpu")
     windows = fit_windows(volume.shape, 5)
@@ -191,6 +193,7 @@ def test_slices_come_from_a_device_too(slab):
     assert (np.abs(ours.central.astype(int) - theirs.central) <= 1).all()
 
 
+@pytest.mark.slow
 def test_a_page_is_at_most_12_mb_whatever_the_labels():
     """Noise does not compress; slices are left out evenly until the page is small enough."""
     shape = (70, 512, 512)
@@ -322,6 +325,9 @@ def test_a_run_of_several_writes_an_index_and_pages(run):
 
 def test_a_run_on_a_device_has_the_same_report(run, tmp_path, monkeypatch):
     """There findings are made aside, while the next workflow is computed."""
+    pytest.importorskip("cupy", reason="the double takes its names and keywords from cupy")
+    from tests.support.device_double import DeviceDouble
+
     monkeypatch.setattr(pipeline, "select_backend", lambda *_: DeviceDouble())
     run_s1(run | {"inputs": run["inputs"][:1], "output_dir": tmp_path}, quiet=True)
     ours = data_of((tmp_path / "set/report.html").read_text())["workflows"]

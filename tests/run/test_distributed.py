@@ -12,6 +12,7 @@ from pathlib import Path
 import mrcfile
 import pytest
 
+pytest.importorskip("distributed")
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.run import dask_cluster
@@ -94,6 +95,7 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
             }
 
 
+@pytest.mark.slow
 def test_workers_pick_and_write_pages(place):
     configure(particles={"diameter": 140})
     here = run_s1("params.yaml", quiet=True)
@@ -111,6 +113,7 @@ def test_workers_pick_and_write_pages(place):
     }
 
 
+@pytest.mark.slow
 def test_a_page_that_is_missing_comes_back_where_all_is_done(place):
     run_s1("params.yaml", quiet=True)
     page = Path("out/set/report_1.html")
@@ -126,6 +129,7 @@ def test_one_way_to_reach_workers_is_enough(place):
         run_s1("params.yaml", workers=1, scheduler="tcp://127.0.0.1:1", quiet=True)
 
 
+@pytest.mark.slow
 def test_workers_share_the_cores(place, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     from picket_gpu.run.dask_cluster import local_cluster
@@ -154,6 +158,7 @@ test_a_bad_tomogram_on_workers = pytest.mark.filterwarnings(
 )(test_a_bad_tomogram_on_workers)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_the_run_completes(place, undisturbed):
     expected, _ = undisturbed
     process = start("--workers", "2")
@@ -172,6 +177,7 @@ def cmdline(process: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ended_by_a_signal_no_process_and_no_half_file_stays(place, undisturbed, sent):
     expected, _ = undisturbed
@@ -217,6 +223,7 @@ def test_workers_that_the_cores_are_too_few_for(place, monkeypatch, workers):
         run_s1("params.yaml", workers=workers, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_terminal_s_ctrl_c_says_one_word(place):
     """It goes to the workers too."""
     process = start("--workers", "2", start_new_session=True)
@@ -226,6 +233,7 @@ def test_a_terminal_s_ctrl_c_says_one_word(place):
     assert (process.returncode, complaint) == (130, "interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_is_told_of(place):
     from distributed import Client
 
@@ -241,6 +249,7 @@ def test_a_scheduler_that_dies_is_told_of(place):
     assert "lost the Dask scheduler" in the_error(complaint)
 
 
+@pytest.mark.slow
 def test_cancelled_units_end_on_workers_of_others_too(place, monkeypatch):
     """Those that run as well as those that wait."""
     from distributed import Client, LocalCluster
@@ -279,6 +288,7 @@ def test_json_log(place):
     assert {event["event"] for event in events} == {"line", "status", "unit"}
 
 
+@pytest.mark.slow
 def test_json_log_of_workers(place):
     process = start("--log-format", "json", "--workers", "2")
     out, complaint = process.communicate(timeout=120)
@@ -296,6 +306,7 @@ def test_json_log_of_workers(place):
     assert sorted(read) == [f"t{number}.mrc: reading, blurring" for number in range(3)]
 
 
+@pytest.mark.slow
 def test_a_cluster_is_asked_for_its_own_gpu(place, monkeypatch):
     """A scheduler may be reached from a machine that has no GPU."""
     from distributed import Client, LocalCluster
@@ -333,6 +344,7 @@ def test_what_is_sent_with_a_task_does_not_grow_with_the_number_of_tomograms(pla
     assert sizes[1] < sizes[0] + 10  # the number of tomograms has more digits
 
 
+@pytest.mark.slow
 def test_workers_warnings_are_told_once(place, capsys):
     with mrcfile.open("t1.mrc", "r+") as mrc:
         mrc.data[:7] = 0

@@ -23,6 +23,7 @@ print([int(line.split()[1]) for line in open("/proc/self/status") if "VmHWM" in 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cap", [100_000_000, 300_000])
 def test_peak_memory_is_within_four_volumes_and_600_mb(tmp_path, cap):
     shape = (80, 160, 160)  # 2 million windows; their features would take 2 GB in float64

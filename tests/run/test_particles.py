@@ -189,6 +189,7 @@ def test_a_tomogram_that_fails_stops_no_other(place, capsys):
     assert picked() == files(0) | files(2)
     assert [(f.index, f.mode) for f in results.failures] == [(1, None)]
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, output_dir="other")
+    pytest.importorskip("distributed")
     assert main(["params.yaml", "--workers", "1", "-q"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -258,7 +259,9 @@ def test_the_kind_of_file_does_not_matter(place, save):
     np.testing.assert_array_equal(again, usual)
 
 
+@pytest.mark.slow
 def test_workers_pick_the_same(place):
+    pytest.importorskip("distributed")
     expected = [r.coordinates for r in run(output_dir="here").particles]
     configure(
         feature_extraction_params=[{"mode": "gabor"}],

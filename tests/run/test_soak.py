@@ -9,7 +9,10 @@ from benchmarks.soak import growth, soak
 from picket_gpu.device.limits import available_threads
 from tests.support.data import untraced
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks /proc"),
+]
 # What a run keeps of a tomogram, results and record of six segmentations, is some 30 KB: 1% in all.
 GROWTH = 0.05
 
@@ -17,6 +20,8 @@ GROWTH = 0.05
 @pytest.mark.parametrize("workers", [None, 2])
 def test_forty_tomograms_hold_no_more_than_twenty(monkeypatch, workers):
     monkeypatch.setattr(os, "environ", untraced())
+    if workers:
+        pytest.importorskip("distributed")
     series = soak(40, workers)
     assert len(series) == 1 + (workers or 0)
     for name, blocks in series.items():
