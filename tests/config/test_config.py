@@ -327,10 +327,11 @@ def test_editors_find_what_the_package_refuses(changes, valid):
 
 
 PUBLIC = [
+    "Particles",
     "PicketError",
     "S1Config",
     "S1Run",
-    "SegmentationResult",
+    "Segmentation",
     "load_config",
     "run_s1",
     "segment",

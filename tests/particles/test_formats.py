@@ -178,13 +178,16 @@ def test_cmm_comes_back(tmp_path):
 
 def test_metadata_of_yaml_come_back(tmp_path):
     ours = {
-        "particles_fingerprint": "0123456789" * 3,  # a number, but for its quotes
-        "particles_threshold": 0.25,
+        "particles_fingerprint": FOUND.fingerprint,
+        "particles_source": "tomogram",
+        "particles_threshold": 0.3,
+        "particles_candidates": 4,
         "particles_picked": 3,
+        "particles_label": 1,
         "particles_settings": '{"diameter":260.0}',
     }
-    attributes = {"dataset_name": "a set", "fex_mode": "gabor"} | ours
-    path = written(tmp_path, "yaml", changed(attributes=attributes))
+    attributes = {"dataset_name": "a set", "particles_settings": ours["particles_settings"]}
+    path = written(tmp_path, "yaml", changed(attributes=attributes, source="tomogram"))
     assert YAML.read_metadata(path) == {name: str(value) for name, value in ours.items()}
     assert YAML.read_metadata(written(tmp_path, "csv")) == {}
     assert YAML.read_metadata(tmp_path / "missing.yaml") == {}
@@ -257,6 +260,12 @@ def test_yaml(tmp_path):
         "pex_min_distance": "None",
         "time_taken_for_s2": "None",
         "timestamp_s2": "None",
+        "particles_fingerprint": FOUND.fingerprint,
+        "particles_source": "",
+        "particles_threshold": 0.3,
+        "particles_candidates": 4,
+        "particles_picked": 3,
+        "particles_label": 1,
     }
 
 

@@ -495,17 +495,15 @@ def spoil(name):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("cut", ("segmentation_0_gabor_gmm.h5", "not a complete S1 segmentation")),
-        ("strange", ("segmentation_0_gabor_gmm.h5", "not a complete S1 segmentation")),
+        ("cut", ("segmentation_0_gabor_gmm.h5", "not an S1 segmentation")),
+        ("strange", ("segmentation_0_gabor_gmm.h5", "not an S1 segmentation")),
         ("moved", ("/gone/tomo.mrc", "no such file")),
         ("elsewhere", ("gone/tomo.mrc", "no such file", "in which S1 was run")),
         ("mixed", ("segmentation_0_gabor_gmm.h5", "another tomogram")),
-        ("sized", ("segmentation_0_ffts_kmeans.h5", "not a complete S1 segmentation")),
         ("thin", ("segmentation_0_ffts_kmeans.h5", "neighborhood_size 1")),
-        ("flat", ("segmentation_0_ffts_kmeans.h5", "not a complete S1 segmentation")),
+        ("flat", ("segmentation_0_ffts_kmeans.h5", "not an S1 segmentation")),
         ("other", ("hiv_vlp_40A.mrc", "(101, 135, 135)", "(32, 50, 60)")),
-        ("bare", ("segmentation_0_ffts_kmeans.h5", "voxel_size")),
-        ("none", ("contains no segmentation_*.h5", "save: [hdf5]")),
+        ("none", ("contains no segmentation_*.h5, .zarr or .mrc", "name output_dir/dataset_name")),
     ],
 )
 def test_what_cannot_be_rebuilt_is_named(files, capsys, fault, says):
@@ -515,6 +513,15 @@ def test_what_cannot_be_rebuilt_is_named(files, capsys, fault, says):
     (line,) = capsys.readouterr().err.splitlines()
     assert all(words in line for words in says)
     assert {path.name for path in files.iterdir()} == before
+
+
+@pytest.mark.parametrize("fault", ["sized", "bare"])
+def test_a_voxel_size_that_a_file_lacks_is_that_of_the_tomogram(files, fault):
+    spoil(fault)(files)
+    assert main([str(files), "-q"]) == 0
+    data = data_of((files / "report.html").read_text())
+    assert len(data["workflows"]) == 6
+    assert data["voxelSize"] == pytest.approx([13.48] * 3)
 
 
 def test_no_directory_is_an_error(tmp_path, capsys):
