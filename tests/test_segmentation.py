@@ -227,8 +227,11 @@ def test_dense_bright_particles_are_found():
     [
         ({"features": "fft"}, "features"),
         ({"features": {"mode": "gabor", "sinusoids": 3}}, "unknown key"),
-        ({"clustering": "dbscan"}, "clustering: must be"),
-        ({"max_num_neighborhoods_for_fitting": 0}, "max_num_neighborhoods_for_fitting: must"),
+        ({"clustering": "dbscan"}, "clustering: must be 'kmeans' or 'gmm' .got 'dbscan'"),
+        (
+            {"max_num_neighborhoods_for_fitting": 0},
+            "max_num_neighborhoods_for_fitting: must be 2 or more",
+        ),
         ({"neighborhood_size": 4}, "neighborhood_size: must be odd"),
         ({"memory_budget": 1000}, "memory_budget: .* it needs"),
         ({"lower": 3, "upper": 5}, "fewer than neighborhood_size"),

@@ -171,14 +171,16 @@ def test_what_is_missing_or_broken_is_named(copy, kind, capsys):
     segmentation = copy / f"segmentation_0_intensities_gmm{ending}"
     markers.write_text("<marker_set></marker_set>")
     with pytest.raises(
-        PicketError, match=rf"{NAME}\.cmm: is not a valid file of particles .*run again"
+        PicketError, match=rf"{NAME}\.cmm: file of particles is truncated or damaged .*pick again"
     ):
         list(layers(segmentation))
     markers.unlink()
     with pytest.raises(PicketError, match=rf"{NAME}\.cmm: no such file; .* their diameter"):
         list(layers(csv))
     csv.write_text("x,y\n1,2\n")
-    with pytest.raises(PicketError, match=rf"{NAME}\.csv: is not a valid file of particles"):
+    with pytest.raises(
+        PicketError, match=rf"{NAME}\.csv: file of particles is truncated or damaged"
+    ):
         list(layers(segmentation))
     csv.unlink()
     with pytest.raises(PicketError, match=rf"{NAME}\.csv: no such file"):
@@ -201,5 +203,7 @@ def test_a_tomogram_without_voxel_size_has_no_place_for_particles(copy, tmp_path
     path = copy / "segmentation_0_intensities_gmm.mrc"
     with mrcfile.open(path, "r+") as mrc:
         mrc.voxel_size = 0
+    assert names(path) == [path.stem, NAME]  # run.json knows the tomogram, which has one
+    (copy / "run.json").unlink()
     with pytest.raises(PicketError, match=r"has no voxel size, .*; set voxel_size and run again"):
         list(layers(path, tmp_path / "plain.mrc"))

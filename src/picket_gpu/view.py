@@ -109,7 +109,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     if is_particles(path):
         pickings = [path.with_suffix(".csv")]
         path = _segmentation_of(path)
-    found = Directory(path.parent).read(path)
+    found = Directory(path.parent).read(path, named=False)
     if tomogram is None and found.tomogram == path:
         raise PicketError(f"{path}: records no tomogram; name it with --tomogram")
     where = tomogram or found.tomogram
@@ -119,6 +119,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
             f"{where}: has {header.shape} voxels (z, y, x), but the segmentation has "
             f"{found.shape}; name the right file with --tomogram"
         )
+    if not found.is_scaled:
+        found = found.model_copy(update={"voxel_size": header.voxel_size, "origin": header.place})
     picked = [read_spheres(picking, found) for picking in pickings]
     picked = [one for one in picked if one.count]
     if picked and not found.is_scaled:
@@ -135,7 +137,8 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
     image = place | ({"projection_mode": "none"} if picked else {})
     grey = read_voxels(where, found.selector)
     look = {"contrast_limits": np.percentile(grey, CONTRAST), "colormap": "gray"}
-    yield Layer("image", grey, {"name": found.name} | look | image)
+    name = where.name if found.tomogram == path else found.name
+    yield Layer("image", grey, {"name": name} | look | image)
     if (scores := read_scores(path)) is not None:
         look = {"contrast_limits": (0, 1), "colormap": "magma", "visible": False}
         yield Layer("image", scores.astype(np.float32), {"name": "score"} | look | image)

@@ -81,7 +81,7 @@ BAD = {
     "segmentation empty": (entry(segmentation=""), "inputs[0].segmentation: must not be empty"),
     "limit negative": (
         entry(**{"upper_z-slice_limit": -1}),
-        "inputs[0].upper_z-slice_limit: input should be greater than or equal to 0 (got -1)",
+        "inputs[0].upper_z-slice_limit: must be 0 or more (got -1)",
     ),
     "limit in quotes": (entry(**{"lower_z-slice_limit": "3"}), "inputs[0].lower_z-slice_limit: "),
     "limits crossed": (
@@ -115,9 +115,9 @@ BAD = {
         f"{MODE}: mean_shift_clustering is not supported, because the original PickET's drops",
     ),
     "distance missing": (watershed(), f"{DISTANCE}is missing"),
-    "distance a float": (watershed(min_distance=15.0), f"{DISTANCE}input should be a valid int"),
-    "distance in quotes": (watershed(min_distance="15"), f"{DISTANCE}input should be a valid int"),
-    "distance 0": (watershed(min_distance=0), f"{DISTANCE}input should be greater than or equal"),
+    "distance a float": (watershed(min_distance=15.0), f"{DISTANCE}must be an integer"),
+    "distance in quotes": (watershed(min_distance="15"), f"{DISTANCE}must be an integer"),
+    "distance 0": (watershed(min_distance=0), f"{DISTANCE}must be 1 or more (got 0)"),
     "misspelled distance": (
         watershed(min_distance=5, mindistance=5),
         "unknown key; did you mean min_distance?",

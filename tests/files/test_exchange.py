@@ -409,7 +409,7 @@ def test_layers_are_in_angstrom_at_their_place(run, ending):
     tomogram = directory.parents[1] / "vol.mrc"
     add_layers(viewer, path, tomogram if ending == ".mrc" else None)
     grey, score, labels = viewer.layers
-    assert grey.name == ("vol.mrc" if ending == ".mrc" else "TS_01")
+    assert grey.name == "TS_01"
     assert (labels.name, score.name) == (path.stem, "score")
     for layer in viewer.layers:
         assert tuple(layer.scale) == SIZE
@@ -428,7 +428,7 @@ def test_layers_are_in_angstrom_at_their_place(run, ending):
     [
         ("nothing.h5", None, "no such file"),
         ("a.h5", b"hello", "is not an S1 segmentation"),
-        ("a.mrc", b"hello", "is not an S1 segmentation"),
+        ("a.mrc", b"hello", "is not an MRC file"),
     ],
 )
 def test_what_cannot_be_viewed(tmp_path, name, content, says):
@@ -438,9 +438,14 @@ def test_what_cannot_be_viewed(tmp_path, name, content, says):
         list(layers(tmp_path / name))
 
 
-def test_a_mask_does_not_name_its_tomogram(run, tmp_path):
+def test_a_mask_alone_does_not_name_its_tomogram(run, tmp_path):
+    """The record of the run does."""
     directory, _ = run
     path = file_of(directory, "gmm", ".mrc")
+    assert next(layers(path)).settings["name"] == "TS_01"
+    path = Path(shutil.copy(path, tmp_path / "mask.mrc"))
+    image, *_ = layers(path, directory.parents[1] / "vol.mrc")
+    assert image.settings["name"] == "vol.mrc"
     with pytest.raises(PicketError, match=r"records no tomogram; name it with --tomogram"):
         list(layers(path))
     mrcfile.write(tmp_path / "other.mrc", np.random.default_rng(0).random((3, 4, 5), np.float32))

@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 import starfile
 import yaml
-from picket_gpu.particles.particle_set import ParticleSet
 
 from picket_gpu import PicketError
 from picket_gpu.files.filenames import PARTICLES, CopickNames, TomogramFiles
@@ -26,6 +24,7 @@ from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.star import STAR
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.picks import Picks
+from tests.support.records import particles_of, subject_of, with_picks
 
 SHAPE = (20, 31, 40)  # z, y, x
 SIZE = (7.84, 10.0, 13.48)  # z, y, x
@@ -44,8 +43,15 @@ def picks_of(coordinates, heights=HEIGHTS):
     return Picks(candidates, heights[: count + 1], 0.3, count)
 
 
-FOUND = ParticleSet(picks_of(COORDINATES), "TS_01", SHAPE, SIZE, ORIGIN, 260.0)
-NONE = replace(FOUND, picks=picks_of(np.empty((0, 3))))
+TOMOGRAM = subject_of(
+    SHAPE, tomogram=Path("TS_01.mrc"), name="TS_01.mrc", voxel_size=SIZE, origin=ORIGIN
+)
+FOUND = particles_of(TOMOGRAM, picks_of(COORDINATES))
+NONE = with_picks(FOUND, picks_of(np.empty((0, 3))))
+
+
+def changed(**fields):
+    return FOUND.model_copy(update=fields)
 
 
 def path_of(directory, kind):
@@ -103,8 +109,7 @@ def test_relion_finds_the_voxel_that_was_picked(tmp_path, size, binning):
     """
     pixel, unbinned = 1.35, size * binning
     voxel = np.array([[0.0, size // 2, size - 1.0]])
-    particles = replace(
-        FOUND,
+    particles = changed(
         picks=picks_of(voxel),
         shape=(size, size, size),
         voxel_size=(pixel * binning,) * 3,
@@ -118,7 +123,7 @@ def test_relion_finds_the_voxel_that_was_picked(tmp_path, size, binning):
 
 @pytest.mark.parametrize("name", ["01", "a b", "Größe", "1e3", "data_1", "_a"])
 def test_a_name_of_a_tomogram_is_the_same_in_star(tmp_path, name):
-    path = written(tmp_path, "star", replace(FOUND, tomogram_name=name))
+    path = written(tmp_path, "star", changed(name=name))
     table = read_star(path)["particles"]
     assert list(table["rlnTomoName"]) == [name] * 3
     assert table["rlnAutopickFigureOfMerit"][2] == 0.5
@@ -127,14 +132,12 @@ def test_a_name_of_a_tomogram_is_the_same_in_star(tmp_path, name):
 @pytest.mark.parametrize("name", ["", " a", "a#b", 'a"', "it's", "a\tb", "a\nb"])
 def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name):
     with pytest.raises(PicketError, match=r"gmm\.star: .* is not a valid tomogram name"):
-        written(tmp_path, "star", replace(FOUND, tomogram_name=name))
+        written(tmp_path, "star", changed(name=name))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_star_comes_back(tmp_path):
-    name, centred, scores = STAR.read(
-        written(tmp_path, "star", replace(FOUND, tomogram_name="a b"))
-    )
+    name, centred, scores = STAR.read(written(tmp_path, "star", changed(name="a b")))
     assert name == "a b"
     half = np.array([10, 15.5, 20])
     assert np.abs(centred - ((COORDINATES - half) * SIZE)[:, ::-1]).max() <= 0.51e-6
@@ -175,13 +178,16 @@ def test_cmm_comes_back(tmp_path):
 
 def test_metadata_of_yaml_come_back(tmp_path):
     ours = {
-        "particles_fingerprint": "0123456789" * 3,  # a number, but for its quotes
-        "particles_threshold": 0.25,
+        "particles_fingerprint": FOUND.fingerprint,
+        "particles_source": "tomogram",
+        "particles_threshold": 0.3,
+        "particles_candidates": 4,
         "particles_picked": 3,
+        "particles_label": 1,
         "particles_settings": '{"diameter":260.0}',
     }
-    attributes = {"dataset_name": "a set", "fex_mode": "gabor"} | ours
-    path = written(tmp_path, "yaml", replace(FOUND, attributes=attributes))
+    attributes = {"dataset_name": "a set", "particles_settings": ours["particles_settings"]}
+    path = written(tmp_path, "yaml", changed(attributes=attributes, source="tomogram"))
     assert YAML.read_metadata(path) == {name: str(value) for name, value in ours.items()}
     assert YAML.read_metadata(written(tmp_path, "csv")) == {}
     assert YAML.read_metadata(tmp_path / "missing.yaml") == {}
@@ -190,7 +196,7 @@ def test_metadata_of_yaml_come_back(tmp_path):
 
 
 def test_cmm(tmp_path):
-    particles = replace(FOUND, tomogram_name='a<b> & "c" ü\x01')
+    particles = changed(name='a<b> & "c" ü\x01')
     root = ElementTree.parse(written(tmp_path, "cmm", particles)).getroot()
     assert (root.tag, root.get("name")) == ("marker_set", 'a<b> & "c" ü\\x01')
     assert [marker.tag for marker in root] == ["marker"] * 3
@@ -214,7 +220,7 @@ def test_markers_lie_where_a_map_is_shown(tmp_path, origin):
         mrc.header.origin = origin
         mrc.nstart = (3, -4, 5)  # x, y, z
     header = read_header(tmp_path / "a.mrc")
-    particles = replace(FOUND, voxel_size=header.voxel_size, origin=header.place)
+    particles = changed(voxel_size=header.voxel_size, origin=header.place)
     (marker, *_) = ElementTree.parse(written(tmp_path, "cmm", particles)).getroot()
     start = origin if any(origin) else (3 * 13.48, -4 * 10, 5 * 7.84)
     expected = np.array(start) + np.array([13.48, 10, 7.84]) * [5, 3, 2]
@@ -232,9 +238,7 @@ def test_yaml(tmp_path):
         "particle_cluster_id": np.int64(1),
         "clip": 4.5,
     }
-    content = yaml.safe_load(
-        written(tmp_path, "yaml", replace(FOUND, attributes=attributes)).read_text()
-    )
+    content = yaml.safe_load(written(tmp_path, "yaml", changed(attributes=attributes)).read_text())
     assert list(content) == ["Predicted_Particle_Centroid_Coordinates", "metadata"]
     assert content["Predicted_Particle_Centroid_Coordinates"] == [
         {"x": 5, "y": 3, "z": 2},
@@ -256,13 +260,19 @@ def test_yaml(tmp_path):
         "pex_min_distance": "None",
         "time_taken_for_s2": "None",
         "timestamp_s2": "None",
+        "particles_fingerprint": FOUND.fingerprint,
+        "particles_source": "",
+        "particles_threshold": 0.3,
+        "particles_candidates": 4,
+        "particles_picked": 3,
+        "particles_label": 1,
     }
 
 
 def test_no_voxel_in_yaml_is_outside(tmp_path):
     """A maximum in the last voxel of an axis may lie half a voxel further."""
     edges = picks_of(np.array([[-0.5, -0.4, 39.5], [19.5, 30.5, 40.0]]))
-    content = yaml.safe_load(written(tmp_path, "yaml", replace(FOUND, picks=edges)).read_text())
+    content = yaml.safe_load(written(tmp_path, "yaml", with_picks(FOUND, edges)).read_text())
     assert content["Predicted_Particle_Centroid_Coordinates"] == [
         {"x": 39, "y": 0, "z": 0},
         {"x": 39, "y": 30, "z": 19},

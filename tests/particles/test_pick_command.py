@@ -432,18 +432,18 @@ BAD = {
     "no diameter": ([], "--diameter: is missing"),
     "diameter a word": (
         ["--diameter", "x"],
-        "--diameter: input should be a valid number (got 'x')",
+        "--diameter: must be a number (got 'x')",
     ),
-    "diameter nan": (["--diameter", "nan"], "--diameter: input should be a finite number"),
+    "diameter nan": (["--diameter", "nan"], "--diameter: must be a finite number"),
     "diameter in voxels": (["--diameter", "14"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "diameter huge": (["--diameter", "1e5"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "threshold": (["--threshold", "1.5"], "--threshold: must be auto or a number from 0 to 1"),
-    "spacing": (["--spacing", "0"], "--spacing: input should be greater than 0"),
-    "margin": (["--margin", "-1"], "--margin: input should be greater than or equal to 0"),
-    "number": (["--max-particles", "1.5"], "--max-particles: input should be a valid integer"),
-    "label": (["--label", "2"], "--label: input should be 0, 1 or 'auto'"),
-    "source": (["--source", "mask"], "--source: input should be 'score' or 'tomogram'"),
-    "method": (["--method", "blob"], "--method: input should be 'ball', 'components' or"),
+    "spacing": (["--spacing", "0"], "--spacing: must be above 0 (got 0)"),
+    "margin": (["--margin", "-1"], "--margin: must be 0 or more (got -1)"),
+    "number": (["--max-particles", "1.5"], "--max-particles: must be an integer (got 1.5)"),
+    "label": (["--label", "2"], "--label: must be 0, 1 or 'auto' (got 2)"),
+    "source": (["--source", "mask"], "--source: must be 'score' or 'tomogram' (got 'mask')"),
+    "method": (["--method", "blob"], "--method: must be 'ball', 'components' or"),
     "workflow": (
         ["--workflow", "gabor-gmm"],
         "--workflow: gabor-gmm is not among the workflows; use one of",
@@ -481,7 +481,7 @@ def test_bad_options_are_refused_in_one_line(run, capsys, options, says):
 def test_bad_options_in_a_process_of_its_own(run):
     process = command(run, "--diameter", -5)
     assert process.returncode == 2
-    assert the_error(process.stderr).startswith("--diameter: input should be greater than 0")
+    assert the_error(process.stderr).startswith("--diameter: must be above 0")
 
 
 def test_bad_files_are_refused_in_one_line(run, tmp_path, labels, capsys):

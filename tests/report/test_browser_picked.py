@@ -18,9 +18,9 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.picks import Picks
-from picket_gpu.report.collect import Subject, Workflow, begin_report
+from picket_gpu.report.collect import begin_report
 from picket_gpu.report.page import tomogram_page
-from picket_gpu.report.picked import MOST_CANDIDATES, PickedWorkflow
+from picket_gpu.report.picked import MOST_CANDIDATES
 from tests.support.chromium import (
     assert_no_complaint,
     drawn,
@@ -31,6 +31,7 @@ from tests.support.chromium import (
     set_range,
     the,
 )
+from tests.support.records import particles_of, segmentation_of, subject_of, with_picks
 
 pytestmark = needs_chromium
 
@@ -39,7 +40,7 @@ PLANE = 10  # the slice that is shown first
 WORKFLOWS = [("gabor", "kmeans"), ("gabor", "gmm"), ("intensities", "gmm")]
 
 
-def picks_of(seed, number=200):
+def random_picks(seed, number=200):
     """Candidates all over the tomogram, some of them where numbers are awkward to write."""
     rng = np.random.default_rng(seed)
     points = rng.random((number, 3)) * (np.array(SHAPE) - 1)
@@ -50,26 +51,25 @@ def picks_of(seed, number=200):
     return Picks(points, heights, threshold, 61)
 
 
-def particle_set(picks, diameter=180.0, name="TS 01"):
-    return ParticleSet(picks, name, SHAPE, SIZE, ORIGIN, diameter)
+def particle_set(picks, diameter=180.0, name="TS 01", workflow=("gabor", "gmm"), **geometry):
+    geometry = {"shape": SHAPE, "voxel_size": SIZE, "origin": ORIGIN} | geometry
+    return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow)
 
 
 def page_of(*found, shape=SHAPE, size=SIZE):
-    subject = Subject(0, Path("out/set"), "set", "tomo", Path("tomo"), shape, size, None, None, 5)
+    subject = subject_of(shape, tomogram=Path("tomo"), name="tomo", voxel_size=size)
     noise = np.random.default_rng(0).random(shape, dtype=np.float32)
     report = begin_report(subject, lambda z: noise[z])
-    for mode, method in WORKFLOWS:
-        workflow = Workflow(mode, method, None, 0.5, 7, True, 1.5, None)
-        report.add(workflow, (noise > 0.8).astype(np.int8))
-    for number, each in enumerate(found, 1):
-        mode, method = WORKFLOWS[number]
-        name = f"particles_0_{mode}_{method}"
-        names = (f"{name}.csv", f"{name}.star")
-        report.picked.append(PickedWorkflow(mode, method, each, names))
+    for workflow in WORKFLOWS:
+        report.add(segmentation_of(subject, *workflow), (noise > 0.8).astype(np.int8))
+    report.picked.extend(found)
     return tomogram_page(report, {})
 
 
-GMM, OTHER = particle_set(picks_of(1)), particle_set(picks_of(2), diameter=95.0)
+GMM, OTHER = (
+    particle_set(random_picks(1)),
+    particle_set(random_picks(2), 95.0, workflow=WORKFLOWS[2]),
+)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,8 @@ def test_circles_lie_right_on_pictures_made_smaller(browser, directory):
     """Of 1,100 columns a picture has 366, of three voxels each; two voxels are left out."""
     shape = (9, 20, 1100)
     picks = Picks(np.array([[4.0, 10.0, 549.0]]), np.array([0.5]), 0.5, 1)
-    found = ParticleSet(picks, "a", shape, (10.0,) * 3, (0.0,) * 3, 60.0)
+    geometry = {"shape": shape, "voxel_size": (10.0,) * 3, "origin": (0.0,) * 3}
+    found = particle_set(picks, 60.0, "a", **geometry)
     path = directory / "wide.html"
     path.write_text(page_of(found, shape=shape, size=(10.0,) * 3))
     open_page(browser, path)
@@ -308,7 +309,7 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(page, tmp_path, thre
             count=kept_by(page, GMM),
         )
         assert (picks.count == 0) == (threshold == 1.1)
-        found = replace(GMM, picks=picks)
+        found = with_picks(GMM, picks)
     for kind in ("csv", "star"):
         theirs = tmp_path / f"run.{kind}"
         FORMATS[kind].write(theirs, found)
@@ -407,7 +408,7 @@ def test_without_a_diameter_there_are_no_circles(browser, tmp_path):
 
 
 def test_more_candidates_than_a_page_holds(browser, tmp_path):
-    picks = picks_of(3, MOST_CANDIDATES + 7)
+    picks = random_picks(3, MOST_CANDIDATES + 7)
     opened(browser, tmp_path / "report.html", particle_set(picks))
     assert the(browser, "#kept").text == "61 of 10,000"
     assert "the 10,000 highest of 10,007 candidates" in the(browser, "#picked-notes").text

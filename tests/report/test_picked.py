@@ -7,44 +7,39 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
-from picket_gpu.particles.particle_set import ParticleSet
 
 from picket_gpu import load_config, run_s1
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.particles.formats import FORMATS
-from picket_gpu.particles.picks import Picks
 from picket_gpu.report.__main__ import main
-from picket_gpu.report.collect import Subject, Workflow, begin_report
+from picket_gpu.report.collect import begin_report
 from picket_gpu.report.page import tomogram_page
-from picket_gpu.report.picked import MOST_CANDIDATES, PickedWorkflow, circles
+from picket_gpu.report.picked import MOST_CANDIDATES, circles
 from picket_gpu.report.preview import CIRCLE, FOOT, HEAD, MARGIN, TILE, preview
 from tests.support.pages import candidates_of, data_of
+from tests.support.records import particles_of, picks_of, segmentation_of, subject_of, with_picks
 
 SIZE = (7.84, 10.0, 13.48)
 SHAPE = (20, 30, 40)
 
 
 def particles(points, heights=None, count=None, diameter=120.0, shape=SHAPE, size=SIZE):
-    points = np.array(points, dtype=np.float64).reshape(-1, 3)
-    if heights is None:
-        heights = np.linspace(0.9, 0.1, len(points))
-    picks = Picks(points, np.array(heights), 0.3, len(points) if count is None else count)
-    return ParticleSet(picks, "TS_01", shape, size, (-11.5, 22.0, 33.25), diameter)
-
-
-def picked(found, method="gmm"):
-    return PickedWorkflow("gabor", method, found, (f"particles_0_gabor_{method}.csv",))
+    subject = subject_of(
+        shape,
+        tomogram=Path("TS_01.mrc"),
+        name="TS_01.mrc",
+        voxel_size=size,
+        origin=(-11.5, 22.0, 33.25),
+    )
+    return particles_of(subject, picks_of(points, heights, count), diameter)
 
 
 def report_of(*found, shape=SHAPE, size=SIZE):
-    subject = Subject(
-        0, Path("out/set"), "set", "tomo.mrc", Path("tomo.mrc"), shape, size, None, None, 5
-    )
+    subject = subject_of(shape, voxel_size=size)
     ramp = np.broadcast_to(np.linspace(0, 1, shape[2], dtype=np.float32), shape[1:])
     report = begin_report(subject, lambda z: ramp)
     for method in ("kmeans", "gmm"):
-        workflow = Workflow("gabor", method, None, 0.5, 7, True, 1.5, None)
-        report.add(workflow, np.zeros(shape, dtype=np.int8))
+        report.add(segmentation_of(subject, "gabor", method), np.zeros(shape, dtype=np.int8))
     report.picked.extend(found)
     return report
 
@@ -86,7 +81,7 @@ def test_only_what_is_picked_is_circled():
 def test_a_page_holds_candidates_to_the_last_bit():
     rng = np.random.default_rng(0)
     points, heights = rng.random((50, 3)) * SHAPE, np.sort(rng.random(50))[::-1]
-    report = report_of(picked(particles(points, heights, 20)))
+    report = report_of(particles(points, heights, 20))
     (told,) = data_of(tomogram_page(report, {}))["picked"]
     assert (candidates_of(told) == np.column_stack([points, heights])).all()
     assert (told["count"], told["total"], told["threshold"]) == (20, 50, 0.3)
@@ -99,7 +94,7 @@ def test_a_page_without_picks_has_none():
 
 def test_a_page_holds_so_many_candidates_and_says_of_how_many():
     found = particles(np.zeros((MOST_CANDIDATES + 5, 3)))
-    (told,) = data_of(tomogram_page(report_of(picked(found)), {}))["picked"]
+    (told,) = data_of(tomogram_page(report_of(found), {}))["picked"]
     kept = candidates_of(told)
     assert len(kept) == MOST_CANDIDATES == told["count"]
     assert told["total"] == MOST_CANDIDATES + 5
@@ -107,7 +102,7 @@ def test_a_page_holds_so_many_candidates_and_says_of_how_many():
 
 
 def test_a_report_with_picks_travels_between_processes():
-    report = report_of(picked(particles([[1, 2, 3]])))
+    report = report_of(particles([[1, 2, 3]]))
     again = pickle.loads(pickle.dumps(report))
     assert tomogram_page(again, {}) == tomogram_page(report, {})
 
@@ -127,7 +122,7 @@ def test_a_preview_circles_particles_where_they_are():
     report = report_of(shape=shape, size=size)
     z = report.layout.places[report.layout.central[1]]
     found = particles([[z, 30.2, 40.4]], shape=shape, size=size, diameter=20.0)
-    report.picked.append(picked(found))
+    report.picked.append(found)
     scale = TILE / (60 * 20)
     height = round(90 * 10 * scale)
     middle = np.array([40.9 * 20, 30.7 * 10]) * scale  # x, y
@@ -173,7 +168,7 @@ def done(tmp_path):
     run_s1(config, quiet=True)
     points = [[5.25, 6.5, 1 / 3], [7.0, 3.0, 9.125], [2.0, 2.0, 2.0]]
     found = particles(points, [0.9, 2 / 3, 0.1], 2, 37.5, (12, 14, 16), (10.0,) * 3)
-    found = replace(found, origin=(30.0, -20.0, 50.0))  # of nstart
+    found = found.model_copy(update={"origin": (30.0, -20.0, 50.0)})  # of nstart
     paths = TomogramFiles(config.directory, 0, []).particles("intensities", "gmm")
     for kind, path in paths.items():
         FORMATS[kind].write(path, found)
@@ -203,7 +198,7 @@ def test_without_markers_there_is_no_diameter_and_no_circle(done):
 
 def test_nothing_picked_is_read_too(done):
     directory, paths, found = done
-    none = replace(found, picks=replace(found.picks, count=0))
+    none = with_picks(found, replace(found.picks, count=0))
     for kind, path in paths.items():
         FORMATS[kind].write(path, none)
     assert main([str(directory), "-q"]) == 0

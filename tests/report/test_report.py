@@ -28,14 +28,15 @@ from picket_gpu.method.volume import StreamedVolume
 from picket_gpu.method.windows import fit_windows
 from picket_gpu.report.__main__ import main
 from picket_gpu.report.binning import block_sums
-from picket_gpu.report.collect import Subject, Workflow, begin_report
+from picket_gpu.report.collect import begin_report
 from picket_gpu.report.components import find_components
 from picket_gpu.report.page import MOST_BYTES, tomogram_page, yaml_text
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import MOST_PIXELS, MOST_SAMPLES, MOST_SIDE, choose_layout, separation
-from picket_gpu.report.write import ReportWriter
+from picket_gpu.report.write import Index, write_page
 from tests.support.data import DATA
 from tests.support.pages import data_of
+from tests.support.records import segmentation_of, subject_of
 
 # Components.
 
@@ -128,31 +129,11 @@ def test_separation_is_the_root_of_fishers_criterion():
 # Pages.
 
 
-def subject(shape, **changes):
-    settings = {
-        "index": 0,
-        "directory": Path("out/set"),
-        "dataset": "set",
-        "name": "tomo.mrc",
-        "path": Path("tomo.mrc"),
-        "shape": shape,
-        "voxel_size": (10.0, 10.0, 10.0),
-        "lower": None,
-        "upper": None,
-        "side": 5,
-    }
-    return Subject(**settings | changes)
-
-
-def workflow(number=0, share=0.5):
-    return Workflow(f"m{number}", "gmm", Path(f"/d/{number}.h5"), share, 7, True, 1.5, None)
-
-
 def test_a_page_holds_the_slices(hiv):
     labels = (hiv > 20).astype(np.int8)
     blurred = ndimage.gaussian_filter(hiv.astype(np.float32), 2)
-    report = begin_report(subject(hiv.shape), lambda z: blurred[z])
-    report.add(workflow(), labels)
+    report = begin_report(subject_of(hiv.shape), lambda z: blurred[z])
+    report.add(segmentation_of(report.subject, "gabor", "gmm"), labels)
     data = data_of(tomogram_page(report, {}))
     assert data["places"] == list(range(2, 99))
     for number in (0, 48, 96):
@@ -187,7 +168,7 @@ def test_slices_come_from_a_device_too(slab):
             prepared = prepare(backend, volume, 2.0, plan)
             assert isinstance(prepared.volume, StreamedVolume) == (planes is not None)
             picture = partial(prepared.volume.grey_slice, download=backend.download)
-            reports.append(begin_report(subject(volume.shape), picture))
+            reports.append(begin_report(subject_of(volume.shape), picture))
     ours, theirs = (r.grey for r in reports)
     assert np.corrcoef(ours.sample.ravel(), theirs.sample.ravel())[0, 1] > 0.999999
     assert (np.abs(ours.central.astype(int) - theirs.central) <= 1).all()
@@ -199,11 +180,11 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
     shape = (70, 512, 512)
     rng = np.random.default_rng(0)
     report = begin_report(
-        subject(shape), lambda z: np.random.default_rng(z).random(shape[1:], dtype=np.float32)
+        subject_of(shape), lambda z: np.random.default_rng(z).random(shape[1:], dtype=np.float32)
     )
     labels = rng.integers(0, 2, shape, dtype=np.int8)
     for number in range(6):
-        report.add(workflow(number), labels)
+        report.add(segmentation_of(report.subject, f"m{number}", "gmm"), labels)
     page = tomogram_page(report, {})
     assert MOST_BYTES / 4 < len(page) <= MOST_BYTES <= 12_000_000
     places = data_of(page)["places"]
@@ -213,11 +194,11 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
 
 
 def test_pages_ask_nothing_of_a_network(tmp_path, hiv):
-    report = begin_report(subject(hiv.shape), lambda z: hiv[z].astype(np.float32))
-    report.add(workflow(), (hiv > 20).astype(np.int8))
-    writer = ReportWriter(tmp_path, "set", 2, {0: set(), 1: set()})
-    writer.write(report)
-    writer.write_index()
+    report = begin_report(subject_of(hiv.shape), lambda z: hiv[z].astype(np.float32))
+    report.add(segmentation_of(report.subject, "gabor", "gmm"), (hiv > 20).astype(np.int8))
+    index = Index(tmp_path, "set", [0, 1])
+    index.add(write_page(tmp_path, report, alone=False, links={}))
+    index.finish()
     for name in ("report.html", "report_0.html"):
         page = (tmp_path / name).read_text()
         assert page.isascii()
@@ -251,7 +232,7 @@ def test_paths_in_yaml_are_read_as_they_are(name):
 def test_no_name_can_leave_the_data(hiv):
     path = Path("</script><script>alert(1)</script>{{script}}<!--.mrc")
     report = begin_report(
-        subject(hiv.shape, name=path.name, path=path), lambda z: hiv[z].astype(np.float32)
+        subject_of(hiv.shape, name=path.name, tomogram=path), lambda z: hiv[z].astype(np.float32)
     )
     page = tomogram_page(report, {})
     assert page.count("<script") == page.count("</script>") == 3
@@ -264,11 +245,11 @@ def test_no_name_can_leave_the_data(hiv):
 
 def test_preview_has_a_picture_for_each_slice_and_workflow(hiv):
     blurred = ndimage.gaussian_filter(hiv.astype(np.float32), 2)
-    report = begin_report(subject(hiv.shape), lambda z: blurred[z])
+    report = begin_report(subject_of(hiv.shape), lambda z: blurred[z])
     labels = np.zeros(hiv.shape, dtype=np.int8)
     labels[:, 60:80, 60:80] = 1
     for number in range(6):
-        report.add(workflow(number), labels)
+        report.add(segmentation_of(report.subject, f"m{number}", "gmm"), labels)
     image = np.asarray(preview(report)).astype(int)
     orange = (image[:, :, 0] - image[:, :, 2]) > 60
     _, squares = ndimage.label(ndimage.binary_opening(orange, iterations=8))
@@ -277,7 +258,7 @@ def test_preview_has_a_picture_for_each_slice_and_workflow(hiv):
 
 def test_preview_of_voxels_that_are_not_cubes():
     report = begin_report(
-        subject((9, 40, 60), voxel_size=(20.0, 20.0, 10.0)),
+        subject_of((9, 40, 60), voxel_size=(20.0, 20.0, 10.0)),
         lambda z: np.random.default_rng(z).random((40, 60)),
     )
     width, height = preview(report).size
@@ -520,17 +501,15 @@ def spoil(name):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("cut", ("segmentation_0_gabor_gmm.h5", "not a complete S1 segmentation")),
-        ("strange", ("segmentation_0_gabor_gmm.h5", "not a complete S1 segmentation")),
+        ("cut", ("segmentation_0_gabor_gmm.h5", "not an S1 segmentation")),
+        ("strange", ("segmentation_0_gabor_gmm.h5", "not an S1 segmentation")),
         ("moved", ("/gone/tomo.mrc", "no such file")),
         ("elsewhere", ("gone/tomo.mrc", "no such file", "in which S1 was run")),
         ("mixed", ("segmentation_0_gabor_gmm.h5", "another tomogram")),
-        ("sized", ("segmentation_0_ffts_kmeans.h5", "not a complete S1 segmentation")),
         ("thin", ("segmentation_0_ffts_kmeans.h5", "neighborhood_size 1")),
-        ("flat", ("segmentation_0_ffts_kmeans.h5", "not a complete S1 segmentation")),
+        ("flat", ("segmentation_0_ffts_kmeans.h5", "not an S1 segmentation")),
         ("other", ("hiv_vlp_40A.mrc", "(101, 135, 135)", "(32, 50, 60)")),
-        ("bare", ("segmentation_0_ffts_kmeans.h5", "voxel_size")),
-        ("none", ("contains no segmentation_*.h5", "save: [hdf5]")),
+        ("none", ("contains no segmentation_*.h5, .zarr or .mrc", "name output_dir/dataset_name")),
     ],
 )
 def test_what_cannot_be_rebuilt_is_named(files, capsys, fault, says):
@@ -540,6 +519,15 @@ def test_what_cannot_be_rebuilt_is_named(files, capsys, fault, says):
     (line,) = capsys.readouterr().err.splitlines()
     assert all(words in line for words in says)
     assert {path.name for path in files.iterdir()} == before
+
+
+@pytest.mark.parametrize("fault", ["sized", "bare"])
+def test_a_voxel_size_that_a_file_lacks_is_that_of_the_tomogram(files, fault):
+    spoil(fault)(files)
+    assert main([str(files), "-q"]) == 0
+    data = data_of((files / "report.html").read_text())
+    assert len(data["workflows"]) == 6
+    assert data["voxelSize"] == pytest.approx([13.48] * 3)
 
 
 def test_no_directory_is_an_error(tmp_path, capsys):

@@ -21,6 +21,20 @@ _WORDS = {
     "list_type": "must be a list in brackets",
     "byte_size": "must be bytes or text such as 12 GiB",
     "byte_size_unit": "must be bytes or text such as 12 GiB",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be {le} or less",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_type": "must be an integer",
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "literal_error": "must be {expected}",
 }
 
 
@@ -45,7 +59,8 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
         place.append(discriminator)
         message = f"must be one of {context['expected_tags']} (got {_shown(context['tag'])})"
     else:
-        message = _WORDS.get(kind, fault["msg"].removeprefix("Value error, "))
+        words = _WORDS.get(kind)
+        message = words.format(**context) if words else fault["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         if kind != "missing" and not isinstance(fault["input"], dict | list | BaseModel):
             message += f" (got {_shown(fault['input'])})"

@@ -67,10 +67,18 @@ def read_spheres(path: Path, subject: Subject) -> Particles:
                 f"{file}: no such file; {path.name} holds the coordinates of the particles and "
                 f"{markers.name} their diameter; run again to write both"
             )
-    with _readable(markers):
-        _, diameter = CMM.read(markers)
     known = {"mode": "", "method": "", "fingerprint": "", "files": [path.name]}
-    return read_particles(path, subject, **known, diameter=diameter)
+    return read_particles(path, subject, **known, diameter=read_diameter(markers))
+
+
+def read_diameter(markers: Path) -> float:
+    """Diameter of the particles in a CMM file, in angstrom; 0 if there are none.
+
+    Raises:
+        PicketError: the file is damaged.
+    """
+    with _readable(markers):
+        return CMM.read(markers)[1]
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:

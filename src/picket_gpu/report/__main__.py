@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = parser_for(
         "python -m picket_gpu.report",
-        "Write report.html and the previews again, for all segmentations (HDF5) of a directory.\n"
+        "Write report.html and the previews again, for all segmentations in a directory.\n"
         "The tomograms are read where S1 read them, or by the paths that S1 was given.",
         "out/my_dataset",
         "docs/report.md",

@@ -7,7 +7,7 @@ on. HDF5 and Zarr files also name their tomogram and settings; of MRC files the 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -40,6 +40,7 @@ from picket_gpu.particles.settings import Workflow
 ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
 _OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
 _NUMBERED = re.compile(r"[^_]+_(\d+)(?:_([^_]+)_([^_]+))?.*")  # PickET needs the number only
+_UNNAMED = ("0", "unknown", "unknown")  # of a renamed file
 _REPLACE = "use --overwrite to replace it, or change dataset_name"
 
 
@@ -198,42 +199,50 @@ class Directory:
 
         return sorted(found, key=place)
 
-    def read(self, path: Path, voxel_size: Vector | None = None) -> Segmentation:
+    def read(
+        self, path: Path, voxel_size: Vector | None = None, named: bool = True
+    ) -> Segmentation:
         """The segmentation in a file, also of the original PickET.
 
         Args:
             voxel_size: angstrom, (z, y, x), overriding the file.
+            named: whether the file name must have the number of the tomogram.
 
         Raises:
             PicketError: it is unusable.
         """
-        named = _NUMBERED.fullmatch(path.stem)
+        match = _NUMBERED.fullmatch(path.stem)
         if not path.exists():
             raise PicketError(f"{path}: no such file; name an S1 segmentation or its directory")
         if path.suffix not in ENDINGS:
             raise PicketError(
                 f"{path}: is not an S1 segmentation; name its .h5, .zarr or .mrc file"
             )
-        if named is None:
+        if match is None and named:
             raise PicketError(
                 f"{path}: file name has no tomogram number; rename it as S1 does, for example "
                 f"segmentation_0_gabor_gmm{path.suffix}"
             )
         try:
-            return self._read(path, named, voxel_size)
+            return self._read(path, match.groups() if match else _UNNAMED, voxel_size)
         except ValidationError as error:
             fault = error.errors()[0]
             reason = f"{fault['loc'][-1]}: {fault['msg']}"
         except (OSError, KeyError, ValueError, TypeError) as error:
             reason = one_line(error)
-        raise PicketError(f"{path}: is not an S1 segmentation ({reason})")
+        raise PicketError(
+            f"{path}: is not an S1 segmentation ({reason}); run S1 again, or move it away"
+        )
 
-    def _read(self, path: Path, named: re.Match[str], voxel_size: Vector | None) -> Segmentation:
+    def _read(
+        self, path: Path, named: Sequence[str | None], voxel_size: Vector | None
+    ) -> Segmentation:
+        number, mode, method = named
         attributes = read_attributes(path)
         volume = open_volume(path, VolumeSelector(dataset=OURS if path.suffix == ".h5" else None))
         z, y, x = volume.shape
         known: dict[str, Any] = {"directory": path.parent, "files": [path.name]}
-        known |= {"index": int(named[1]), "shape": (z, y, x), "scored": has_scores(path)}
+        known |= {"index": int(number or 0), "shape": (z, y, x), "scored": has_scores(path)}
         known["fingerprint"] = attributes.get("fingerprint") or digest(
             {"path": str(path.absolute()), **file_signature(path, {})}
         )
@@ -248,21 +257,20 @@ class Directory:
             )
             others = (name for name in names if name != path.name)
             known["files"] += [name for name in others if (path.parent / name).exists()]
-        known["mode"] = str(attributes.get("fex_mode", named[2]))
-        known["method"] = str(attributes.get("clustering_method", named[3]))
-        if not (known["mode"].isalnum() and known["method"].isalnum()) or None in (
-            attributes.get("fex_mode", named[2]),
-            attributes.get("clustering_method", named[3]),
-        ):
+        mode = attributes.get("fex_mode", mode)
+        method = attributes.get("clustering_method", method)
+        if not (str(mode).isalnum() and str(method).isalnum()) or None in (mode, method):
             raise ValueError("no workflow recorded in it")
+        known |= {"mode": str(mode), "method": str(method)}
         known["tomogram"] = _tomogram(attributes, made) or path
         known.setdefault("name", attributes.get("tomogram_name", known["tomogram"].name))
         known.setdefault(
             "dataset_name", attributes.get("dataset_name", path.absolute().parent.name)
         )
         known.setdefault("neighborhood_size", attributes.get("neighborhood_size", 5))
-        if not 3 <= known["neighborhood_size"] <= min(z, y, x):
-            raise ValueError(f"neighborhood_size {known['neighborhood_size']}")
+        side = known["neighborhood_size"]
+        if not 3 <= side <= min(z, y, x) or side % 2 == 0:
+            raise ValueError(f"neighborhood_size {side}")
         size, origin = voxel_size or _size(attributes), attributes.get("origin")
         if path.suffix != ".h5":
             header = TomogramHeader(

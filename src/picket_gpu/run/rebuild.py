@@ -1,7 +1,11 @@
 """Pages made again from the files of a run: `rebuild`."""
 
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from picket_gpu.console import SILENT, Reporter
@@ -13,7 +17,7 @@ from picket_gpu.files.location import is_same
 from picket_gpu.files.segmentation import Segmentation, Subject
 from picket_gpu.files.tomogram import read_header
 from picket_gpu.method.workflows import PreparedTomogram
-from picket_gpu.particles.files import read_metadata, read_particles
+from picket_gpu.particles.files import read_diameter, read_metadata, read_particles
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import PICKINGS, TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.report.collect import TomogramReport, begin_report
@@ -23,6 +27,21 @@ from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import links_of
 from picket_gpu.run.task import add_to_report, prepare_existing
 
+SAME_PLACE = 0.1  # voxels: a GPU and a CPU pick places as near as that
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """Particles in a directory.
+
+    Attributes:
+        filed: as their files have them, without candidates.
+        plan: how to pick them again; None if their files do not say.
+    """
+
+    filed: Particles
+    plan: PickingPlan | None
+
 
 def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     """Write the report of all segmentations in a directory, and return its path.
@@ -31,7 +50,8 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     picked again with their settings, so that pages have the candidates below the threshold.
 
     Raises:
-        PicketError: there are no segmentations, or one of them or a tomogram is unusable.
+        PicketError: there are no segmentations, or one of them, its tomogram or its particles are
+            unusable.
     """
     if not directory.is_dir():
         raise PicketError(
@@ -42,13 +62,14 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
         groups.setdefault(one.index, []).append(one)
     for group in groups.values():  # all of them, before a page of an older report is replaced
         _check(group)
+    picked = {number: _particles(group) for number, group in groups.items()}
     numbers = sorted(groups)
     index = Index(directory, groups[numbers[0]][0].dataset_name, numbers, {})
     backend = select_backend("cpu")
     with backend.exclusive():
         for place, number in enumerate(numbers):
             reporter.line(f"[{place + 1}/{len(numbers)}] {groups[number][0].tomogram}")
-            report = _report(backend, groups[number])
+            report = _report(backend, groups[number], picked[number])
             links = links_of(number, numbers)
             index.add(write_page(directory, report, len(numbers) == 1, links))
     index.finish()
@@ -79,7 +100,7 @@ def _check(group: list[Segmentation]) -> None:
         )
 
 
-def _report(backend: Backend, group: list[Segmentation]) -> TomogramReport:
+def _report(backend: Backend, group: list[Segmentation], picked: list[_Picked]) -> TomogramReport:
     """The report of one tomogram, prepared anew."""
     subject = Subject(**group[0].fields)
     source = prepare_existing(backend, subject)
@@ -87,48 +108,55 @@ def _report(backend: Backend, group: list[Segmentation]) -> TomogramReport:
     report = begin_report(subject, lambda z: picture(z, backend.download))
     for one in group:
         add_to_report(report, one, source)
-    report.picked.extend(_particles(backend, subject, group, source))
+    report.picked.extend(_with_candidates(backend, one, group, source) for one in picked)
     return report
 
 
-def _particles(
-    backend: Backend, subject: Subject, group: list[Segmentation], source: PreparedTomogram
-) -> list[Particles]:
-    """Particles of a tomogram in the directory."""
-    sources: dict[Workflow, Segmentation | PreparedTomogram] = {TOMOGRAM: source}
-    sources |= {one.workflow: one for one in group}
+def _particles(group: list[Segmentation]) -> list[_Picked]:
+    """Particles of a tomogram, as the files in its directory have them.
+
+    Raises:
+        PicketError: a file is damaged.
+    """
+    subject = Subject(**group[0].fields)
     files = TomogramFiles(subject.directory, subject.index, [])
     found = []
-    for workflow, one in sources.items():
+    for workflow in (TOMOGRAM, *(one.workflow for one in group)):
         for picking in PICKINGS:
             paths = files.particles(*workflow, picking)
             existing = {kind: path for kind, path in paths.items() if path.exists()}
             if "csv" in existing and subject.is_scaled:
-                found.append(_picked(backend, subject, workflow, existing, one))
+                found.append(_read(subject, workflow, existing))
     return found
 
 
-def _picked(
-    backend: Backend,
-    subject: Subject,
-    workflow: Workflow,
-    files: dict[str, Path],
-    source: Segmentation | PreparedTomogram,
-) -> Particles:
-    """Particles picked again with the settings in their files, or as their files have them."""
+def _read(subject: Subject, workflow: Workflow, files: dict[str, Path]) -> _Picked:
+    known: dict[str, Any] = {"mode": workflow[0], "method": workflow[1], "fingerprint": ""}
+    known["files"] = [path.name for path in files.values()]
     metadata = read_metadata(files["yaml"]) if "yaml" in files else None
-    names = [path.name for path in files.values()]
-    known = {"mode": workflow[0], "method": workflow[1], "files": names, "fingerprint": ""}
-    if metadata is None:
-        return read_particles(files["csv"], subject, **known)
-    try:
-        settings = ParticleSettings.model_validate(metadata["settings"])
-    except ValidationError:  # of another version
-        return read_particles(files["csv"], subject, **known | metadata)
-    fingerprint, origin = metadata["fingerprint"], metadata["source"]
-    plan = PickingPlan(settings, workflow, fingerprint, origin, files, metadata)
-    if not isinstance(source, Segmentation) or origin == source.fingerprint:
-        particles = pick(backend, subject, plan, source)
-        if particles.count == metadata["count"]:
-            return particles
-    return plan.reused(subject)
+    if metadata is not None:
+        with suppress(ValidationError):  # of another version
+            settings = ParticleSettings.model_validate(metadata["settings"])
+            fingerprint, source = metadata["fingerprint"], metadata["source"]
+            plan = PickingPlan(settings, workflow, fingerprint, source, files, metadata)
+            return _Picked(plan.reused(subject), plan)
+    if "cmm" in files:
+        known["diameter"] = read_diameter(files["cmm"])
+    return _Picked(read_particles(files["csv"], subject, **known | (metadata or {})), None)
+
+
+def _with_candidates(
+    backend: Backend, picked: _Picked, group: list[Segmentation], tomogram: PreparedTomogram
+) -> Particles:
+    """The particles with all candidates, if picking again finds the same."""
+    filed, plan = picked.filed, picked.plan
+    sources: dict[Workflow, Segmentation | PreparedTomogram] = {TOMOGRAM: tomogram}
+    sources |= {one.workflow: one for one in group}
+    source = sources[filed.workflow]
+    if plan is None or (isinstance(source, Segmentation) and source.fingerprint != filed.source):
+        return filed
+    again = pick(backend, Subject(**filed.fields), plan, source)
+    same = again.count == filed.count and np.allclose(
+        again.coordinates, filed.coordinates, rtol=0, atol=SAME_PLACE
+    )
+    return again if same else filed
