@@ -1,4 +1,4 @@
-"""What a run tells its user: lines that stay, and a status that comes and goes."""
+"""Output of a run: lines that stay, and a status that is replaced."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,22 +13,22 @@ LogFormat: TypeAlias = Literal["text", "json"]
 
 
 class Reporter:
-    """Tells nobody. What a function without a console gets."""
+    """Prints nothing; base of the others."""
 
     def line(self, text: str, worker: str = "") -> None:
-        """A line that stays, told by a worker where there are several."""
+        """Print a line that stays, with the name of the worker if there are several."""
 
     def status(self, text: str, worker: str = "") -> None:
-        """What is being done right now, by a worker where there are several."""
+        """Show the current step, with the name of the worker if there are several."""
 
     def begin(self, mode: str) -> None:
-        """A feature mode of a tomogram begins."""
+        """Note that a feature mode of a tomogram begins."""
 
     def advance(self, steps: int) -> None:
-        """So many more feature modes of tomograms are done or given up."""
+        """Count feature modes of tomograms that are done or have failed."""
 
     def unit(self, record: Mapping[str, Any]) -> None:
-        """What became of a step, as in the record of the run."""
+        """Report a step as the record of the run has it."""
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:
@@ -36,23 +36,26 @@ class Reporter:
         yield
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """A table that stays, its header first."""
+        """Print a table, header first."""
 
 
 SILENT = Reporter()
 
 
 def reporter_for(log_format: LogFormat, quiet: bool) -> Reporter:
-    """The one that a user asked for."""
+    """The reporter that a user asked for."""
     if quiet:
         return SILENT
     return JsonReporter() if log_format == "json" else ConsoleReporter()
 
 
 class JsonReporter(Reporter):
-    """A JSON object a line on standard output, for programs: its ``event`` is line, status or unit,
-    and a unit's other keys are those of the record of the run. What a worker tells has a
-    ``worker``, whose status is empty between units."""
+    """Prints a JSON object per line on standard output, for programs.
+
+    Its ``event`` is line, status or unit; the other keys of a unit are those of a step in the
+    record of the run. Lines and statuses of a worker have a ``worker``, whose status is empty
+    between tomograms.
+    """
 
     def line(self, text: str, worker: str = "") -> None:
         self._event("line", text=text.strip(), **({"worker": worker} if worker else {}))
@@ -72,7 +75,7 @@ class JsonReporter(Reporter):
 class ConsoleReporter(Reporter):
     """Lines on standard output; on a terminal also a progress bar with the status.
 
-    Without a terminal (a Slurm log) there are lines only. What a worker tells begins with its name.
+    Without a terminal (a Slurm log) there are lines only. Lines of a worker begin with its name.
     """
 
     def __init__(self) -> None:
@@ -86,8 +89,8 @@ class ConsoleReporter(Reporter):
     def status(self, text: str, worker: str = "") -> None:
         if worker:
             self._statuses[worker] = text
-            told = sorted(self._statuses.items())
-            text = "\n".join(f"{name}: {status}" for name, status in told if status)
+            statuses = sorted(self._statuses.items())
+            text = "\n".join(f"{name}: {status}" for name, status in statuses if status)
         if self._progress:
             self._progress.update(self._progress.task_ids[0], status=text)
 

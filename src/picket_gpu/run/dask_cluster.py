@@ -1,4 +1,4 @@
-"""Dask clusters to run on: one of our own on this machine, or any that runs."""
+"""Dask clusters: one that we start on this machine, or one that runs already."""
 
 import logging
 import os
@@ -20,13 +20,13 @@ PATIENCE = 3  # seconds for workers to end by themselves
 
 @contextmanager
 def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
-    """A client of a cluster of worker processes on this machine, which ends with the context.
+    """Start worker processes on this machine; they end with the context.
 
-    Each worker has an equal part of the cores, and one GPU of its own if ``gpu``.
+    Workers share the cores equally. With ``gpu`` each has a GPU of its own.
 
     Args:
-        workers: how many.
-        gpu: whether each works on a GPU.
+        workers: number of workers.
+        gpu: whether each worker uses a GPU.
 
     Raises:
         PicketError: Dask is not installed, or there are fewer GPUs or cores than workers.
@@ -88,16 +88,16 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
 
 @contextmanager
 def running_cluster(scheduler: str) -> Iterator[Any]:
-    """A client of a cluster that runs already.
+    """Connect to a cluster that runs already.
 
     Args:
-        scheduler: its address, or the path of a scheduler file.
+        scheduler: address of its scheduler, or path of a scheduler file.
 
     Raises:
-        PicketError: Dask is not installed, or there is no scheduler.
+        PicketError: Dask is not installed, or no scheduler answers.
     """
     distributed = _import()
-    # Told of in a line by those who use the client.
+    # Users of the client print what these log.
     for name in ("distributed.client", "distributed.batched"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
@@ -113,14 +113,15 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
 
 
 def _quiet() -> None:
-    """In a worker: one that is ended between two heartbeats would say so, past ``silence_logs``."""
+    """Silence a worker that ends between two heartbeats, whose log ``silence_logs`` misses."""
     logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def _interrupts_later() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until workers have started, which never see them: a terminal
-    sends Ctrl-C to them too, and to end them is up to this process."""
+    """Block Ctrl-C and SIGTERM while workers start, so that they inherit the block.
+
+    A terminal sends Ctrl-C to workers too, but this process ends them."""
     resource_tracker.ensure_running()  # which lets them through when it starts
     signals = {signal.SIGINT, signal.SIGTERM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # handed down to new processes
@@ -132,7 +133,7 @@ def _interrupts_later() -> Iterator[None]:
 
 @contextmanager
 def _environment_kept() -> Iterator[None]:
-    """Undo at the end what we and Dask write into this process's environment for workers."""
+    """Restore this process's environment, which we and Dask change for workers."""
     before = dict(os.environ)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The plan of a run in lines for people."""
+"""The plan of a run as text."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from picket_gpu.run.plan import RunPlan, recipe_of
 
 
 def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
-    """The plan in lines for people, as it would be on ``backend``."""
+    """Yield the lines of the plan, as it would run on ``backend``."""
     for plan in run.tomograms:
         header, entry = plan.header, plan.entry
         recipe = recipe_of(plan.subject, config, entry.storage_options, backend)
@@ -68,5 +68,5 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
 
 
 def _slices(first: int, end: int) -> str:
-    """z-slices from ``first`` up to, not including, ``end``."""
+    """z-slices from ``first`` to ``end``, exclusive."""
     return f"z-slices {first}-{end - 1} ({end - first} slices)"

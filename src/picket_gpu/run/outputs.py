@@ -1,4 +1,4 @@
-"""Which files a run writes, and whether it can."""
+"""Names of the files that a run writes, and checks that it can write them."""
 
 import os
 from importlib.metadata import version
@@ -42,17 +42,17 @@ def files_of(config: S1Config, subject: Subject) -> TomogramFiles:
 
 
 def check_outputs(config: S1Config) -> None:
-    """Whether files can be written, and what they need is installed.
+    """Check that files can be written and that the packages for them are installed.
 
     Raises:
-        PicketError: they cannot, or it is not.
+        PicketError: the directory is not writable, or a package is missing.
     """
     check_directory(config.directory)
     _check_packages(config)
 
 
 def _check_packages(config: S1Config) -> None:
-    """Whether what the outputs need is installed."""
+    """Check that the packages for the outputs are installed."""
     for kind in ("zarr", "copick"):
         # Version 2 has other functions.
         if kind in config.save and not (find_spec("zarr") and int(version("zarr")[0]) >= 3):
@@ -60,10 +60,10 @@ def _check_packages(config: S1Config) -> None:
 
 
 def check_directory(directory: Path, key: str = "output_dir") -> None:
-    """Whether files can be written to ``directory``, which need not exist yet.
+    """Check that files can be written to ``directory``, which need not exist yet.
 
     Raises:
-        PicketError: they cannot; it begins with ``key``.
+        PicketError: it is not writable; the message begins with ``key``.
     """
     try:
         there = next(path for path in (directory, *directory.parents) if _is_there(path))
@@ -79,10 +79,10 @@ def check_directory(directory: Path, key: str = "output_dir") -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether anything is at ``path``, be it a link to nothing.
+    """Whether ``path`` exists, if only as a dangling link.
 
     Raises:
-        OSError: nothing can be.
+        OSError: the name is impossible.
     """
     try:
         path.lstat()

@@ -163,7 +163,7 @@ def now() -> datetime:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Of those ``packages`` that are installed."""
+    """Versions of those ``packages`` that are installed, by name."""
     found = {}
     for name in packages:
         with suppress(PackageNotFoundError):
@@ -172,10 +172,11 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Of the repository that the package runs from, if it does; "-dirty" where files differ."""
+    """Git commit of the repository that the package runs from, with "-dirty" if files differ; None
+    if it runs from elsewhere."""
     root = Path(__file__).parents[3]
-    if (told := os.environ.get(COMMIT)) or not (root / ".git").exists():
-        return told or None  # a copy without its history can be told
+    if (given := os.environ.get(COMMIT)) or not (root / ".git").exists():
+        return given or None  # a copy has no history
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         process = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)
@@ -185,7 +186,7 @@ def commit() -> str | None:
 
 
 def peak_host_bytes() -> int | None:
-    """The most memory that this process has held so far; None on Windows, which does not tell."""
+    """Peak memory of this process so far, in bytes; None on Windows."""
     if sys.platform == "win32":
         return None
     import resource  # not on Windows
