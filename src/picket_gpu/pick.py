@@ -120,8 +120,8 @@ def pick_files(
             failures.append(Failure(one.found.index, one.found.path, one.plan.workflow[0], error))
             continue
         results.append(result)
-        told = one.plan.files, result.count, result.threshold, result.candidates
-        reporter.line(describe(*told, result.reused))
+        given = one.plan.files, result.count, result.threshold, result.candidates
+        reporter.line(describe(*given, result.reused))
     new = [result for result in results if not result.reused]
     for report in sorted({result.path.with_name(INDEX) for result in new}):
         if report.exists():
@@ -140,7 +140,7 @@ def _run(options: argparse.Namespace) -> int:
 
     reporter = reporter_for("text", options.quiet)
     size = _voxel_size(options.voxel_size)
-    told = {
+    given = {
         key: value
         for key in ParticleSettings.model_fields
         if (value := getattr(options, key)) is not None
@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace) -> int:
     if any(path.suffix in (".yaml", ".yml") for path in options.paths):
         if len(options.paths) > 1:
             raise PicketError(f"{options.paths[1]}: the S2 parameter file must be the only path")
-        unused = ["output_dir"] if options.output_dir else list(told)
+        unused = ["output_dir"] if options.output_dir else list(given)
         if unused:
             raise PicketError(
                 f"{_option(unused[0])}: has no effect with the S2 parameter file "
@@ -160,7 +160,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     _, failures = pick_files(
         options.paths,
-        _settings(told),
+        _settings(given),
         voxel_size=size,
         output_dir=options.output_dir,
         overwrite=options.overwrite,
@@ -170,14 +170,14 @@ def _run(options: argparse.Namespace) -> int:
     return report_failures(failures)
 
 
-def _settings(told: dict[str, Any]) -> "ParticleSettings":
+def _settings(given: dict[str, Any]) -> "ParticleSettings":
     from pydantic import ValidationError
 
     from picket_gpu.config.faults import first_fault
     from picket_gpu.particles.settings import ParticleSettings
 
     try:
-        return ParticleSettings.model_validate(told)
+        return ParticleSettings.model_validate(given)
     except ValidationError as error:
         fault = first_fault(error, {"": ParticleSettings})
         raise PicketError(re.sub(r"^(\w+)[^:]*", lambda key: _option(key[1]), fault)) from None
@@ -198,10 +198,10 @@ def _number(text: str) -> float | str:
     return text
 
 
-def _voxel_size(told: float | str | None) -> float | None:
-    if told is None or (not isinstance(told, str) and 1e-6 <= told <= 1e6):
-        return told
-    raise PicketError(f"--voxel-size: must be a number of angstrom above 0 (got {told!r})")
+def _voxel_size(given: float | str | None) -> float | None:
+    if given is None or (not isinstance(given, str) and 1e-6 <= given <= 1e6):
+        return given
+    raise PicketError(f"--voxel-size: must be a number of angstrom above 0 (got {given!r})")
 
 
 if __name__ == "__main__":

@@ -193,6 +193,6 @@ class TomogramInput(BaseModel):
         bounds = (self.prediction_lower_z_slice_limit, self.prediction_upper_z_slice_limit)
         return bounds != (None, None)
 
-    def told(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """All that labels depend on, as plain values: what was set, but for the name."""
         return self.model_dump(mode="json", exclude={"name"}, exclude_none=True)

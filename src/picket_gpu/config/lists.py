@@ -53,9 +53,9 @@ def _of_star(star: Path, entry: TomogramInput) -> list[dict[str, Any]]:
     """The same; what the entry tells wins."""
     return [
         {
-            "tomogram": told.path,
-            "name": entry.name or told.name,
-            "voxel_size": entry.voxel_size or told.voxel_size,
+            "tomogram": listed.path,
+            "name": entry.name or listed.name,
+            "voxel_size": entry.voxel_size or listed.voxel_size,
         }
-        for told in read_tomograms(star)
+        for listed in read_tomograms(star)
     ]

@@ -45,12 +45,12 @@ class S2Input(BaseModel):
 
     @field_validator("particle_cluster_id", mode="before")
     @classmethod
-    def _label(cls, told: Any) -> Any:
-        if isinstance(told, bool) or not isinstance(told, int):
+    def _label(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError("must be a whole number without quotes, such as 1")
-        if told < 0:
+        if value < 0:
             raise ValueError("must be 0 or more, because -1 marks unlabelled voxels")
-        return told
+        return value
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -42,14 +42,14 @@ class Watershed(BaseModel):
         return watershed(labels, label, min_distance=m, border=m, lower=lower, upper=upper)
 
 
-def _no_mean_shift(told: Any) -> Any:
-    if isinstance(told, dict) and told.get("mode") == "mean_shift_clustering":
+def _no_mean_shift(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("mode") == "mean_shift_clustering":
         raise ValueError(
             "mean_shift_clustering is not supported, because the original PickET's drops its "
             "best cluster and takes minutes; pick from scores with a diameter, or use "
             "watershed_segmentation"
         )
-    return told
+    return value
 
 
 ExtractionMode: TypeAlias = Annotated[

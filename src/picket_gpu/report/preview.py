@@ -23,7 +23,7 @@ class _Column(NamedTuple):
     """Pictures of the same, with circles around particles where they are picked."""
 
     title: str
-    told: str
+    note: str
     masks: np.ndarray | None
     picked: Particles | None
 
@@ -47,7 +47,7 @@ def preview(report: TomogramReport) -> Image.Image:
         left, top = MARGIN + place * pitch, HEAD + row * (height + FOOT)
         if row == 0:
             draw.text((left, 34), column.title, INK, font)
-            draw.text((left, 52), column.told, QUIET, font)
+            draw.text((left, 52), column.note, QUIET, font)
         z = report.layout.places[report.layout.central[row]]
         tile = _tile(greys[row], None if column.masks is None else column.masks[row])
         tile = tile.resize((width, height), Image.Resampling.BILINEAR)
@@ -62,10 +62,10 @@ def preview(report: TomogramReport) -> Image.Image:
 def _column(findings: Findings, report: TomogramReport) -> _Column:
     one = findings.segmentation
     picked = report.picked_from(one)
-    told = f"label 1: {one.foreground_fraction or 0:.1%}"
+    note = f"label 1: {one.foreground_fraction or 0:.1%}"
     if picked is not None:
-        told += f", {picked.count} particles"
-    return _Column(f"{one.mode} {one.method}", told, findings.slices.central, picked)
+        note += f", {picked.count} particles"
+    return _Column(f"{one.mode} {one.method}", note, findings.slices.central, picked)
 
 
 def _stretched(grey: np.ndarray) -> np.ndarray:

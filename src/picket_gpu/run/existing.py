@@ -53,7 +53,7 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
     Raises:
         OSError: the tomogram or a mask is missing or not accessible.
     """
-    facts: dict[str, Any] = {"version": version("picket-gpu"), "tomogram": entry.told()}
+    facts: dict[str, Any] = {"version": version("picket-gpu"), "tomogram": entry.facts()}
     for place in ("tomogram", "fitting_mask", "output_mask"):
         if (where := getattr(entry, place)) is not None:
             facts[f"{place}_state"] = file_signature(where, entry.storage_options)
