@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from inspect import Signature
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -77,40 +78,63 @@ _BY_SUFFIX = {ENDINGS[kind]: FORMATS[kind] for kind in ("hdf5", "mrc", "zarr")}
 class Subject(BaseModel):
     """A tomogram as it is segmented: its file, its geometry, and the settings that prepare it.
 
-    Lengths are in angstrom, shapes and sizes (z, y, x), z-slices counted from 0, upper limits
-    exclusive. None stands for no limit, and for what a file of the original PickET does not say.
+    Lengths are in angstrom, z-slices counted from 0, upper limits exclusive. None stands for no
+    limit, and for what a file of the original PickET does not say.
+
+    Attributes:
+        directory: directory of the files.
+        index: index of the tomogram in ``inputs``, from 0.
+        tomogram: file or URL of the tomogram, as in the configuration.
+        name: name in reports.
+        dataset_name: name of the dataset.
+        dataset: path of the array in the tomogram's file.
+        shape: voxels, (z, y, x).
+        voxel_size: (z, y, x); 0.0 if unknown.
+        origin: centre of the first voxel, (x, y, z).
+        neighborhood_size: side of a neighborhood in voxels.
+        max_num_neighborhoods_for_fitting: greatest number of neighborhoods used for fitting.
+        seed: random seed.
+        blur_sigma: standard deviation of the blur in voxels.
+        padding: "mask" or "keep".
+        clip: limit of grey values in robust standard deviations.
+        lower_z_slice_limit, upper_z_slice_limit: z-slices used for fitting.
+        prediction_lower_z_slice_limit, prediction_upper_z_slice_limit: z-slices that get labels.
+        mask_for_fitting, mask_for_output: masks.
+        outside_is_padding: whether voxels outside the z-slices and the mask count as padding.
+        warnings: what is odd about the tomogram, a line each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     # run.json has these in its configuration.
-    directory: Path = Field(exclude=True, description="Directory of the files")
-    index: int = Field(exclude=True, description="Index of the tomogram in inputs, from 0")
-    tomogram: Place = Field(exclude=True, description="File or URL, as in the configuration")
-    name: str = Field(exclude=True, description="Name in reports")
-    dataset_name: str = Field(exclude=True, description="Name of the dataset")
-    dataset: str | None = Field(None, exclude=True, description="Path of the array in the file")
-    shape: Shape = Field(exclude=True, description="Voxels, z, y, x")
-    voxel_size: Vector = Field(UNKNOWN, exclude=True, description="Voxel size, z, y, x; or 0")
-    origin: Vector = Field(UNKNOWN, exclude=True, description="Centre of the first voxel, x, y, z")
-    neighborhood_size: int = Field(exclude=True, description="Side of a neighborhood in voxels")
-    max_num_neighborhoods_for_fitting: int | None = Field(
-        None, exclude=True, description="Greatest number of neighborhoods used for fitting"
-    )
-    seed: int = Field(0, exclude=True, description="Random seed")
-    blur_sigma: float = Field(2.0, exclude=True, description="Standard deviation of the blur")
-    padding: Literal["mask", "keep"] = Field("mask", exclude=True, description="Use of padding")
-    clip: float | None = Field(None, exclude=True, description="Limit of grey values")
-    lower_z_slice_limit: int | None = Field(None, exclude=True, description="For fitting")
-    upper_z_slice_limit: int | None = Field(None, exclude=True, description="For fitting")
-    prediction_lower_z_slice_limit: int | None = Field(None, exclude=True, description="For labels")
-    prediction_upper_z_slice_limit: int | None = Field(None, exclude=True, description="For labels")
-    mask_for_fitting: Place | None = Field(None, exclude=True, description="Mask for fitting")
-    mask_for_output: Place | None = Field(None, exclude=True, description="Mask for labels")
-    outside_is_padding: bool = Field(
-        False, exclude=True, description="Whether voxels outside z-slices and mask are padding"
-    )
-    warnings: tuple[str, ...] = Field((), exclude=True, description="Warnings, a line each")
+    directory: Path = Field(exclude=True)
+    index: int = Field(exclude=True)
+    tomogram: Place = Field(exclude=True)
+    name: str = Field(exclude=True)
+    dataset_name: str = Field(exclude=True)
+    dataset: str | None = Field(None, exclude=True)
+    shape: Shape = Field(exclude=True)
+    voxel_size: Vector = Field(UNKNOWN, exclude=True)
+    origin: Vector = Field(UNKNOWN, exclude=True)
+    neighborhood_size: int = Field(exclude=True)
+    max_num_neighborhoods_for_fitting: int | None = Field(None, exclude=True)
+    seed: int = Field(0, exclude=True)
+    blur_sigma: float = Field(2.0, exclude=True)
+    padding: Literal["mask", "keep"] = Field("mask", exclude=True)
+    clip: float | None = Field(None, exclude=True)
+    lower_z_slice_limit: int | None = Field(None, exclude=True)
+    upper_z_slice_limit: int | None = Field(None, exclude=True)
+    prediction_lower_z_slice_limit: int | None = Field(None, exclude=True)
+    prediction_upper_z_slice_limit: int | None = Field(None, exclude=True)
+    mask_for_fitting: Place | None = Field(None, exclude=True)
+    mask_for_output: Place | None = Field(None, exclude=True)
+    outside_is_padding: bool = Field(False, exclude=True)
+    warnings: tuple[str, ...] = Field((), exclude=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        # A run makes these; help() need not list their fields twice.
+        cls.__signature__ = Signature()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -134,12 +158,32 @@ class Subject(BaseModel):
 
 
 class Segmentation(Subject):
-    """Segmentation of one tomogram by one workflow, with the settings that made it."""
+    """Segmentation of one tomogram by one workflow, with the settings that made it.
 
-    mode: str = Field(exclude=True, description="Feature mode")
-    features: dict[str, Any] = Field({}, exclude=True, description="Settings of the feature mode")
-    scored: bool = Field(False, exclude=True, description="Whether scores were saved")
-    reused: bool = Field(False, exclude=True, description="Whether an earlier run made it")
+    Attributes beside those of `Subject`:
+        mode: feature mode.
+        method: clustering method.
+        features: settings of the feature mode.
+        scored: whether scores were saved.
+        reused: whether an earlier run made the segmentation.
+        fingerprint: digest of everything that the labels depend on.
+        files: names of the files, relative to ``directory``.
+        foreground_fraction: fraction of the labelled voxels with label 1, 0 to 1.
+        iterations: number of iterations of the clustering method.
+        converged: whether the clustering method met its stopping rule.
+        passes: mean number of times that the features of a neighborhood were computed.
+        timings: seconds per stage: ``features``, ``clustering``, ``labels``, ``files``, and
+            ``volume`` for reading and preparing the tomogram, which its workflows share.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"description": "Segmentation of one tomogram by one workflow"}
+    )
+
+    mode: str = Field(exclude=True)
+    features: dict[str, Any] = Field({}, exclude=True)
+    scored: bool = Field(False, exclude=True)
+    reused: bool = Field(False, exclude=True)
     method: str = Field(description="Clustering method")
     fingerprint: str = Field(description="Digest of everything that the labels depend on")
     files: list[str] = Field(

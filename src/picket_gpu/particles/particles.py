@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from pydantic import Field, InstanceOf, computed_field
+from pydantic import ConfigDict, Field, InstanceOf, computed_field
 
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.picks import Picks
@@ -25,7 +25,27 @@ METADATA = {
 
 
 class Particles(Subject):
-    """Particles of one tomogram, picked from one workflow or from the tomogram itself."""
+    """Particles of one tomogram, picked from one workflow or from the tomogram itself.
+
+    Attributes beside those of `Subject`:
+        mode: feature mode; "tomogram" if picked without a segmentation.
+        method: clustering method; "ball" if picked without a segmentation.
+        fingerprint: digest of everything that the particles depend on.
+        files: names of the files, relative to ``directory``.
+        settings: settings for picking, lengths in angstrom.
+        candidates: number of candidates.
+        seconds: seconds for picking and writing.
+        source: fingerprint of the segmentation; "tomogram" if picked without one.
+        diameter: diameter in angstrom; 0.0 if unknown.
+        attributes: metadata of the segmentation under PickET's names.
+        reused: whether an earlier run picked the particles.
+        picks: the particles in voxels, as `pick` returns them; candidates below the threshold are
+            kept only until the files are written.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"description": "Particles of one tomogram, picked from one workflow"}
+    )
 
     mode: str = Field(description="Feature mode; tomogram if picked without a segmentation")
     method: str = Field(description="Clustering method; ball if picked without a segmentation")
@@ -36,15 +56,11 @@ class Particles(Subject):
     settings: dict[str, Any] = Field({}, description="Settings for picking, lengths in angstrom")
     candidates: int = Field(description="Number of candidates")
     seconds: float = Field(0.0, description="Seconds for picking and writing")
-    source: str = Field("", exclude=True, description="Fingerprint of the segmentation, or a word")
-    diameter: float = Field(0.0, exclude=True, description="Diameter in angstrom; 0 if unknown")
-    attributes: dict[str, Any] = Field(
-        {}, exclude=True, description="Metadata of the segmentation under PickET's names"
-    )
-    reused: bool = Field(False, exclude=True, description="Whether an earlier run picked them")
-    picks: InstanceOf[Picks] = Field(
-        exclude=True, description="Particles in voxels; with all candidates until files are written"
-    )
+    source: str = Field("", exclude=True)
+    diameter: float = Field(0.0, exclude=True)
+    attributes: dict[str, Any] = Field({}, exclude=True)
+    reused: bool = Field(False, exclude=True)
+    picks: InstanceOf[Picks] = Field(exclude=True)
 
     @computed_field(description="Least height of a candidate that is picked")  # type: ignore[prop-decorator]
     @property
