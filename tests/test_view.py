@@ -165,7 +165,7 @@ def test_nothing_picked(copy):
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "zarr", "mrc"])
-def test_what_is_missing_or_broken_is_named(copy, kind, capsys):
+def test_what_is_missing_or_broken_is_named(run, copy, kind, capsys):
     csv, markers = copy / f"{NAME}.csv", copy / f"{NAME}.cmm"
     ending = {"hdf5": ".h5", "zarr": ".zarr", "mrc": ".mrc"}[kind]
     segmentation = copy / f"segmentation_0_intensities_gmm{ending}"
@@ -177,6 +177,7 @@ def test_what_is_missing_or_broken_is_named(copy, kind, capsys):
     markers.unlink()
     with pytest.raises(PicketError, match=rf"{NAME}\.cmm: no such file; .* their diameter"):
         list(layers(csv))
+    shutil.copy(run / markers.name, markers)
     csv.write_text("x,y\n1,2\n")
     with pytest.raises(
         PicketError, match=rf"{NAME}\.csv: file of particles is truncated or damaged"

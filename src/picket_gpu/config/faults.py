@@ -60,7 +60,8 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
         message = f"must be one of {context['expected_tags']} (got {_shown(context['tag'])})"
     else:
         words = _WORDS.get(kind)
-        message = words.format(**context) if words else fault["msg"].removeprefix("Value error, ")
+        limits = {name: _whole(value) for name, value in context.items()}
+        message = words.format(**limits) if words else fault["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         if kind != "missing" and not isinstance(fault["input"], dict | list | BaseModel):
             message += f" (got {_shown(fault['input'])})"
@@ -69,6 +70,11 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return " ".join(f"{_cut(key)}: {message}{more}".removeprefix(": ").split())
+
+
+def _whole(value: Any) -> Any:
+    """A limit without a fraction of 0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _shown(value: Any) -> str:
