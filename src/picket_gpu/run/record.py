@@ -136,9 +136,7 @@ class RecordFile:
     def write(self) -> None:
         """Replace the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        head = (
-            self._record.model_dump_json(indent=1, exclude={"units"}).rstrip().rstrip("}").rstrip()
-        )
+        head = self._record.model_dump_json(indent=1, exclude={"units"}).removesuffix("\n}")
         steps = ",".join(f"\n  {step}" for step in self._steps)
         with self._pace.writing(), atomic_file(self.path) as temporary:
             temporary.write_text(f'{head},\n "units": [{steps}\n ]\n}}\n', encoding="utf-8")
