@@ -3,8 +3,8 @@
     python -m benchmarks.soak
 
 prints, for each process, resident memory, open files and threads by tens of tomograms: the most
-that was seen whenever a feature mode was done; and milliseconds for a tomogram. The last line is
-JSON.
+that was seen whenever a feature mode was done; and milliseconds of CPU for a tomogram. The last
+line is JSON.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +35,7 @@ class Use(NamedTuple):
     memory: int  # resident bytes
     files: int
     threads: int
-    seconds: float  # since the first tomogram was done
+    seconds: float  # of CPU so far
 
 
 Series = dict[str, list[Use]]  # by process, the most in each ten tomograms
@@ -57,12 +56,10 @@ def soak(tomograms: int, workers: int | None = None) -> Series:
         options: dict[str, Any] = {"cwd": place, "env": os.environ | ENVIRONMENT}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as process:
             assert process.stdout is not None
-            done, begin = 0, 0.0
+            done = 0
             for line in process.stdout:
                 if json.loads(line)["event"] == "unit":
-                    begin = begin or time.perf_counter()
-                    seconds = time.perf_counter() - begin
-                    watch(process.pid, most, done // (units * BLOCK), seconds)
+                    watch(process.pid, most, done // (units * BLOCK))
                     done += 1
         if process.returncode or done != units * tomograms:
             raise RuntimeError(f"{done} units done, exit code {process.returncode}")
@@ -91,11 +88,11 @@ def write_inputs(place: Path, tomograms: int) -> int:
     return len(modes)
 
 
-def watch(process: int, most: Series, block: int, seconds: float) -> None:
+def watch(process: int, most: Series, block: int) -> None:
     """Note what a run's process and its workers hold now."""
     for name, number in processes(process).items():
         try:
-            now = use(number, seconds)
+            now = use(number)
         except OSError:  # it has just ended
             continue
         blocks = most.setdefault(name, [])
@@ -115,12 +112,14 @@ def processes(run: int) -> dict[str, int]:
     return found
 
 
-def use(process: int, seconds: float) -> Use:
+def use(process: int) -> Use:
     """What a process holds now."""
     place = Path(f"/proc/{process}")
     resident = int((place / "statm").read_text().split()[1]) * PAGE
     status = (place / "status").read_text().splitlines()
     (threads,) = (int(line.split()[1]) for line in status if line.startswith("Threads:"))
+    times = (place / "stat").read_text().rpartition(")")[2].split()[11:13]  # user, system
+    seconds = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
     return Use(resident, len(list((place / "fd").iterdir())), threads, seconds)
 
 
@@ -130,10 +129,12 @@ def growth(blocks: list[Use], figure: Callable[[Use], int]) -> float:
     return figure(blocks[-1]) / figure(blocks[1]) - 1
 
 
-def milliseconds(blocks: list[Use]) -> list[float]:
-    """Milliseconds for a tomogram, by blocks."""
-    ends = [0.0, *(block.seconds for block in blocks)]
-    return [1000 * (end - begin) / BLOCK for begin, end in pairwise(ends)]
+def milliseconds(series: Series) -> list[float]:
+    """CPU for a tomogram in ms, all processes together, by blocks from the second on."""
+    return [
+        1000 / BLOCK * sum(later.seconds - one.seconds for one, later in steps)
+        for steps in zip(*(pairwise(blocks) for blocks in series.values()), strict=True)
+    ]
 
 
 def main() -> None:
@@ -152,7 +153,7 @@ def main() -> None:
             print("    MiB    ", *(f"{block.memory / 2**20:.1f}" for block in blocks))
             print("    files  ", *(block.files for block in blocks))
             print("    threads", *(block.threads for block in blocks))
-        print("  ms a tomogram", *(f"{each:.0f}" for each in milliseconds(series["run"])))
+        print("  CPU, ms a tomogram", *(f"{each:.0f}" for each in milliseconds(series)))
         result[where] = series
     print(json.dumps(result))
 
