@@ -639,7 +639,7 @@ VALUES = {
     "voxel_size 1e-320": Bad(entry(voxel_size=1e-320), ("inputs[0].voxel_size", "1e-320")),
     "voxel_size of 300 digits": Bad(entry(voxel_size=10**300), ("inputs[0].voxel_size", "000")),
     "storage_options by number": Bad(
-        entry(storage_options={1: 2}), ("inputs[0].storage_options", "string (got 1)")
+        entry(storage_options={1: 2}), ("inputs[0].storage_options", "must be text (got 1)")
     ),
     "url of no protocol": Bad(entry(tomogram="gopher://a/b.zarr"), ("gopher://a/b.zarr", "gopher")),
     "url malformed": Bad(entry(tomogram="http://[a/b.zarr"), ("inputs[0].tomogram", "IPv6")),
