@@ -153,7 +153,7 @@ def test_the_value_of_padding_changes_no_label(sample, method):
     labels = []
     for value in (0, 20, 300):
         padded = np.where(CORNERS, np.float32(value), sample)
-        with pytest.warns(UserWarning, match="of the volume is padding"):
+        with pytest.warns(UserWarning, match="of the voxels are padding"):
             labels.append(segment(padded, clustering=method, device="cpu"))
     assert (labels[0] == labels[1]).all()
     assert (labels[0] == labels[2]).all()
