@@ -106,11 +106,12 @@ def read(path: Path) -> DataSet:
 
 def from_recipe(recipe: Recipe) -> DataSet:
     """The simulated volume of ``recipe``; what is no particle has a mask where there is any."""
-    grey, particles, others, centres = simulate(recipe)
-    masks = {"particles": particles}
-    if others.any():
-        masks["all structures"] = particles | others
-    return _with_centres(recipe.name, grey, masks, centres, given=False)
+    made = simulate(recipe)
+    masks = {"particles": made.particles}
+    if made.others.any():
+        masks["all structures"] = made.particles | made.others
+    radii = None if recipe.large is None else made.radii  # else all are like the mean one
+    return _with_centres(recipe.name, made.grey, masks, made.centres, radii, given=False)
 
 
 def _with_centres(

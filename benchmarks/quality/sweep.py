@@ -34,9 +34,9 @@ def f1(diameter: float, noise: float, seed: int, directory: str) -> float:
         noise=noise,
         seed=seed,
     )
-    grey, _, _, centres = simulate(recipe)
+    made = simulate(recipe)
     path = f"{directory}/{diameter}_{noise}_{seed}.mrc"
-    mrcfile.write(path, grey, voxel_size=1.0)
+    mrcfile.write(path, made.grey, voxel_size=1.0)
     run = run_s1(
         {
             "dataset_name": f"{diameter}_{noise}_{seed}",
@@ -49,7 +49,7 @@ def f1(diameter: float, noise: float, seed: int, directory: str) -> float:
         },
         quiet=True,
     )
-    return detection(run.particles[0].coordinates, centres, radius)["F1"]
+    return detection(run.particles[0].coordinates, made.centres, radius)["F1"]
 
 
 def main() -> None:

@@ -1,9 +1,13 @@
 """Simulated volumes whose particles are known: ellipsoids among what a tomogram also holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
+
+MEMBRANE = 3.0  # voxels, thickness
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,9 @@ class Recipe:
         membranes: spherical shells, 3 thick.
         fiducials: spheres of radius 3, ten times as dense as a particle.
         gradient: density gained from one end of x to the other.
+        elongation: of the ellipsoids' first axes, which are as much longer than ``radii``.
+        large: radii of every other particle; None for those of all.
+        sheets: flat membranes through the whole volume, 3 thick; particles then lie on them.
     """
 
     name: str
@@ -28,6 +35,9 @@ class Recipe:
     membranes: int = 0
     fiducials: int = 0
     gradient: float = 0.0
+    elongation: float = 1.0
+    large: tuple[float, float] | None = None
+    sheets: int = 0
     side: int = 96
     seed: int = 0
 
@@ -42,44 +52,106 @@ RECIPES = [
     replace(_PLAIN, name="membranes", membranes=3, seed=5),
     replace(_PLAIN, name="fiducials", fiducials=6, seed=6),
     replace(_PLAIN, name="gradient", gradient=2.0, seed=7),
+    replace(_PLAIN, name="on membranes", sheets=2, seed=8),
+    replace(_PLAIN, name="rods", radii=(3.0, 4.0), elongation=2.5, seed=9),
+    replace(_PLAIN, name="two kinds", radii=(3.5, 4.5), large=(7.0, 9.0), count=50, seed=10),
 ]
 
 
-def simulate(recipe: Recipe) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Grey values, float32, particles dark; particles and other structures, bool, all (z, y, x);
-    centres of the particles, (n, 3), z y x."""
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated volume.
+
+    Attributes:
+        grey: grey values, float32, (z, y, x), particles dark.
+        particles, others: particles and other structures, bool, (z, y, x).
+        centres: of the particles, (n, 3), z y x.
+        radii: (n,), of spheres as large as each particle.
+    """
+
+    grey: np.ndarray
+    particles: np.ndarray
+    others: np.ndarray
+    centres: np.ndarray
+    radii: np.ndarray
+
+
+def simulate(recipe: Recipe) -> Simulated:
+    """The volume of a recipe, the same one each time."""
     rng = np.random.default_rng(recipe.seed)
     shape = (recipe.side,) * 3
     others = np.zeros(shape)
     for _ in range(recipe.membranes):
         radius = rng.uniform(14, 24)
         away = _distances(shape, rng.uniform(20, recipe.side - 20, 3), np.ones(3), np.eye(3))
-        others[abs(away - radius) <= 1.5] = 1
+        others[abs(away - radius) <= MEMBRANE / 2] = 1
     for _ in range(recipe.fiducials):
         middle = rng.uniform(10, recipe.side - 10, 3)
         others[_distances(shape, middle, np.ones(3), np.eye(3)) <= 3] = 10
-    particles, centres = _ellipsoids(recipe, rng, others > 0)
+    sheets = [_Sheet.drawn(recipe, number, rng) for number in range(recipe.sheets)]
+    for sheet in sheets:
+        others[abs(sheet.heights(np.indices(shape))) <= MEMBRANE / 2] = 1
+    particles, centres, radii = _ellipsoids(recipe, rng, others > 0, sheets)
     density = np.maximum(others, particles) + recipe.noise * rng.standard_normal(shape)
     grey = -_imaged(density, recipe.tilt) - recipe.gradient * np.linspace(0, 1, recipe.side)
-    return grey.astype(np.float32), particles, others > 0, centres
+    return Simulated(grey.astype(np.float32), particles, others > 0, centres, radii)
+
+
+class _Sheet(NamedTuple):
+    """A plane: its normal, (3,), and its distance from the first voxel."""
+
+    normal: np.ndarray
+    offset: float
+
+    @classmethod
+    def drawn(cls, recipe: Recipe, number: int, rng: np.random.Generator) -> "_Sheet":
+        """One of those that share the volume along x, nearly upright, so that tilts show it."""
+        normal = np.array([0.0, 0.0, 1.0]) + rng.uniform(-0.2, 0.2, 3)
+        normal /= np.linalg.norm(normal)
+        middle = np.full(3, recipe.side / 2)
+        middle[2] = (number + 0.5) * recipe.side / recipe.sheets
+        return cls(normal, float(normal @ middle))
+
+    def heights(self, points: np.ndarray) -> np.ndarray:
+        """Distances of points (3, ...) from the plane, negative before it."""
+        found: np.ndarray = np.tensordot(self.normal, points, 1) - self.offset
+        return found
+
+    def beside(self, point: np.ndarray, height: float) -> np.ndarray:
+        """The point moved along the normal to ``height``."""
+        moved: np.ndarray = point + (height - self.heights(point)) * self.normal
+        return moved
 
 
 def _ellipsoids(
-    recipe: Recipe, rng: np.random.Generator, taken: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turned ellipsoids that touch neither each other nor what is ``taken``, and their centres."""
-    particles, centres = np.zeros_like(taken), []
+    recipe: Recipe, rng: np.random.Generator, taken: np.ndarray, sheets: Sequence[_Sheet]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Turned ellipsoids that touch neither each other nor what is ``taken``, their centres, and
+    the radii of spheres as large. Where there are ``sheets`` each lies on one."""
+    particles, centres, radii = np.zeros_like(taken), [], []
     for _ in range(10 * recipe.count):
         if len(centres) == recipe.count:
             break
-        axes = rng.uniform(*recipe.radii, 3)
+        large = recipe.large is not None and len(centres) % 2
+        axes = rng.uniform(*(recipe.large if large else recipe.radii), 3)
+        axes[0] *= recipe.elongation
         turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
         centre = rng.uniform(axes.max(), recipe.side - axes.max(), 3)
+        gap = 1.5
+        if sheets:
+            gap = 0.0
+            sheet = sheets[int(rng.integers(len(sheets)))]
+            reach = np.sqrt(np.sum((axes * (turn @ sheet.normal)) ** 2)) + MEMBRANE / 2 + 0.5
+            centre = sheet.beside(centre, reach * rng.choice([-1.0, 1.0]))
+            if (np.minimum(centre, recipe.side - centre) < axes.max()).any():
+                continue
         away = _distances(taken.shape, centre, axes, turn)
-        if not (taken | particles)[away <= 1 + 1.5 / axes.min()].any():
+        near = away <= 1 + 1.5 / axes.min()
+        if not (particles[near].any() or taken[away <= 1 + gap / axes.min()].any()):
             particles |= away <= 1
             centres.append(centre)
-    return particles, np.array(centres)
+            radii.append(np.cbrt(axes.prod()))
+    return particles, np.array(centres), np.array(radii)
 
 
 def _distances(

@@ -121,7 +121,9 @@ def pick_files(
             continue
         results.append(result)
         given = one.plan.files, result.count, result.threshold, result.candidates
-        reporter.line(describe(*given, result.reused))
+        reporter.line(describe(*given, result.reused, result.found))
+        if result.doubt:
+            reporter.line(f"warning: {result.doubt}")
     new = [result for result in results if not result.reused]
     for report in sorted({result.path.with_name(INDEX) for result in new}):
         if report.exists():

@@ -257,7 +257,7 @@ class S1Config(BaseModel):
             self.particles.chosen(self.workflows)
         except ValueError as error:
             raise ValueError(f"particles.workflows: {error}") from None
-        if self.save == ["copick"] and self.particles.source == "score":
+        if self.save == ["copick"] and self.particles.source != "tomogram":
             raise ValueError(
                 "particles: copick files contain no scores; add hdf5, mrc or zarr to save"
             )

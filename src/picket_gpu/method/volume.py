@@ -39,10 +39,14 @@ class Volume(Protocol):
     """A prepared volume, as passes over windows see it.
 
     Attributes:
+        data: all of it, (z, y, x) float32 on the device or in host memory, up to offset and scale.
         shape: (z, y, x).
         step: planes from the begin of one slab to the next. A window is in the slab that begins at
             the last multiple of ``step`` up to the window's first plane.
     """
+
+    @property
+    def data(self) -> Array: ...
 
     @property
     def shape(self) -> Shape: ...
@@ -102,7 +106,7 @@ class StreamedVolume:
         """
         self.shape: Shape = host.shape
         self.step = step
-        self._host = host
+        self.data = host
         self._scaling = scaling
         self._margin = side - 1
         self._slabs = -(-(host.shape[0] - self._margin) // step)
@@ -124,10 +128,10 @@ class StreamedVolume:
 
     def grey_slice(self, z: int, download: Callable[[Array], np.ndarray]) -> np.ndarray:
         """Grey values of one z-slice before scaling, (y, x) float32 in host memory."""
-        plane: np.ndarray = self._host[z]
+        plane: np.ndarray = self.data[z]
         return plane
 
     def _begin(self, number: int) -> None:
         first = number * self.step
-        self._transfers.begin(self._host[first : first + self.step + self._margin])
+        self._transfers.begin(self.data[first : first + self.step + self._margin])
         self._coming = number

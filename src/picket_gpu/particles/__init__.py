@@ -1,18 +1,18 @@
-"""From segmentations, or the tomogram itself, to coordinates of particles.
+"""From segmentations, the tomogram itself, or both to coordinates of particles.
 
-`pick` and `pick_by_contrast` take arrays. Knows no configuration and no page; only `formats`,
-`write` and `from_files` know files. May use `method` (what labels mean) and `device`.
+`pick`, `pick_by_contrast` and `pick_by_both` take arrays. Knows no configuration and no page; only
+`formats`, `files` and `from_files` know files. May use `method` (what labels mean) and `device`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from picket_gpu.particles.picking import pick, pick_by_contrast
+    from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
     from picket_gpu.particles.picks import Picks
 
-__all__ = ["Picks", "pick", "pick_by_contrast"]
-_HOME = {"Picks": "picks", "pick": "picking", "pick_by_contrast": "picking"}
+__all__ = ["Picks", "pick", "pick_by_both", "pick_by_contrast"]
+_HOME = {"Picks": "picks"} | dict.fromkeys(__all__[1:], "picking")
 
 
 def __getattr__(name: str) -> Any:

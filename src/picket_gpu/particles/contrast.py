@@ -83,13 +83,7 @@ class Contrast:
         Raises:
             ValueError: ``memory_budget`` is too little.
         """
-        found = self._blocks(
-            lambda start, heights: [
-                _find_maxima(self.backend, start, heights if sign > 0 else -heights)
-                for sign in signs
-            ]
-        )
-        return [merge_plateaus(blocks, self.values.shape) for blocks in zip(*found, strict=True)]
+        return self.maxima_and_at(signs, np.empty((0, 3)))[0]
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Heights of the voxels nearest to ``points``, (m,) float64; 0 where these do not count.
@@ -100,18 +94,33 @@ class Contrast:
         Raises:
             ValueError: ``memory_budget`` is too little.
         """
+        return self.maxima_and_at((), points)[1]
+
+    def maxima_and_at(
+        self, signs: Sequence[int], points: np.ndarray
+    ) -> tuple[list[Candidates], np.ndarray]:
+        """What `maxima` and `at` return, in the time of one of them."""
+        if 0 in self.values.shape:
+            return [(np.empty((0, 3)), np.empty(0)) for _ in signs], np.zeros(len(points))
         voxels = np.rint(points).astype(np.int64)
         result = np.zeros(len(points))
 
-        def read(start: np.ndarray, heights: Array) -> tuple[np.ndarray, np.ndarray]:
+        def work(start: np.ndarray, heights: Array) -> tuple[list[_Maxima], np.ndarray, np.ndarray]:
+            found = [
+                _find_maxima(self.backend, start, heights if sign > 0 else -heights)
+                for sign in signs
+            ]
             local = voxels - start + 1
             mine = ((local > 0) & (local < np.array(heights.shape) - 1)).all(axis=1)
             places = np.ravel_multi_index(tuple(local[mine].T), heights.shape)
-            return mine, _take(self.backend, heights, places)
+            return found, mine, _take(self.backend, heights, places)
 
-        for mine, heights in self._blocks(read):
+        blocks = []
+        for found, mine, heights in self._blocks(work):
+            blocks.append(found)
             result[mine] = np.nan_to_num(heights)
-        return result
+        shape = self.values.shape
+        return [merge_plateaus(of_sign, shape) for of_sign in zip(*blocks, strict=True)], result
 
     def _blocks(self, function: Callable[[np.ndarray, Array], Result]) -> Iterator[Result]:
         """``function`` of each block: of its first voxel, (3,) int64, and the heights of it and a

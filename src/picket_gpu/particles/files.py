@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.yaml import YAML
-from picket_gpu.particles.particles import COLUMNS, METADATA, Particles
+from picket_gpu.particles.particles import COLUMNS, METADATA, SOMETIMES, Particles
 from picket_gpu.particles.picks import Picks
 
 
@@ -49,7 +49,15 @@ def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
     zyx = [COLUMNS.index(axis) for axis in "zyx"]
     heights = table[:, COLUMNS.index("score")]
     threshold = known.pop("threshold", float(heights[-1]) if len(heights) else 0.0)
-    picks = Picks(table[:, zyx], heights, threshold, len(table), known.pop("label", 1))
+    picks = Picks(
+        table[:, zyx],
+        heights,
+        threshold,
+        len(table),
+        known.pop("label", 1),
+        {"dark": True, "bright": False}.get(known.pop("contrast", "")),
+        known.pop("separation", None),
+    )
     known.pop("count", None)
     return Particles(**subject.fields, picks=picks, **{"candidates": len(table)} | known)
 
@@ -87,8 +95,11 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     try:
         values = {field: found[name] for field, name in METADATA.items()}
         whole = {field: int(values[field]) for field in ("candidates", "count", "label")}
+        more = {field: found.get(name, "None") for field, name in SOMETIMES.items()}
+        separation = None if more["separation"] == "None" else float(more["separation"])
+        numbers = {"threshold": float(values["threshold"]), "separation": separation}
         settings = json.loads(found.get("particles_settings", "{}"))
-        return values | whole | {"threshold": float(values["threshold"]), "settings": settings}
+        return values | whole | more | numbers | {"settings": settings}
     except (KeyError, ValueError):
         return None
 
@@ -107,14 +118,20 @@ def remove_others(files: Mapping[str, Path], source: str) -> None:
 
 
 def describe(
-    files: Mapping[str, Path], count: int, threshold: float, candidates: int, reused: bool
+    files: Mapping[str, Path],
+    count: int,
+    threshold: float,
+    candidates: int,
+    reused: bool,
+    found: Sequence[str] = (),
 ) -> str:
     """A line on what was picked, with the first file and the endings of the others."""
     first, *others = files.values()
     kinds = f" ({', '.join(path.suffix for path in others)})" if others else ""
+    told = [*found, f"threshold {threshold:.3f}", *(["picked earlier"] if reused else [])]
     return (
         f"{first}{kinds}: {count} particle{'s' * (count != 1)} from {candidates} candidates, "
-        f"threshold {threshold:.3f}{', picked earlier' if reused else ''}"
+        f"{', '.join(told)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Picks from the files of a segmentation, or from its tomogram."""
+"""Picks from the files of a segmentation, from its tomogram, or from both."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.device.backend import Backend
+from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
 from picket_gpu.files.segmentation import read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.by_labels import pick_by_labels
-from picket_gpu.particles.picking import pick, pick_by_contrast
+from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
 from picket_gpu.particles.picks import Picks, VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
+
+_DARK = {"dark": True, "bright": False, "auto": None}
 
 
 def pick_in_segmentation(
@@ -24,8 +27,10 @@ def pick_in_segmentation(
     voxel_size: VoxelSize,
     backend: Backend,
     memory_budget: int | None = None,
+    blurred: Array | None = None,
+    to_label: np.ndarray | None = None,
 ) -> Picks:
-    """Pick from the scores of a segmentation, or from its labels.
+    """Pick from the scores of a segmentation, with or without its tomogram, or from its labels.
 
     Labels are used as scores of 0 and 1 if the file has no scores, and by `pick_by_labels` if the
     settings name another method than "ball".
@@ -37,6 +42,9 @@ def pick_in_segmentation(
         voxel_size: angstrom, (z, y, x).
         backend: where to compute.
         memory_budget: bytes for arrays on the device beside the scores; None for the default.
+        blurred: grey values of the tomogram, (z, y, x), blurred as for the segmentation, to pick
+            from too.
+        to_label: bool, broadcast to (z, y, x), voxels that count; None for all that have a label.
     """
     labels = read_labels(path, side)
     if settings.method != "ball":
@@ -46,22 +54,25 @@ def pick_in_segmentation(
     if scores is None:
         scores = (labels == FOREGROUND).astype(np.float16)
     del labels
+    options = _selection(settings, voxel_size) | {
+        "label": None if settings.label == "auto" else settings.label,
+        "reach": side // 2,
+        "inside": inside,
+        "backend": backend,
+        "memory_budget": memory_budget,
+    }
     with _as_fault(path):
-        return pick(
-            scores,
-            settings.diameter,
-            label=None if settings.label == "auto" else settings.label,
-            reach=side // 2,
-            inside=inside,
-            backend=backend,
-            memory_budget=memory_budget,
-            **_selection(settings, voxel_size),
-        )
+        if blurred is None:
+            return pick(scores, settings.diameter, **options)
+        if to_label is not None:  # files other than HDF5 have a score of 0 where it is False
+            inside &= to_label
+        dark = _DARK[settings.contrast]
+        return pick_by_both(scores, blurred, settings.diameter, dark=dark, **options)
 
 
 def pick_in_tomogram(
     name: str,
-    blurred: np.ndarray,
+    blurred: Array,
     inside: np.ndarray | None,
     settings: ParticleSettings,
     voxel_size: VoxelSize,
@@ -81,7 +92,7 @@ def pick_in_tomogram(
         return pick_by_contrast(
             blurred,
             settings.diameter,
-            dark={"dark": True, "bright": False, "auto": None}[settings.contrast],
+            dark=_DARK[settings.contrast],
             inside=inside,
             backend=backend,
             memory_budget=memory_budget,

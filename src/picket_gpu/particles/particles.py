@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, computed_field
@@ -22,6 +22,11 @@ METADATA = {
     "count": "particles_picked",
     "label": "particles_label",
 }
+# Of these, what files of other versions and of other ways of picking lack.
+SOMETIMES = {"contrast": "particles_contrast", "separation": "particles_separation"}
+# Of the variance of heights, between those above the threshold and those below. Heights spread
+# evenly have 3/4, and a single hill that is alike on both sides has less.
+LEAST_SEPARATION = 0.75
 
 
 class Particles(Subject):
@@ -80,6 +85,36 @@ class Particles(Subject):
         """Number of particles picked."""
         return self.picks.count
 
+    @computed_field(description="Contrast of the particles; null if not picked by it")  # type: ignore[prop-decorator]
+    @property
+    def contrast(self) -> Literal["dark", "bright"] | None:
+        """Contrast of the particles in the tomogram; None if they were not picked by it."""
+        return {True: "dark", False: "bright", None: None}[self.picks.dark]
+
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Share of the variance of candidates' heights that the threshold explains"
+    )
+    @property
+    def separation(self) -> float | None:
+        """Share of the variance of candidates' heights between the picked and the others."""
+        return self.picks.separation
+
+    @property
+    def found(self) -> list[str]:
+        """What picking found out: label 0 if it is that, and the contrast."""
+        return [*([] if self.label else ["label 0"]), *filter(None, [self.contrast])]
+
+    @property
+    def doubt(self) -> str | None:
+        """A warning if the heights do not fall into two groups that a threshold could part."""
+        automatic = self.settings.get("threshold") == "auto"
+        if not automatic or self.separation is None or self.separation >= LEAST_SEPARATION:
+            return None
+        return (
+            f"{self.path.name}: heights of candidates form one hill, not two, so the automatic "
+            "threshold may be anywhere on it; check the circles in the report, or set threshold"
+        )
+
     @property
     def path(self) -> Path:
         """CSV file; the other files have the same name with another extension."""
@@ -133,7 +168,7 @@ class Particles(Subject):
     @property
     def metadata(self) -> dict[str, Any]:
         """What the YAML file says: of the segmentation, and of the picking."""
-        own = {name: getattr(self, field) for field, name in METADATA.items()}
+        own = {name: getattr(self, field) for field, name in (METADATA | SOMETIMES).items()}
         return {**self.attributes, **own}
 
     def without_candidates(self) -> Self:

@@ -1,10 +1,11 @@
-"""Picking of particles of a known size, from scores or labels (`pick`) and from grey values
-(`pick_by_contrast`): maxima of a map of heights, a spacing apart, above a threshold."""
+"""Picking of particles of a known size, from scores or labels (`pick`), from grey values
+(`pick_by_contrast`) and from both: maxima of maps of heights, a spacing apart, above a threshold.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf, isfinite, prod
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -21,6 +22,13 @@ from picket_gpu.particles.picks import Picks, VoxelSize
 SPACING = 0.8
 REACH = 1.0  # voxels that a blur of sigma 2 moves the edges of dense particles outward, measured
 MIDDLE = 0.5  # of scores: heights are alike for any offset, and err 17 times less about 0
+# Of a source's standardised heights, so that what is highest in one, as gold is, is not all.
+CUT = 3.0
+MERGED = 0.5  # of the spacing: candidates of two sources that are nearer are of one particle
+STANDARDISED = (-100.0, 100.0)  # thresholds of standardised heights
+# Signs of heights, by label and by whether particles are dark.
+OF_LABEL: dict[int | None, dict[int, int]] = {1: {1: 1}, 0: {0: -1}, None: {1: 1, 0: -1}}
+OF_DARK: dict[bool | None, dict[int, int]] = {True: {1: -1}, False: {0: 1}, None: {1: -1, 0: 1}}
 ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
 
 Threshold: TypeAlias = float | Literal["auto"]
@@ -76,28 +84,71 @@ def pick(
         ValueError: an argument is out of range.
     """
     selection = Selection(diameter, voxel_size, spacing, margin, threshold, max_particles)
-    selection.check_arrays(scores.shape, inside)
-    low, high = float(scores.min()), float(scores.max())
-    if scores.dtype.kind in "biu":
-        if not (low >= UNLABELLED and high <= FOREGROUND):
-            raise ValueError(f"scores: labels must be 1, 0 or -1 (got {low:g} to {high:g})")
-        labelled = scores != UNLABELLED
-        inside, scores = labelled if inside is None else labelled & inside, scores == FOREGROUND
-    elif scores.dtype not in (np.float16, np.float32):
-        raise ValueError(
-            f"scores: must be float16 or float32, or integer labels (got {scores.dtype})"
-        )
-    elif not (low >= 0 and high <= 1):
-        raise ValueError(f"scores: must be 0 to 1 (got {low:g} to {high:g})")
     backend = backend or select_backend()
-    region = region_of(backend, scores if inside is None else inside)
-    contrast = Contrast(
-        backend, scores[region], _part(inside, region), diameter, voxel_size, reach,
-        offset=MIDDLE, memory_budget=memory_budget,
-    )  # fmt: skip
-    signs = {1: {1: 1}, 0: {0: -1}, None: {1: 1, 0: -1}}[label]
-    chosen, candidates = selection.strongest(contrast, signs)
-    return replace(selection.picks(*candidates, region), label=chosen)
+    contrast, region = _of_scores(selection, scores, inside, reach, backend, memory_budget)
+    found = selection.strongest(contrast, OF_LABEL[label])
+    return replace(selection.picks(found.points, found.heights, region), label=found.key)
+
+
+def pick_by_both(
+    scores: Array,
+    tomogram: Array,
+    diameter: float,
+    *,
+    label: int | None = 1,
+    dark: bool | None = None,
+    voxel_size: VoxelSize = (1.0, 1.0, 1.0),
+    spacing: float | None = None,
+    margin: float = 0.0,
+    threshold: Threshold = "auto",
+    max_particles: int | None = None,
+    reach: float = 2.0,
+    inside: Array | None = None,
+    backend: Backend | None = None,
+    memory_budget: int | None = None,
+) -> Picks:
+    """Pick particles where scores, tomogram, or both stand out in a ball of their size.
+
+    Candidates are those of `pick` and of `pick_by_contrast`. Heights of either are standardised: 0
+    at Otsu's threshold, 1 and -1 at the means of the two classes that it makes. A candidate's
+    height is the mean of both, each cut at 3 either way, standardised once more over all
+    candidates. So 0 is the automatic threshold, and 1 the mean of what is above it.
+
+    Args:
+        scores: as for `pick`.
+        tomogram: (z, y, x), as for `pick_by_contrast`.
+        threshold: least height of a candidate that is picked, -100 to 100, or "auto" for 0.
+        inside: bool, (z, y, x), voxels that count in both; default: as for `pick`.
+
+    The other arguments are those of `pick` and `pick_by_contrast`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    selection = Selection(
+        diameter, voxel_size, spacing, margin, threshold, max_particles, STANDARDISED
+    )
+    if tomogram.shape != scores.shape:
+        raise ValueError(f"tomogram: must be {scores.shape} as scores (got {tomogram.shape})")
+    backend = backend or select_backend()
+    of_scores, region = _of_scores(selection, scores, inside, reach, backend, memory_budget)
+    of_grey = _of_tomogram(selection, tomogram[region], of_scores.inside, backend, memory_budget)
+    grey = selection.strongest(of_grey, OF_DARK[dark])
+    scored = selection.strongest(of_scores, OF_LABEL[label], grey.points)
+    of_both = [
+        np.concatenate([scored.heights, scored.at]),
+        np.concatenate([grey.sign * of_grey.at(scored.points), grey.heights]),
+    ]
+    cut = [
+        np.clip(standardised(heights, among), -CUT, CUT)
+        for heights, among in zip(of_both, (scored.heights, grey.heights), strict=True)
+    ]
+    points = np.concatenate([scored.points, grey.points])
+    points, heights = selection.spaced(points, np.mean(cut, axis=0), MERGED)
+    points, heights = selection.spaced(points, standardised(heights, heights))
+    selection = replace(selection, threshold=0.0 if threshold == "auto" else threshold)
+    picks = selection.picks(points, heights, region)
+    return replace(picks, label=scored.key, dark=bool(grey.key))
 
 
 def pick_by_contrast(
@@ -136,17 +187,75 @@ def pick_by_contrast(
     selection.check_arrays(tomogram.shape, inside)
     backend = backend or select_backend()
     region = _whole(tomogram.shape) if inside is None else region_of(backend, inside)
-    tomogram, inside = tomogram[region], _part(inside, region)
+    there = _part(inside, region)
+    contrast = _of_tomogram(selection, tomogram[region], there, backend, memory_budget)
+    found = selection.strongest(contrast, OF_DARK[dark])
+    heights = found.heights / found.heights.max(initial=STEP)
+    return replace(selection.picks(found.points, heights, region), dark=bool(found.key))
+
+
+def _of_scores(
+    selection: "Selection",
+    scores: Array,
+    inside: Array | None,
+    reach: float,
+    backend: Backend,
+    memory_budget: int | None,
+) -> tuple[Contrast, Box]:
+    """Heights of scores or labels as `pick` takes them, and the box that these are of."""
+    selection.check_arrays(scores.shape, inside)
+    low, high = float(scores.min()), float(scores.max())
+    if scores.dtype.kind in "biu":
+        if not (low >= UNLABELLED and high <= FOREGROUND):
+            raise ValueError(f"scores: labels must be 1, 0 or -1 (got {low:g} to {high:g})")
+        labelled = scores != UNLABELLED
+        inside, scores = labelled if inside is None else labelled & inside, scores == FOREGROUND
+    elif scores.dtype not in (np.float16, np.float32):
+        raise ValueError(
+            f"scores: must be float16 or float32, or integer labels (got {scores.dtype})"
+        )
+    elif not (low >= 0 and high <= 1):
+        raise ValueError(f"scores: must be 0 to 1 (got {low:g} to {high:g})")
+    region = region_of(backend, scores if inside is None else inside)
+    contrast = Contrast(
+        backend, scores[region], _part(inside, region), selection.diameter, selection.voxel_size,
+        reach, offset=MIDDLE, memory_budget=memory_budget,
+    )  # fmt: skip
+    return contrast, region
+
+
+def _of_tomogram(
+    selection: "Selection",
+    tomogram: Array,
+    inside: Array | None,
+    backend: Backend,
+    memory_budget: int | None,
+) -> Contrast:
+    """Heights of grey values as `pick_by_contrast` takes them."""
     mean, deviation = mean_and_deviation(tomogram, inside)
     if not isfinite(deviation):
         raise ValueError("tomogram: must be finite (got NaN or infinity)")
-    contrast = Contrast(
-        backend, tomogram, inside, diameter, voxel_size, REACH,
+    return Contrast(
+        backend, tomogram, inside, selection.diameter, selection.voxel_size, REACH,
         offset=mean, scale=1 / deviation, memory_budget=memory_budget,
     )  # fmt: skip
-    signs = {True: {1: -1}, False: {1: 1}, None: {0: -1, 1: 1}}[dark]
-    _, (points, heights) = selection.strongest(contrast, signs)
-    return selection.picks(points, heights / heights.max(initial=STEP), region)
+
+
+class Strongest(NamedTuple):
+    """Candidates of the sign of heights that stands out most.
+
+    Attributes:
+        key: what the sign stands for.
+        sign: 1 or -1.
+        points, heights: (m, 3) and (m,), highest first.
+        at: heights at other points, times the sign.
+    """
+
+    key: int
+    sign: int
+    points: np.ndarray
+    heights: np.ndarray
+    at: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -163,9 +272,11 @@ class Selection:
     margin: float = 0.0
     threshold: Threshold = "auto"
     max_particles: int | None = None
+    thresholds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         size = self.voxel_size
+        lowest, highest = self.thresholds
         share = 0.0 if self.threshold == "auto" else self.threshold
         for name, good, words in (
             (
@@ -176,7 +287,11 @@ class Selection:
             ("diameter", 2 * min(size) <= self.diameter < inf, "at least 2 voxels"),
             ("spacing", self.spacing is None or 0 < self.spacing < inf, "above 0"),
             ("margin", 0 <= self.margin < inf, "0 or more"),
-            ("threshold", not isinstance(share, str) and 0 <= share <= 1, "'auto' or 0 to 1"),
+            (
+                "threshold",
+                not isinstance(share, str) and lowest <= share <= highest,
+                f"'auto' or {lowest:g} to {highest:g}",
+            ),
             ("max_particles", self.max_particles is None or self.max_particles >= 1, "1 or more"),
         ):
             if not good:
@@ -198,40 +313,42 @@ class Selection:
                 f"inside: must be bool of shape {shape} (got {inside.dtype} of {inside.shape})"
             )
 
-    def strongest(self, contrast: Contrast, signs: Mapping[int, int]) -> tuple[int, Candidates]:
-        """Candidates of the sign that stands out most, the first of equals, and its key: that
-        whose heights have the largest sum of cubes."""
-        shape = contrast.values.shape
-        if 0 in shape:
-            return next(iter(signs)), (np.empty((0, 3)), np.empty(0))
-        found = contrast.maxima(list(signs.values()))
-        candidates = {
-            key: self.candidates(*maxima, shape) for key, maxima in zip(signs, found, strict=True)
-        }
-        key = max(candidates, key=lambda key: float(np.sum(candidates[key][1] ** 3)))
-        return key, candidates[key]
-
-    def candidates(self, points: np.ndarray, heights: np.ndarray, shape: Shape) -> Candidates:
-        """Maxima clear of the margin and, from the highest on, of higher ones.
-
-        The margin goes first: what it takes away keeps nothing else from being picked. Distances
-        are those of positions between voxels, so what is returned keeps the spacing.
+    def strongest(
+        self, contrast: Contrast, signs: Mapping[int, int], points: np.ndarray | None = None
+    ) -> Strongest:
+        """Candidates of the sign whose heights have the largest sum of cubes, the first of equals.
 
         Args:
-            points: (m, 3), voxels of a volume of ``shape``.
-            heights: (m,).
+            signs: 1 or -1, by what each stands for.
+            points: where to read heights too.
+        """
+        points = np.empty((0, 3)) if points is None else points
+        maxima, heights = contrast.maxima_and_at(list(signs.values()), points)
+        clear = (self.clear(*one, contrast.values.shape) for one in maxima)
+        found = {key: self.spaced(*one) for key, one in zip(signs, clear, strict=True)}
+        key = max(found, key=lambda key: float(np.sum(found[key][1] ** 3)))
+        return Strongest(key, signs[key], *found[key], signs[key] * heights)
 
-        Returns:
-            Those left, by descending height, and their heights.
+    def clear(self, points: np.ndarray, heights: np.ndarray, shape: Shape) -> Candidates:
+        """Those of ``points``, voxels of a volume of ``shape``, that keep the margin.
+
+        This goes first: what it takes away keeps nothing else from being picked.
         """
         size = np.array(self.voxel_size)
         low, high = (points + 0.5) * size, (np.array(shape) - 0.5 - points) * size
         clear = (np.minimum(low, high) >= self.margin).all(axis=1)
-        points, heights = points[clear], heights[clear]
+        return points[clear], heights[clear]
+
+    def spaced(self, points: np.ndarray, heights: np.ndarray, share: float = 1.0) -> Candidates:
+        """Those of ``points`` that keep a ``share`` of the spacing from higher ones, from the
+        highest on, and their heights.
+
+        Distances are those of positions between voxels, so what is returned keeps the spacing.
+        """
         order = np.argsort(-heights, kind="stable")
         points, heights = points[order], heights[order]
         spacing = SPACING * self.diameter if self.spacing is None else self.spacing
-        kept = keep_spaced(points * size, spacing)
+        kept = keep_spaced(points * np.array(self.voxel_size), share * spacing)
         return points[kept], heights[kept]
 
     def picks(self, points: np.ndarray, heights: np.ndarray, region: Box) -> Picks:
@@ -241,7 +358,8 @@ class Selection:
         count = int(np.count_nonzero(heights >= threshold))
         if self.max_particles is not None:
             count = min(count, self.max_particles)
-        return Picks(points + [part.start for part in region], heights, threshold, count)
+        points = points + [part.start for part in region]
+        return Picks(points, heights, threshold, count, separation=separation(heights, threshold))
 
 
 def keep_spaced(points: np.ndarray, spacing: float) -> np.ndarray:
@@ -289,6 +407,30 @@ def otsu(heights: np.ndarray) -> float:
     difference = (sums[-1] - sums[:-1]) / above - sums[:-1] / below
     split = int(np.argmax(below * above * difference**2))
     return float((ordered[split] + ordered[split + 1]) / 2)
+
+
+def standardised(heights: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Heights in units in which `otsu` of ``among`` is 0, and the means of its two classes are 2
+    apart. Where all are alike, the lower class is taken to be at 0."""
+    threshold = otsu(among)
+    means = [part.mean() if len(part) else 0.0 for part in _classes(among, threshold)]
+    half = (means[1] - means[0]) / 2
+    return (heights - threshold) / (half or 1.0)
+
+
+def separation(heights: np.ndarray, threshold: float) -> float | None:
+    """Share of the variance of heights that lies between two classes (Otsu 1979); None for one."""
+    below, above = _classes(heights, threshold)
+    if not (len(below) and len(above)):
+        return None
+    between = len(below) * len(above) * ((above.mean() - below.mean()) / len(heights)) ** 2
+    return float(between / heights.var())
+
+
+def _classes(heights: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Heights below the threshold, and the others."""
+    above = heights >= threshold
+    return heights[~above], heights[above]
 
 
 def region_of(backend: Backend, values: Array) -> Box:

@@ -15,10 +15,13 @@ class Picks:
     Attributes:
         candidates: (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
         candidate_heights: (m,) float64, descending: how much a ball of the particle's size stands
-            out from what is around it, at most 1.
+            out from what is around it, as the function that picked says.
         threshold: least height of a candidate that is picked.
         count: number of candidates that are picked, the first ones.
         label: label of the particles; 1 where there are no labels.
+        dark: whether particles are darker than what is around them; None where that is not known.
+        separation: share of the variance of heights that lies between those above the threshold
+            and those below; None where there are not both.
     """
 
     candidates: np.ndarray
@@ -26,6 +29,8 @@ class Picks:
     threshold: float
     count: int
     label: int = 1
+    dark: bool | None = None
+    separation: float | None = None
 
     @property
     def coordinates(self) -> np.ndarray:

@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Angstrom: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]
 Method: TypeAlias = Literal["ball", "components", "watershed"]
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+Height: TypeAlias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False, strict=True)]
 Workflow: TypeAlias = tuple[str, str]  # feature mode and clustering method
 TOMOGRAM: Workflow = ("tomogram", "ball")  # stands for the workflow where source is tomogram
 PICKINGS = (None, "components", "watershed")  # as names of files have them
@@ -28,10 +35,10 @@ class ParticleSettings(BaseModel):
     diameter: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] = Field(
         description="Particle diameter in angstrom; the outer diameter of a hollow particle"
     )
-    source: Literal["score", "tomogram"] = Field(
-        "score",
-        description="Map to pick from: score, or tomogram, the blurred tomogram; heights are how "
-        "much a ball of the diameter differs in it from the shell around the ball",
+    source: Literal["both", "score", "tomogram"] = Field(
+        "both",
+        description="Map to pick from: score, tomogram (the blurred tomogram), or both; heights "
+        "are how much a ball of the diameter differs in it from the shell around the ball",
     )
     workflows: list[Annotated[str, Field(strict=True)]] | None = Field(
         None,
@@ -46,13 +53,13 @@ class ParticleSettings(BaseModel):
     )
     contrast: Literal["dark", "bright", "auto"] = Field(
         "auto",
-        description="Contrast of the particles in the tomogram, for source: tomogram: dark, "
-        "bright, or auto, the one that stands out more",
+        description="Contrast of the particles in the tomogram, for source: both or tomogram: "
+        "dark, bright, or auto, the one that stands out more",
     )
-    threshold: Literal["auto"] | Share = Field(
+    threshold: Literal["auto"] | Height = Field(
         "auto",
-        description="Least height of a candidate that is picked, 0 to 1, or auto: Otsu's threshold "
-        "of all heights",
+        description="Least height of a candidate that is picked, or auto: Otsu's threshold of all "
+        "heights; with source: both 0 is that threshold, with others heights are 0 to 1",
     )
     spacing: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] | None = Field(
         None,
@@ -87,12 +94,20 @@ class ParticleSettings(BaseModel):
         "sphere of the same volume; default: any size",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_only(cls, told: Any) -> Any:
+        if isinstance(told, dict) and told.get("method", "ball") != "ball":
+            return {"source": "score"} | told
+        return told
+
     @field_validator("threshold", mode="before")
     @classmethod
-    def _number_or_auto(cls, threshold: Any) -> Any:
+    def _number_or_auto(cls, threshold: Any, info: ValidationInfo) -> Any:
         number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if threshold != "auto" and not (number and 0 <= threshold <= 1):
-            raise ValueError("must be auto or a number from 0 to 1")
+        lowest, highest = (-100, 100) if info.data.get("source") == "both" else (0, 1)
+        if threshold != "auto" and not (number and lowest <= threshold <= highest):
+            raise ValueError(f"must be auto or a number from {lowest} to {highest}")
         return threshold
 
     @field_validator("workflows")
@@ -105,9 +120,9 @@ class ParticleSettings(BaseModel):
 
     @model_validator(mode="after")
     def _used(self) -> Self:
-        if self.source == "tomogram" and self.method != "ball":
+        if self.source != "score" and self.method != "ball":
             raise ValueError(
-                f"method: {self.method} needs labels; use source: score, or method: ball"
+                f"method: {self.method} needs labels; remove source, or use method: ball"
             )
         for key, methods in _USED_BY.items():
             default = type(self).model_fields[key].default
@@ -122,8 +137,13 @@ class ParticleSettings(BaseModel):
 
     @property
     def from_scores(self) -> bool:
-        """Whether particles are picked from scores, not from labels or the tomogram."""
-        return self.source == "score" and self.method == "ball"
+        """Whether scores are picked from, alone or with the tomogram."""
+        return self.source != "tomogram" and self.method == "ball"
+
+    @property
+    def from_tomogram(self) -> bool:
+        """Whether the tomogram is picked from, alone or with scores."""
+        return self.source != "score"
 
     def chosen(self, run: Sequence[Workflow]) -> list[Workflow]:
         """Return the workflows to pick from.

@@ -60,7 +60,10 @@ class PickingPlan:
     @property
     def source_name(self) -> str:
         """What particles are picked from, for messages."""
-        return "the tomogram" if self.workflow == TOMOGRAM else "-".join(self.workflow)
+        if self.workflow == TOMOGRAM:
+            return "the tomogram"
+        and_tomogram = " and the tomogram" if self.settings.from_tomogram else ""
+        return "-".join(self.workflow) + and_tomogram
 
     def known(self, directory: Path) -> dict[str, Any]:
         """Fields of `Particles` that the plan determines."""
@@ -174,7 +177,8 @@ def pick(
     backend: Backend,
     subject: Subject,
     plan: PickingPlan,
-    source: Segmentation | PreparedTomogram,
+    segmentation: Segmentation | None,
+    tomogram: PreparedTomogram | None,
     memory_budget: int | None = None,
 ) -> Particles:
     """Pick in one tomogram, and write the files unless an earlier run has.
@@ -182,7 +186,7 @@ def pick(
     Call inside ``backend.exclusive()``.
 
     Args:
-        source: the segmentation to pick from, or the tomogram itself.
+        segmentation, tomogram: what to pick from; those that the plan does not need may be None.
         memory_budget: bytes; default: the device's.
 
     Returns:
@@ -192,18 +196,20 @@ def pick(
     settings, size = plan.settings, subject.voxel_size
     memory = picking_budget(backend, subject, memory_budget)
     attributes: dict[str, Any] = {}
-    if isinstance(source, Segmentation):
-        side = source.neighborhood_size
-        picks = pick_in_segmentation(source.path, side, settings, size, backend, memory)
-        attributes = read_attributes(source.path)
-    else:
-        picture = source.prepared.volume.grey_slice
-        blurred = np.stack([picture(z, backend.download) for z in range(subject.shape[0])])
-        inside = None
-        if source.to_label is not None:
-            inside = np.broadcast_to(source.to_label, subject.shape)
+    blurred = to_label = None
+    if settings.from_tomogram:
+        assert tomogram is not None
+        blurred, to_label = tomogram.prepared.volume.data, tomogram.to_label
+    if plan.workflow == TOMOGRAM:
+        if to_label is not None:
+            to_label = np.broadcast_to(to_label, subject.shape)
         name = str(subject.tomogram)
-        picks = pick_in_tomogram(name, blurred, inside, settings, size, backend, memory)
+        picks = pick_in_tomogram(name, blurred, to_label, settings, size, backend, memory)
+    else:
+        assert segmentation is not None
+        path, side = segmentation.path, segmentation.neighborhood_size
+        picks = pick_in_segmentation(path, side, settings, size, backend, memory, blurred, to_label)
+        attributes = read_attributes(path)
     seconds = time.perf_counter() - started
     particles = Particles(
         **subject.fields,
@@ -218,7 +224,7 @@ def pick(
             "clustering_method": plan.workflow[1],
             **attributes,
             "voxel_size": size,
-            "particle_cluster_id": picks.label if isinstance(source, Segmentation) else None,
+            "particle_cluster_id": None if plan.workflow == TOMOGRAM else picks.label,
             "pex_mode": PEX_MODES[settings.method],
             "pex_min_distance": (
                 min_distance(settings, size) if settings.method == "watershed" else None
@@ -238,7 +244,7 @@ def picking_budget(backend: Backend, subject: Subject, memory_budget: int | None
     """Bytes for arrays on the device.
 
     Host memory holds four bytes of each voxel besides: its score, its label, and whether it has
-    one.
+    one. The blurred tomogram is where a run has it.
     """
     volume = FLOAT * prod(subject.shape)
     beside = 0 if backend.streams else volume

@@ -150,12 +150,10 @@ def _with_candidates(
 ) -> Particles:
     """The particles with all candidates, if picking again finds the same."""
     filed, plan = picked.filed, picked.plan
-    sources: dict[Workflow, Segmentation | PreparedTomogram] = {TOMOGRAM: tomogram}
-    sources |= {one.workflow: one for one in group}
-    source = sources[filed.workflow]
-    if plan is None or (isinstance(source, Segmentation) and source.fingerprint != filed.source):
+    found = {one.workflow: one for one in group}.get(filed.workflow)
+    if plan is None or (found is not None and found.fingerprint != filed.source):
         return filed
-    again = pick(backend, Subject(**filed.fields), plan, source)
+    again = pick(backend, Subject(**filed.fields), plan, found, tomogram)
     same = again.count == filed.count and np.allclose(
         again.coordinates, filed.coordinates, rtol=0, atol=SAME_PLACE
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from picket_gpu.device.backend import Backend
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import CopickNames, TomogramFiles
 from picket_gpu.files.segmentation import Segmentation, Subject, Vector, has_scores
 from picket_gpu.particles.from_files import check_size
@@ -36,11 +36,16 @@ class Repicking:
         if self.plan.earlier is not None:
             return self.plan.reused(self.subject)
         with backend.exclusive():
-            source = self.found
-            if self.plan.workflow == TOMOGRAM:
-                made = pick(backend, self.subject, self.plan, prepare_existing(backend, self.found))
-            else:
-                made = pick(backend, self.subject, self.plan, source)
+            tomogram = None
+            if self.plan.settings.from_tomogram:
+                try:
+                    tomogram = prepare_existing(backend, self.found)
+                except (PicketError, OSError) as error:
+                    raise PicketError(
+                        f"{one_line(error)}; or use --source score, which picks without the "
+                        "tomogram"
+                    ) from None
+            made = pick(backend, self.subject, self.plan, self.found, tomogram)
         return made.without_candidates()
 
 
@@ -108,7 +113,7 @@ def _plan_group(
                 "(S1 with scores: true saves scores)"
             )
             found = found.model_copy(update={"warnings": (*found.warnings, warning)})
-        if workflow == TOMOGRAM and found.tomogram == found.path:
+        if settings.from_tomogram and found.tomogram == found.path:
             raise PicketError(f"{found.path}: records no tomogram; use --source score")
         check_size(str(found.path), settings, found.shape, found.voxel_size, "--diameter")
         files = _files(found, output_dir)

@@ -139,6 +139,7 @@ class Outcome:
             case Step():
                 for particles in event.particles:
                     self._particles[plan.index, *particles.workflow] = particles
+                    self._warn(plan.index, event.warnings)
                 self._add(event.segmentations, _plain(event))
 
     def add_failure(self, failure: Failure) -> None:

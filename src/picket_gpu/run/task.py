@@ -115,6 +115,7 @@ def run_tomogram(
                 tomogram=str(plan.subject.tomogram),
                 mode=PARTICLES,
                 status="done earlier" if particles.reused else "done",
+                warnings=[particles.doubt] if particles.doubt else [],
                 peak_host_bytes=None if particles.reused else peak_host_bytes(),
                 particles=[particles],
             )
@@ -135,7 +136,7 @@ def run_tomogram(
 def _needs_voxels(plan: TomogramPlan) -> bool:
     """Whether something is picked from the tomogram itself, or a page needs new particles."""
     return any(
-        picking.earlier is None and (plan.links is not None or picking.workflow == TOMOGRAM)
+        picking.earlier is None and (plan.links is not None or picking.settings.from_tomogram)
         for picking in plan.picking
     )
 
@@ -325,13 +326,14 @@ def _pick(
     if picking.earlier is not None and report is None:
         particles = picking.reused(plan.subject)
     else:
-        source = tomogram if picking.workflow == TOMOGRAM else segmentations.get(picking.workflow)
-        if source is None:
+        segmentation = segmentations.get(picking.workflow)
+        if segmentation is None and picking.workflow != TOMOGRAM:
             raise PicketError(
                 f"no particles, because the segmentation by {'-'.join(picking.workflow)} failed"
             )
         reporter.status(f"{plan.entry.label}: particles")
-        particles = pick(backend, plan.subject, picking, source, config.memory_budget)
+        budget = config.memory_budget
+        particles = pick(backend, plan.subject, picking, segmentation, tomogram, budget)
         if report is not None:
             report.picked.append(particles)
     reporter.line(f"  {describe_particles(picking, particles)}")
@@ -340,10 +342,10 @@ def _pick(
 
 def describe_particles(picking: PickingPlan, particles: Particles) -> str:
     """A line on what was picked."""
-    label = "" if particles.label else ", label 0"
+    found = "".join(f", {one}" for one in particles.found)
     earlier = ", picked earlier" if particles.reused else ""
     return (
-        f"{particles.count} particles from {picking.source_name}{label} ({particles.candidates} "
+        f"{particles.count} particles from {picking.source_name}{found} ({particles.candidates} "
         f"candidates, threshold {particles.threshold:.3f}){earlier}"
     )
 
