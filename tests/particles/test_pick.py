@@ -5,6 +5,7 @@ from math import hypot
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.device.select import select_backend
@@ -18,7 +19,14 @@ from picket_gpu.particles.contrast import (
     merge_plateaus,
     plan_blocks,
 )
-from picket_gpu.particles.picking import keep_spaced, otsu, pick, pick_by_contrast
+from picket_gpu.particles.picking import (
+    keep_spaced,
+    otsu,
+    pick,
+    pick_by_both,
+    pick_by_contrast,
+    separation,
+)
 
 SHAPE = (26, 40, 44)
 EVERYWHERE = np.ones(SHAPE, dtype=bool)
@@ -49,11 +57,17 @@ def smooth_noise(shape, seed=0):
     return (noise / noise.max()).astype(np.float32)
 
 
-def assert_same(ours, others):
+def assert_same(ours, others, unit=1.0):
     """Two picks alike but for the order of sums, which moves a map by a STEP here and there, and
-    the top of a flat parabola by some hundredths of a voxel."""
+    the top of a flat parabola by some hundredths of a voxel.
+
+    Args:
+        unit: of the heights of the picks, in those of the map.
+    """
     assert ours.count == others.count
-    np.testing.assert_allclose(ours.candidate_heights, others.candidate_heights, atol=2 * STEP)
+    np.testing.assert_allclose(
+        ours.candidate_heights, others.candidate_heights, atol=2 * STEP / unit
+    )
     assert ours.candidates.shape == others.candidates.shape
     # Those of one height may come in another order.
     gaps = np.linalg.norm(ours.candidates[:, None] - others.candidates[None], axis=2)
@@ -333,7 +347,20 @@ CASES = {
     "large": (smooth_noise((40, 50, 60)), {"diameter": 30}),
     "thick": (smooth_noise((40, 50, 60)), {"diameter": 12, "voxel_size": (3.0, 1.0, 1.5)}),
 }
-FUNCTIONS = [pick, pick_by_contrast]
+OTHER = smooth_noise((40, 50, 60), 1)
+
+
+def pick_both(scores, diameter, backend, **options):
+    """From ``scores`` and another array of the same shape, both on the host or the device."""
+    other = np.resize(OTHER, scores.shape) if scores.any() else np.zeros(scores.shape)
+    if not isinstance(scores, np.ndarray):
+        other = backend.upload(other)
+    return pick_by_both(scores, other, diameter, backend=backend, **options)
+
+
+FUNCTIONS = [pick, pick_by_contrast, pick_both]
+# Standardised heights have half the distance of two classes as their unit, which is 0.1 or more.
+UNIT = {pick: 1.0, pick_by_contrast: 1.0, pick_both: 0.1}
 
 
 def least_memory(function, *args, **options):
@@ -355,7 +382,7 @@ def test_blocks_give_what_the_whole_gives(backend, function, case, holes):
     least = least_memory(function, scores, **options)
     assert len(whole.candidates) > 1
     for memory in (least, 3 * least // 2):
-        assert_same(function(scores, **options, memory_budget=memory), whole)
+        assert_same(function(scores, **options, memory_budget=memory), whole, UNIT[function])
 
 
 def in_blocks(monkeypatch, *sides, at_once=1):
@@ -376,7 +403,8 @@ def test_picks_do_not_depend_on_the_blocks(monkeypatch, backend, function, sides
     inside = np.random.default_rng(7).random(values.shape) > 0.02 if holes else None
     whole = function(values, **options, inside=inside, backend=backend)
     in_blocks(monkeypatch, *sides)
-    assert_same(function(values, **options, inside=inside, backend=backend), whole)
+    ours = function(values, **options, inside=inside, backend=backend)
+    assert_same(ours, whole, UNIT[function])
 
 
 def test_picks_do_not_depend_on_the_number_of_workers(monkeypatch):
@@ -432,9 +460,9 @@ def test_a_device_picks_the_same_within_its_memory(backend, function, case):
             ours = function(scores, **options, inside=inside, backend=device, memory_budget=memory)
         assert counted["peak"] <= memory
         assert isinstance(ours.candidates, np.ndarray)
-        assert_same(ours, host)
+        assert_same(ours, host, UNIT[function])
     ours = function(device.upload(scores), **options, inside=device.upload(inside), backend=device)
-    assert_same(ours, host)
+    assert_same(ours, host, UNIT[function])
 
 
 @pytest.mark.gpu
@@ -444,7 +472,7 @@ def test_a_gpu_picks_the_same_within_its_memory(backend, function, case):
     gpu = select_backend("gpu", "native")
     for memory in (least_memory(function, scores, **options, backend=gpu), None):
         ours = function(scores, **options, backend=gpu, memory_budget=memory)
-        assert_same(ours, function(scores, **options, backend=backend))
+        assert_same(ours, function(scores, **options, backend=backend), UNIT[function])
         assert memory is None or gpu.peak_bytes() <= memory
 
 
@@ -585,6 +613,147 @@ def test_at_a_face_height_counts_by_what_of_the_ball_is_inside(backend, function
     weights, _ = ball_and_shell(4 + reach, (1, 1, 1), 2 * reach)
     share = weights[:, :, weights.shape[2] // 2 :].sum()
     assert share - 0.02 <= picks.heights[1] / picks.heights[0] < 1
+
+
+# Both.
+
+
+def heights_of(values, offset, scale, inside, diameter, reach, backend):
+    return Contrast(backend, values, inside, diameter, (1, 1, 1), reach, offset, scale)
+
+
+def standard(heights, among):
+    """0 at Otsu's threshold, the means of the classes 2 apart."""
+    threshold = otsu(among)
+    low = np.mean([h for h in among if h < threshold])
+    high = np.mean([h for h in among if h >= threshold])
+    return (np.asarray(heights) - threshold) / ((high - low) / 2)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("label", [0, 1])
+def test_heights_of_both_are_those_of_a_loop(backend, sign, label):
+    """One particle is in the scores alone, one in the tomogram alone, and one is gold."""
+    noise, other = smooth_noise((40, 50, 60)), smooth_noise((40, 50, 60), 1)
+    centres = np.stack(np.meshgrid((10, 29), (10, 25, 40), (10, 24, 38, 50)), axis=-1).reshape(
+        -1, 3
+    )
+    scores = 0.2 * noise + 0.6 * spheres(noise.shape, centres[:-1], 4)
+    dense = [1.0] * (len(centres) - 2) + [5.0]
+    grey = spheres(noise.shape, centres[1:], 4, heights=dense) + 0.5 * other
+    scores = (scores if label else 1 - scores).astype(np.float32)
+    grey = 300 + 40 * sign * grey
+    inside = np.ones(noise.shape, dtype=bool)
+    inside[:2] = inside[:, :, -3:] = False
+    options = {"inside": inside, "backend": backend}
+    picks = pick_by_both(scores, grey, 8, label=None, threshold=-100, **options)
+    assert picks.label == label
+    assert picks.dark == (sign < 0)
+    apart = {"spacing": 6.4, **options}
+    ours = pick(scores, 8, label=label, **apart)
+    theirs = pick_by_contrast(grey, 8, dark=sign < 0, **apart)
+    of_scores = heights_of(scores, 0.5, 2 * label - 1, inside, 8, 2, backend)
+    kept = grey[inside]
+    of_grey = heights_of(grey, kept.mean(), sign / kept.std(), inside, 8, 1, backend)
+    points = np.concatenate([ours.candidates, theirs.candidates])
+    raw = [heights.at(points) for heights in (of_scores, of_grey)]
+    among = [raw[0][: len(ours.candidates)], raw[1][len(ours.candidates) :]]
+    standardised = [standard(*each) for each in zip(raw, among, strict=True)]
+    assert max(each.max() for each in standardised) > 3  # gold
+    z = sum(np.clip(each, -3, 3) for each in standardised) / 2
+    order = np.argsort(-z, kind="stable")
+    merged = [order[0]]
+    for one in order[1:]:
+        if np.linalg.norm(points[merged] - points[one], axis=1).min() >= 0.4 * 8:
+            merged.append(one)
+    assert len(merged) < len(order)
+    heights = standard(z[merged], z[merged])
+    kept = [0]
+    for one in range(1, len(merged)):
+        if np.linalg.norm(points[merged][kept] - points[merged][one], axis=1).min() >= 0.8 * 8:
+            kept.append(one)
+    assert len(kept) < len(merged)
+    np.testing.assert_allclose(picks.candidate_heights, heights[kept], atol=1e-3)
+    gaps = np.linalg.norm(picks.candidates[:, None] - points[merged][kept][None], axis=2)
+    assert gaps.min(axis=1).max() <= 0.02
+    assert picks.count == len(picks.candidates)
+    automatic = pick_by_both(scores, grey, 8, label=label, dark=sign < 0, **options)
+    np.testing.assert_array_equal(automatic.candidates, picks.candidates)
+    assert automatic.threshold == 0
+    assert automatic.count == np.count_nonzero(picks.candidate_heights >= 0)
+    gaps = np.linalg.norm(automatic.coordinates[:, None] - centres[None], axis=2)
+    assert (gaps.min(axis=0) <= 1).all()
+
+
+def test_in_both_only_what_is_inside_counts(backend):
+    scores = spheres(SHAPE, CENTRES, 4)
+    grey = -spheres(SHAPE, CENTRES, 4) + 0.05 * smooth_noise(SHAPE)
+    inside = EVERYWHERE.copy()
+    inside[:, :, 22:] = False
+    picks = pick_by_both(scores, grey, 8, inside=inside, backend=backend)
+    assert inside[tuple(np.rint(picks.candidates).astype(int).T)].all()
+    np.testing.assert_allclose(sorted(picks.coordinates.tolist()), CENTRES[:2], atol=0.3)
+
+
+def test_a_source_without_anything_leaves_the_other(backend):
+    scores = 0.8 * spheres(SHAPE, CENTRES, 4) + 0.2 * smooth_noise(SHAPE)
+    nothing = np.zeros(SHAPE, dtype=np.float32)
+    options = {"inside": EVERYWHERE, "backend": backend}
+    for pair in ((scores, nothing), (nothing, scores)):
+        picks = pick_by_both(*pair, 8, **options)
+        assert picks.count == 4
+        gaps = np.linalg.norm(picks.coordinates[:, None] - CENTRES[None], axis=2)
+        assert gaps.min(axis=0).max() <= 1
+
+
+def test_the_tomogram_must_be_as_large_as_the_scores(backend):
+    scores = np.ones(SHAPE, dtype=np.float32)
+    for shape in ((26, 40, 43), (26, 40)):
+        with pytest.raises(ValueError, match=r"tomogram: must be \(26, 40, 44\) as scores"):
+            pick_by_both(scores, np.ones(shape), 8, backend=backend)
+    with pytest.raises(ValueError, match="tomogram: must be finite"):
+        pick_by_both(scores, np.full(SHAPE, np.nan), 8, backend=backend)
+    with pytest.raises(ValueError, match="threshold: must be 'auto' or -100 to 100"):
+        pick_by_both(scores, scores, 8, threshold=101, backend=backend)
+
+
+# Whether heights fall into two groups.
+
+
+def test_separation_is_the_share_between_classes():
+    heights = np.array([0.1, 0.2, 0.3, 0.8, 1.0])
+    low, high = heights[:3], heights[3:]
+    total = ((heights - heights.mean()) ** 2).sum()
+    within = ((low - low.mean()) ** 2).sum() + ((high - high.mean()) ** 2).sum()
+    assert separation(heights, 0.5) == pytest.approx(1 - within / total)
+    assert separation(heights, 0.05) is separation(heights, 2.0) is None
+    assert separation(np.linspace(0, 1, 10_001), 0.5) == pytest.approx(0.75, abs=1e-3)
+
+
+@pytest.mark.parametrize("draw", ["normal", "triangular", "laplace", "uniform"])
+def test_heights_of_one_hill_have_at_most_three_quarters(draw):
+    """Of any that is alike on both sides; up to what is left to chance by 4,000 heights."""
+    rng = np.random.default_rng(0)
+    arguments = {"triangular": (-1, 0, 1)}.get(draw, ())
+    heights = getattr(rng, draw)(*arguments, size=4000)
+    assert separation(heights, otsu(heights)) < 0.75 + 0.01
+
+
+@pytest.mark.parametrize("diameter", [5, 8, 12])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_heights_in_noise_are_one_hill_and_of_particles_two(backend, diameter, seed):
+    rng = np.random.default_rng(seed)
+    shape, radius = (64, 64, 64), diameter / 2
+    sides = np.arange(radius + 2, 64 - radius - 2, 2.4 * diameter)
+    centres = np.stack(np.meshgrid(sides, sides, sides), axis=-1).reshape(-1, 3)
+    balls = spheres(shape, centres, radius)
+    noise = [gaussian_filter(rng.standard_normal(shape), 2) for _ in range(2)]
+    for density, below in ((0, True), (1.5, False)):
+        scores, grey = (density * balls + one / one.std() / 8 for one in noise)
+        scores = np.clip(0.3 + 0.2 * scores, 0, 1).astype(np.float32)
+        picks = pick_by_both(scores, -grey, diameter, label=None, backend=backend)
+        assert (picks.separation < 0.75) == below
+        assert below or picks.count == len(centres)
 
 
 # Nothing to pick, and what cannot be meant.

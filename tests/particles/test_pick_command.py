@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 import yaml
 
+from benchmarks.sklearn_recipe import normalised
 from picket_gpu import run_s1
 from picket_gpu.particles.formats.csv import CSV
-from picket_gpu.particles.picking import pick
+from picket_gpu.particles.picking import pick, pick_by_both
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.pick import main, pick_files
 from tests.support.command_line import ENVIRONMENT, names, snapshot, the_error
@@ -115,8 +117,17 @@ def test_another_diameter_replaces_them(run):
     with h5py.File(run / "segmentation_0_intensities_gmm.h5") as file:
         group = file["segmentations"]
         scores, labels = group["particle_score"][...], group["semantic_segmentation"][...]
-    picks = pick(scores, 120.0, voxel_size=(SIZE,) * 3, inside=labels != -1)
-    np.testing.assert_array_equal(CSV.read(run / f"{STEM}.csv")[:, 6:3:-1], picks.coordinates)
+    picks = pick_by_both(
+        scores,
+        normalised(mrcfile.read(DATA / "phantom_a.mrc")),
+        120.0,
+        label=None,
+        voxel_size=(SIZE,) * 3,
+        inside=labels != -1,
+    )
+    # But for the last digit of the blur.
+    found = CSV.read(run / f"{STEM}.csv")[:, 6:3:-1]
+    np.testing.assert_allclose(found, picks.coordinates, atol=0.01)
 
 
 def test_a_file_of_every_kind_gives_the_same(finished, bare, tmp_path):
@@ -287,25 +298,70 @@ def test_labels_serve_as_scores_and_the_border_has_none(tmp_path, labels):
     for border, told in (("none", swapped), ("-1", labels)):
         (tmp_path / border).mkdir()
         picket_file(tmp_path / border / NAME, told)
-        assert main([str(tmp_path / border), "--diameter", "140", "-q"]) == 0
+        options = ["--diameter", "140", "--source", "score", "-q"]
+        assert main([str(tmp_path / border), *options]) == 0
         table = CSV.read(tmp_path / border / f"{STEM}.csv")
         np.testing.assert_array_equal(table[:, 6:3:-1], expected.coordinates)
 
 
 def test_geometry_comes_from_the_tomogram_or_an_option(tmp_path, labels, capsys):
     path = picket_file(tmp_path / NAME, labels, voxel_size=...)
-    assert main([str(path), "--diameter", "140", "-q"]) == 0
+    score = ["--source", "score"]
+    assert main([str(path), "--diameter", "140", *score, "-q"]) == 0
     first = CSV.read(tmp_path / f"{STEM}.csv")
     picket_file(path, labels, voxel_size=..., tomogram_path="gone.mrc")
     assert main([str(path), "--diameter", "140"]) == 2
     assert "voxel size is unknown; give --voxel-size" in the_error(capsys.readouterr().err)
-    assert main([str(path), "--diameter", "140", "--voxel-size", "13.48"]) == 0
+    assert main([str(path), "--diameter", "140", "--voxel-size", "13.48", *score]) == 0
     assert "origin of the tomogram is unknown" in capsys.readouterr().out
     np.testing.assert_array_equal(CSV.read(tmp_path / f"{STEM}.csv")[:, 3:], first[:, 3:])
-    assert main([str(path), "--diameter", "280", "--voxel-size", "26.96", "-q"]) == 0
+    assert main([str(path), "--diameter", "280", "--voxel-size", "26.96", *score, "-q"]) == 0
     table = CSV.read(tmp_path / f"{STEM}.csv")
     np.testing.assert_array_equal(table[:, 3:], first[:, 3:])
     np.testing.assert_allclose(table[:, :3], 26.96 * table[:, 4:])
+
+
+def test_without_its_tomogram_it_says_what_to_do_and_picks_from_nothing_else(
+    tmp_path, labels, capsys
+):
+    path = picket_file(tmp_path / NAME, labels, tomogram_path="gone.mrc")
+    before = snapshot(tmp_path)
+    told = [str(path), "--diameter", "140", "--voxel-size", "13.48"]
+    assert main(told) == 2
+    error = the_error(capsys.readouterr().err)
+    assert error.startswith(f"{path}: gone.mrc: no such file")
+    assert error.endswith("; or use --source score, which picks without the tomogram")
+    assert snapshot(tmp_path) == before
+    picket_file(path, labels, tomogram_path=...)  # nor a name of it
+    assert main(told) == 2
+    assert "records no tomogram; use --source score" in the_error(capsys.readouterr().err)
+    assert main([*told, "--source", "score", "-q"]) == 0
+
+
+def test_the_contrast_that_was_found_is_told_and_kept(bare, capsys):
+    for source, contrast in (("both", "dark"), ("tomogram", "dark"), ("score", None)):
+        assert main([str(bare), "--diameter", "140", "--source", source]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert (", dark, threshold" in line) == (contrast is not None)
+        stem = STEM if source != "tomogram" else "particles_0_tomogram_ball"
+        told = yaml.safe_load((bare / f"{stem}.yaml").read_text())["metadata"]
+        assert told["particles_contrast"] == str(contrast)
+        assert main([str(bare), "--diameter", "140", "--source", source]) == 0
+        again = capsys.readouterr().out.splitlines()[0]
+        assert again == line + ", picked earlier"
+
+
+def test_a_threshold_of_both_counts_from_the_automatic_one(bare):
+    heights = {}
+    for threshold in ("auto", 0, 1, -0.9):
+        options = ["--diameter", "140", "--threshold", str(threshold), "-q"]
+        assert main([str(bare), *options]) == 0
+        heights[threshold] = CSV.read(bare / f"{STEM}.csv")[:, 3]
+    np.testing.assert_array_equal(heights[0], heights["auto"])
+    assert heights["auto"].min() >= 0
+    np.testing.assert_array_equal(heights[1], heights[0][heights[0] >= 1])
+    np.testing.assert_array_equal(heights[0], heights[-0.9][heights[-0.9] >= 0])
+    assert len(heights[-0.9]) > len(heights[0]) > len(heights[1]) > 0
 
 
 def test_a_file_that_was_replaced_is_picked_from_again(tmp_path, labels, capsys):
@@ -437,12 +493,19 @@ BAD = {
     "diameter nan": (["--diameter", "nan"], "--diameter: must be a finite number"),
     "diameter in voxels": (["--diameter", "14"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "diameter huge": (["--diameter", "1e5"], "--diameter: must be 26.96 to 1294.08 angstrom"),
-    "threshold": (["--threshold", "1.5"], "--threshold: must be auto or a number from 0 to 1"),
+    "threshold": (["--threshold", "101"], "--threshold: must be auto or a number from -100 to 100"),
+    "threshold of scores": (
+        ["--source", "score", "--threshold", "1.5"],
+        "--threshold: must be auto or a number from 0 to 1",
+    ),
     "spacing": (["--spacing", "0"], "--spacing: must be above 0 (got 0)"),
     "margin": (["--margin", "-1"], "--margin: must be 0 or more (got -1)"),
     "number": (["--max-particles", "1.5"], "--max-particles: must be an integer (got 1.5)"),
     "label": (["--label", "2"], "--label: must be 0, 1 or 'auto' (got 2)"),
-    "source": (["--source", "mask"], "--source: must be 'score' or 'tomogram' (got 'mask')"),
+    "source": (
+        ["--source", "mask"],
+        "--source: must be 'both', 'score' or 'tomogram' (got 'mask')",
+    ),
     "method": (["--method", "blob"], "--method: must be 'ball', 'components' or"),
     "workflow": (
         ["--workflow", "gabor-gmm"],

@@ -12,12 +12,13 @@ import pytest
 import starfile
 import yaml
 
+from benchmarks.sklearn_recipe import normalised
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import NothingDoneError
 from picket_gpu.files.segmentation import read_labels, read_scores
-from picket_gpu.particles.picking import pick
+from picket_gpu.particles.picking import pick, pick_by_both
 from tests.support.command_line import the_error
 from tests.support.pages import data_of
 from tests.support.three_tomograms import break_nan, configure, record, stamps
@@ -61,27 +62,71 @@ def test_a_run_ends_with_what_pick_finds_in_its_scores(place):
     ]
     for segmentation, particles in zip(results, results.particles, strict=True):
         labels = read_labels(segmentation.path, 5)
+        blurred = normalised(mrcfile.read(segmentation.tomogram))
+        expected = pick_by_both(
+            read_scores(segmentation.path),
+            blurred,
+            140.0,
+            label=None,
+            voxel_size=(VOXEL,) * 3,
+            inside=labels != -1,
+            backend=select_backend("cpu"),
+        )
+        assert expected.count > 0
+        # But for a last digit of the blur.
+        np.testing.assert_allclose(particles.coordinates, expected.coordinates, atol=0.01)
+        np.testing.assert_allclose(particles.heights, expected.heights, atol=0.01)
+        assert particles.threshold == expected.threshold == 0
+        assert particles.contrast == ("dark" if expected.dark else "bright")
+        assert particles.label == expected.label
+        assert particles.count == expected.count
+        assert particles.candidates == len(expected.candidates)
+        with particles.path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        z, y, x = expected.coordinates[0]
+        assert [float(rows[0][name]) for name in "xyz"] == pytest.approx([x, y, z], abs=0.01)
+        assert float(rows[0]["x_angstrom"]) == pytest.approx(float(rows[0]["x"]) * VOXEL, rel=1e-6)
+        table = starfile.read(particles.path.with_suffix(".star"))
+        assert len(table) == expected.count
+        assert set(table["rlnTomoName"]) == {particles.tomogram.stem}
+
+
+def test_scores_alone_pick_what_pick_finds_in_them(place):
+    results = run(particles=PICK | {"source": "score"})
+    for segmentation, particles in zip(results, results.particles, strict=True):
         expected = pick(
             read_scores(segmentation.path),
             140.0,
+            label=None,
             voxel_size=(VOXEL,) * 3,
-            inside=labels != -1,
+            inside=read_labels(segmentation.path, 5) != -1,
             backend=select_backend("cpu"),
         )
         assert expected.count > 0
         np.testing.assert_array_equal(particles.coordinates, expected.coordinates)
         np.testing.assert_array_equal(particles.heights, expected.heights)
         assert particles.threshold == expected.threshold
-        assert particles.count == expected.count
-        assert particles.candidates == len(expected.candidates)
-        with particles.path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        z, y, x = expected.coordinates[0]
-        assert [float(rows[0][name]) for name in "xyz"] == [x, y, z]
-        assert float(rows[0]["x_angstrom"]) == pytest.approx(x * VOXEL, rel=1e-6)
-        table = starfile.read(particles.path.with_suffix(".star"))
-        assert len(table) == expected.count
-        assert set(table["rlnTomoName"]) == {particles.tomogram.stem}
+        assert particles.contrast is None
+
+
+@pytest.mark.parametrize("source", ["both", "score", "tomogram"])
+def test_heights_of_one_hill_are_doubted(place, capsys, source):
+    """The three tomograms are noise, where no threshold parts two groups of heights."""
+    noise = np.random.default_rng(0).standard_normal((48, 48, 48)).astype(np.float32)
+    mrcfile.write("noise.mrc", noise, voxel_size=VOXEL)
+    changes = {
+        "inputs": [{"tomogram": "noise.mrc"}],
+        "feature_extraction_params": [{"mode": "gabor"}],
+    }
+    particles = {"diameter": 6 * VOXEL, "source": source}
+    warned = run(**changes, particles=particles)
+    (text,) = warned.warnings
+    assert "heights of candidates form one hill" in text
+    assert warned.particles[0].separation < 0.75
+    (step,) = [one for one in record()["units"] if one["mode"] == "particles"]
+    assert step["warnings"] == [text]
+    assert run(**changes, particles=particles).warnings == [text]  # picked earlier
+    assert run(**changes, particles=particles | {"threshold": 0.1}).warnings == []
 
 
 def test_the_record_and_the_yaml_say_how(place):
@@ -106,7 +151,7 @@ def test_a_dry_run_names_files_and_writes_none(place, capsys):
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK)
     assert main(["params.yaml", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert len(re.findall(r"particles from gabor-gmm, in at most \d+ MiB\n", out)) == 3
+    assert len(re.findall(r"from gabor-gmm and the tomogram, in at most \d+ MiB\n", out)) == 3
     assert {Path(line.strip()).name for line in out.splitlines()} >= files(0) | files(1) | files(2)
     assert not OUT.exists()
     run(clustering_methods=["kmeans", "gmm"])
@@ -242,11 +287,18 @@ def test_picking_in_the_tomogram_needs_no_scores(place):
     assert particle_stamps() == before
 
 
-def test_no_particle_lies_outside_the_mask(place):
+@pytest.mark.parametrize("source", ["both", "score", "tomogram"])
+@pytest.mark.parametrize("save", ["hdf5", "mrc"])
+def test_no_particle_lies_outside_the_mask(place, source, save):
+    """Files other than HDF5 do not say where there is none."""
     mask = np.zeros((20, 24, 28), dtype=np.int8)
     mask[:, 8:20, 6:22] = 1
     mrcfile.write(place / "mask.mrc", mask)
-    results = run(inputs=[{"tomogram": "t0.mrc", "mask": "mask.mrc"}])
+    results = run(
+        inputs=[{"tomogram": "t0.mrc", "mask": "mask.mrc"}],
+        particles=PICK | {"source": source},
+        save=[save],
+    )
     found = np.rint(results.particles[0].coordinates).astype(int)
     assert len(found) > 0
     assert mask[tuple(found.T)].all()

@@ -16,7 +16,7 @@ from picket_gpu.run.plan import plan_run, recipe_of
 from tests.support.three_tomograms import place as place
 from tests.support.three_tomograms import stamps
 
-PICK = {"diameter": 140.0}
+PICK = {"diameter": 140.0, "source": "score"}
 OUT = Path("out/set")
 
 
@@ -68,6 +68,14 @@ def test_only_what_is_picked_from_has_scores_and_nothing_else_differs(place, sav
     np.testing.assert_array_equal(ours.heights, theirs.heights)
     with pytest.raises(PicketError, match="contains no scores; run again with scores: true"):
         _ = few[0].scores
+
+
+def test_both_sources_need_the_scores_of_what_is_picked_from(place):
+    assert scored(run(particles={"diameter": 140.0})) == {"gabor-gmm"}
+    before = stamps()
+    (particles,) = run(particles={"diameter": 140.0} | {"spacing": 100.0}).particles
+    assert stamps() == before
+    assert particles.settings["source"] == "both"
 
 
 def test_files_and_attributes_say_which_have_scores(place):
@@ -122,7 +130,7 @@ def test_all_are_scored_once_that_is_asked_for(place):
 
 def test_a_run_never_keeps_what_was_picked_from_labels(place, capsys):
     run()
-    told = ["--diameter", "140", "--workflow", "intensities-gmm"]
+    told = ["--diameter", "140", "--source", "score", "--workflow", "intensities-gmm"]
     assert main([str(OUT), *told]) == 0
     assert "has no scores; using its labels, as scores of 0 and 1" in capsys.readouterr().out
     of_labels = (OUT / "particles_0_intensities_gmm.csv").read_text()

@@ -1100,7 +1100,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "workflows": ["gabor-gmm", 5, [5], []],
         "label": ["1", 2, -1, [1], "both"],
         "contrast": [5, True, ["dark"], "light"],
-        "threshold": ["0.5", True, [0.5], 1.5, -0.1],
+        "threshold": ["0.5", True, [0.5], 100.5, -100.5],
         "spacing": ["100", True, [100.0], 0.0],
         "margin": ["100", True, [100.0], -1.0],
         "max_particles": [*NO_INTEGER, 0],
@@ -1152,6 +1152,18 @@ BY_LABELS = {
 } | {
     "particles method unknown": Bad(picking(method="meanshift"), ("particles.method", "meanshift")),
     "particles method a number": Bad(picking(method=5), ("particles.method", "5")),
+    "particles threshold of scores": Bad(
+        picking(source="score", threshold=1.5), ("particles.threshold", "0 to 1", "1.5")
+    ),
+    "particles threshold of the tomogram": Bad(
+        picking(source="tomogram", threshold=-0.1), ("particles.threshold", "0 to 1", "-0.1")
+    ),
+    "particles threshold of labels": Bad(
+        picking(method="components", threshold=1.5), ("particles.threshold", "0 to 1", "1.5")
+    ),
+    "particles labels of both": Bad(
+        picking(source="both", method="components"), ("method", "needs labels")
+    ),
     "particles distance of a ball": Bad(picking(min_distance=50.0), ("min_distance", "method")),
     "particles size of a ball": Bad(picking(least_size=50.0), ("least_size", "method")),
     "particles labels of the tomogram": Bad(

@@ -232,7 +232,7 @@ def _of_tomogram(
     memory_budget: int | None,
 ) -> Contrast:
     """Heights of grey values as `pick_by_contrast` takes them."""
-    mean, deviation = mean_and_deviation(tomogram, inside)
+    mean, deviation = mean_and_deviation(backend, tomogram, inside)
     if not isfinite(deviation):
         raise ValueError("tomogram: must be finite (got NaN or infinity)")
     return Contrast(
@@ -447,16 +447,23 @@ def region_of(backend: Backend, values: Array) -> Box:
     return tuple(box)  # type: ignore[return-value]
 
 
-def mean_and_deviation(values: Array, inside: Array | None) -> tuple[float, float]:
+def mean_and_deviation(
+    backend: Backend, values: Array, inside: Array | None
+) -> tuple[float, float]:
     """Mean and standard deviation of the voxels inside; 0 and 1 where there is nothing to tell.
 
     Args:
         values: (z, y, x), any real type, on the host or the device.
         inside: bool, likewise; None for all.
     """
+
+    def on_host(plane: Array) -> np.ndarray:
+        return plane if isinstance(plane, np.ndarray) else backend.download(plane)
+
     count, total, squares = 0, 0.0, 0.0
     for z in range(len(values)):  # for little memory
-        plane = (values[z] if inside is None else values[z][inside[z]]).astype("float64")
+        plane = on_host(values[z]).astype("float64")
+        plane = plane if inside is None else plane[on_host(inside[z])]
         count += plane.size
         total += float(plane.sum())
         squares += float((plane**2).sum())
