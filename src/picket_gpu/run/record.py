@@ -1,4 +1,7 @@
-"""The record of a run, run.json: what was done, with which settings, versions and results."""
+"""The record of a run, run.json: what was done, with which settings, versions and results.
+
+``python -m picket_gpu.run.record`` prints its JSON Schema, configs/run.schema.json.
+"""
 
 import json
 import os
@@ -195,3 +198,7 @@ def peak_host_bytes() -> int | None:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -84,176 +84,173 @@ def run_tomogram(
     Args:
         config: the configuration; other inputs than that of ``plan`` are not read.
     """
-    segmentations = {one.workflow: one for one in plan.reused}
-    source: PreparedTomogram | None = None
-    report = None
-    if plan.pending or plan.lacks_page or _needs_voxels(plan):
-        try:
-            source, seconds = _prepare(config, backend, plan, reporter)
-            if config.report:
-                picture = source.prepared.volume.grey_slice
-                subject = plan.subject.model_copy(update={"warnings": _warnings(plan, source)})
-                report = begin_report(subject, lambda z: picture(z, backend.download))
-        except Exception as error:
-            yield failed(plan, None, error, len(plan.pending))
-            return
-        yield Prepared(_warnings(plan, source))
-        work = _Workflows(config, backend, plan, source, seconds, report, reporter)
-        for event in work.run():
-            if isinstance(event, Step):
-                segmentations |= {one.workflow: one for one in event.segmentations}
-                if not config.report:  # they would show other segmentations
-                    remove_page(config.directory, plan.index, plan.total == 1)
-            yield event
-    for picking in plan.picking:
-        try:
-            particles = _pick(
-                config, backend, plan, picking, segmentations, source, report, reporter
-            )
-            yield Step(
-                index=plan.index,
-                tomogram=str(plan.subject.tomogram),
-                mode=PARTICLES,
-                status="done earlier" if particles.reused else "done",
-                warnings=[particles.doubt] if particles.doubt else [],
-                peak_host_bytes=None if particles.reused else peak_host_bytes(),
-                particles=[particles],
-            )
-        except Exception as error:
-            yield failed(plan, PARTICLES, error, 0)
-    if report is not None and source is not None:
-        try:
-            for reused in plan.reused:
-                add_to_report(report, reused, source)
-            report.findings.sort(key=lambda one: config.workflows.index(one.segmentation.workflow))
-            if report.findings:
-                alone = plan.total == 1
-                yield Page(write_page(config.directory, report, alone, plan.links or {}))
-        except Exception as error:
-            yield failed(plan, None, error, 0)
+    yield from _Task(config, backend, plan, reporter).run()
 
 
-def _needs_voxels(plan: TomogramPlan) -> bool:
-    """Whether something is picked from the tomogram itself, or a page needs new particles."""
-    return any(
-        picking.earlier is None and (plan.links is not None or picking.settings.from_tomogram)
-        for picking in plan.picking
-    )
+class _Task:
+    """One tomogram under way.
 
-
-def _warnings(plan: TomogramPlan, source: PreparedTomogram) -> tuple[str, ...]:
-    return (*plan.warnings, *source.warnings)
-
-
-def _prepare(
-    config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter
-) -> tuple[PreparedTomogram, float]:
-    """Read a tomogram and prepare it; also returns the seconds that takes.
-
-    Raises:
-        PicketError: it is unusable, or no longer the file that was planned with.
+    Attributes:
+        tomogram: the tomogram, once it is prepared.
+        report: its page, if one is to be written.
+        made: its segmentations so far, those of earlier runs included.
     """
-    entry, subject = plan.entry, plan.subject
-    reporter.status(f"{entry.label}: reading, blurring")
-    started = time.perf_counter()
-    voxels = read_voxels(entry.tomogram, entry.selector)
-    if fingerprints(config, entry) != plan.fingerprints or voxels.shape != subject.shape:
-        raise PicketError(f"{entry.tomogram}: was changed during the run; run again")
-    recipe = recipe_of(subject, config, entry.storage_options, backend)
-    prepared = recipe.prepare(backend, voxels)
-    del voxels
-    backend.synchronize()
-    return prepared, time.perf_counter() - started
-
-
-class _Workflows:
-    """All pending feature modes of a tomogram: segmented one by one, written in a thread."""
 
     def __init__(
-        self,
-        config: S1Config,
-        backend: Backend,
-        plan: TomogramPlan,
-        source: PreparedTomogram,
-        seconds: float,
-        report: TomogramReport | None,
-        reporter: Reporter,
+        self, config: S1Config, backend: Backend, plan: TomogramPlan, reporter: Reporter
     ) -> None:
         self._config, self._backend, self._plan = config, backend, plan
-        self._source, self._seconds = source, seconds
-        self._report, self._reporter = report, reporter
+        self._reporter = reporter
+        self.tomogram: PreparedTomogram | None = None
+        self.report: TomogramReport | None = None
+        self.made = {one.workflow: one for one in plan.reused}
 
-    def run(self) -> Iterator[Event]:
-        """Run the feature modes, and yield each one's outcome."""
+    def run(self) -> Generator[Event, None, None]:
+        """Prepare, segment, pick, and write the page."""
+        plan = self._plan
+        if plan.pending or plan.lacks_page or self._picks_from_voxels:
+            try:
+                self.tomogram, seconds = self._prepare()
+                self.report = self._begin_page(self.tomogram) if self._config.report else None
+            except Exception as error:
+                yield failed(plan, None, error, len(plan.pending))
+                return
+            yield Prepared(self._warnings)
+            yield from self._segment(self.tomogram, seconds)
+        for picking in plan.picking:
+            try:
+                yield self._pick(picking)
+            except Exception as error:
+                yield failed(plan, PARTICLES, error, 0)
+        if self.tomogram is not None and self.report is not None:
+            try:
+                yield from self._write_page(self.tomogram, self.report)
+            except Exception as error:
+                yield failed(plan, None, error, 0)
+
+    @property
+    def _picks_from_voxels(self) -> bool:
+        """Whether something is picked from the tomogram itself, or a page needs new particles."""
+        wants_page = self._config.report
+        return any(
+            picking.earlier is None and (wants_page or picking.settings.from_tomogram)
+            for picking in self._plan.picking
+        )
+
+    @property
+    def _warnings(self) -> tuple[str, ...]:
+        """What is odd about the tomogram and its masks, a line each."""
+        found = () if self.tomogram is None else self.tomogram.warnings
+        return (*self._plan.warnings, *found)
+
+    def _prepare(self) -> tuple[PreparedTomogram, float]:
+        """Read the tomogram and prepare it; also returns the seconds that takes.
+
+        Raises:
+            PicketError: it is unusable, or no longer the file that was planned with.
+        """
+        config, backend, entry = self._config, self._backend, self._plan.entry
+        self._reporter.status(f"{entry.label}: reading, blurring")
+        started = time.perf_counter()
+        voxels = read_voxels(entry.tomogram, entry.selector)
+        changed = fingerprints(config, entry) != self._plan.fingerprints
+        if changed or voxels.shape != self._plan.subject.shape:
+            raise PicketError(f"{entry.tomogram}: was changed during the run; run again")
+        recipe = recipe_of(self._plan.subject, config, entry.storage_options, backend)
+        tomogram = recipe.prepare(backend, voxels)
+        del voxels
+        backend.synchronize()
+        return tomogram, time.perf_counter() - started
+
+    def _begin_page(self, tomogram: PreparedTomogram) -> TomogramReport:
+        grey_slice = tomogram.prepared.volume.grey_slice
+        subject = self._plan.subject.model_copy(update={"warnings": self._warnings})
+        return begin_report(subject, lambda z: grey_slice(z, self._backend.download))
+
+    def _segment(self, tomogram: PreparedTomogram, seconds: float) -> Iterator[Event]:
+        """Run the pending feature modes one by one; a thread writes what they make.
+
+        Args:
+            seconds: seconds that reading and preparing took.
+        """
+        config, backend = self._config, self._backend
+        methods = config.clustering_methods
         saving: deque[tuple[FeatureMode, Future[list[Segmentation]]]] = deque()
         with ThreadPoolExecutor(1) as aside:
             for mode in self._plan.pending:
                 self._reporter.begin(mode.mode)
+                scored = [method for method in methods if (mode.mode, method) in config.scored]
+                settings = Settings(methods, config.precision, scored)
                 try:
-                    made = self._segment(mode)
+                    run = run_workflows(backend, tomogram, [mode], settings, self._reporter)
+                    results = list(run)
                 except Exception as error:
                     yield failed(self._plan, mode.mode, error, 1)
                     continue
-                saving.append((mode, aside.submit(self._save, mode, made)))
-                del made
+                saving.append((mode, aside.submit(self._save, mode, results, seconds)))
+                del run, results
                 # While a GPU computes, the host has cores and memory for the last labels.
-                while len(saving) > self._backend.streams:
-                    yield self._saved(*saving.popleft())
+                while len(saving) > backend.streams:
+                    yield self._saved(tomogram, *saving.popleft())
             while saving:
-                yield self._saved(*saving.popleft())
+                yield self._saved(tomogram, *saving.popleft())
 
-    def _segment(self, mode: FeatureMode) -> list[WorkflowResult]:
-        config = self._config
-        methods = config.clustering_methods
-        scored = [method for method in methods if (mode.mode, method) in config.scored]
-        settings = Settings(methods, config.precision, scored)
-        made = run_workflows(self._backend, self._source, [mode], settings, self._reporter)
-        return list(made)
-
-    def _save(self, mode: FeatureMode, made: list[WorkflowResult]) -> list[Segmentation]:
-        """Write the files of one feature mode, and add it to the report."""
+    def _save(
+        self, mode: FeatureMode, results: list[WorkflowResult], seconds: float
+    ) -> list[Segmentation]:
+        """Write the files of one feature mode, and add it to the page."""
         saved = []
-        while made:  # none is kept: they are as large as a quarter of the volume
-            labelled = made.pop(0)
-            saved.append(self._write(mode, labelled))
-            if self._report is not None:
-                self._report.add(saved[-1], labelled.labels)
-            del labelled
+        while results:  # none is kept: they are as large as a quarter of the volume
+            result = results.pop(0)
+            saved.append(self._write(mode, result, seconds))
+            if self.report is not None:
+                self.report.add(saved[-1], result.labels)
+            del result
         return saved
 
-    def _write(self, mode: FeatureMode, made: WorkflowResult) -> Segmentation:
+    def _write(self, mode: FeatureMode, result: WorkflowResult, seconds: float) -> Segmentation:
         started = time.perf_counter()
-        plan, workflow = self._plan, (mode.mode, made.method)
+        plan, workflow = self._plan, (mode.mode, result.method)
         segmentation = Segmentation(
-            **plan.subject.fields | {"warnings": _warnings(plan, self._source)},
+            **plan.subject.fields | {"warnings": self._warnings},
             mode=mode.mode,
             features=mode.model_dump(exclude={"mode"}),
-            method=made.method,
+            method=result.method,
             fingerprint=plan.fingerprints[workflow],
             files=plan.files.names(*workflow),
-            scored=made.scores is not None,
-            foreground_fraction=foreground_fraction(made.labels),
-            iterations=made.model.iterations,
-            converged=made.model.converged,
-            passes=made.passes,
-            timings=made.timings,
+            scored=result.scores is not None,
+            foreground_fraction=foreground_fraction(result.labels),
+            iterations=result.model.iterations,
+            converged=result.model.converged,
+            passes=result.passes,
+            timings=result.timings,
         )
         plan.files.directory.mkdir(parents=True, exist_ok=True)
         write_segmentation(
-            plan.files, workflow, made.labels, made.scores, plan.header, segmentation.attributes
+            plan.files,
+            workflow,
+            result.labels,
+            result.scores,
+            plan.header,
+            segmentation.attributes,
         )
         remove_contradicting(plan.files.others(*workflow), segmentation.fingerprint, plan.overwrite)
         for picking in PICKINGS:
             remove_others(plan.files.particles(*workflow, picking), segmentation.fingerprint)
-        seconds = {"files": time.perf_counter() - started, "volume": self._seconds}
-        return segmentation.model_copy(update={"timings": made.timings | seconds})
+        timings = {"files": time.perf_counter() - started, "volume": seconds}
+        return segmentation.model_copy(update={"timings": result.timings | timings})
 
-    def _saved(self, mode: FeatureMode, saving: "Future[list[Segmentation]]") -> Event:
+    def _saved(
+        self, tomogram: PreparedTomogram, mode: FeatureMode, saving: "Future[list[Segmentation]]"
+    ) -> Event:
         plan = self._plan
         try:
             segmentations = saving.result()
         except Exception as error:
             return failed(plan, mode.mode, error, 1)
+        self.made |= {one.workflow: one for one in segmentations}
+        if not self._config.report:  # an older page would show other segmentations
+            remove_page(self._config.directory, plan.index, plan.total == 1)
         for one in segmentations:
             self._reporter.line(f"  {_describe(one)}")
         self._reporter.advance(1)
@@ -262,12 +259,51 @@ class _Workflows:
             mode.mode,
             segmentations,
             "done",
-            _warnings(plan, self._source),
-            windows=self._source.windows.count,
+            self._warnings,
+            windows=tomogram.windows.count,
             device=self._backend.reason,
             peak_host_bytes=peak_host_bytes(),
             peak_device_bytes=self._backend.peak_bytes(),
         )
+
+    def _pick(self, picking: PickingPlan) -> Step:
+        """Pick; what an earlier run has picked only for a page, which needs the candidates."""
+        plan = self._plan
+        if picking.earlier is not None and self.report is None:
+            particles = picking.reused(plan.subject)
+        else:
+            segmentation = self.made.get(picking.workflow)
+            if segmentation is None and picking.workflow != TOMOGRAM:
+                raise PicketError(
+                    f"no particles, because the segmentation by {'-'.join(picking.workflow)} failed"
+                )
+            self._reporter.status(f"{plan.entry.label}: particles")
+            budget = self._config.memory_budget
+            particles = pick(
+                self._backend, plan.subject, picking, segmentation, self.tomogram, budget
+            )
+            if self.report is not None:
+                self.report.picked.append(particles)
+        self._reporter.line(f"  {describe_particles(picking, particles)}")
+        return Step(
+            index=plan.index,
+            tomogram=str(plan.subject.tomogram),
+            mode=PARTICLES,
+            status="done earlier" if particles.reused else "done",
+            peak_host_bytes=None if particles.reused else peak_host_bytes(),
+            warnings=[particles.doubt] if particles.doubt else [],
+            particles=[particles.without_candidates()],
+        )
+
+    def _write_page(self, tomogram: PreparedTomogram, report: TomogramReport) -> Iterator[Page]:
+        """Write the page, with segmentations of earlier runs; none if all have failed."""
+        config, plan = self._config, self._plan
+        for reused in plan.reused:
+            add_to_report(report, reused, tomogram)
+        report.findings.sort(key=lambda one: config.workflows.index(one.segmentation.workflow))
+        if report.findings:
+            links = plan.links or {}
+            yield Page(write_page(config.directory, report, plan.total == 1, links))
 
 
 def done_earlier(before: TomogramPlan, now: TomogramPlan) -> Iterator[Step]:
@@ -310,34 +346,6 @@ def _describe(one: Segmentation) -> str:
         f"{one.mode} {one.method}: {one.foreground_fraction:.1%} foreground, "
         f"{one.iterations} iterations{state}, {one.seconds:.1f} s"
     )
-
-
-def _pick(
-    config: S1Config,
-    backend: Backend,
-    plan: TomogramPlan,
-    picking: PickingPlan,
-    segmentations: dict[tuple[str, str], Segmentation],
-    tomogram: PreparedTomogram | None,
-    report: TomogramReport | None,
-    reporter: Reporter,
-) -> Particles:
-    """Particles of one picking; an earlier one is made again only for a page, with candidates."""
-    if picking.earlier is not None and report is None:
-        particles = picking.reused(plan.subject)
-    else:
-        segmentation = segmentations.get(picking.workflow)
-        if segmentation is None and picking.workflow != TOMOGRAM:
-            raise PicketError(
-                f"no particles, because the segmentation by {'-'.join(picking.workflow)} failed"
-            )
-        reporter.status(f"{plan.entry.label}: particles")
-        budget = config.memory_budget
-        particles = pick(backend, plan.subject, picking, segmentation, tomogram, budget)
-        if report is not None:
-            report.picked.append(particles)
-    reporter.line(f"  {describe_particles(picking, particles)}")
-    return particles.without_candidates()
 
 
 def describe_particles(picking: PickingPlan, particles: Particles) -> str:
