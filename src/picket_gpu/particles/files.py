@@ -95,11 +95,10 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     try:
         values = {field: found[name] for field, name in METADATA.items()}
         whole = {field: int(values[field]) for field in ("candidates", "count", "label")}
-        more = {field: found.get(name, "None") for field, name in SOMETIMES.items()}
-        separation = None if more["separation"] == "None" else float(more["separation"])
-        numbers = {"threshold": float(values["threshold"]), "separation": separation}
+        values |= {field: found[name] for field, name in SOMETIMES.items() if name in found}
+        numbers = {key: float(values[key]) for key in ("threshold", "separation") if key in values}
         settings = json.loads(found.get("particles_settings", "{}"))
-        return values | whole | more | numbers | {"settings": settings}
+        return values | whole | numbers | {"settings": settings}
     except (KeyError, ValueError):
         return None
 

@@ -22,7 +22,7 @@ METADATA = {
     "count": "particles_picked",
     "label": "particles_label",
 }
-# Of these, what files of other versions and of other ways of picking lack.
+# The same, where it is known.
 SOMETIMES = {"contrast": "particles_contrast", "separation": "particles_separation"}
 # Of the variance of heights, between those above the threshold and those below. Heights spread
 # evenly have 3/4, and a single hill that is alike on both sides has less.
@@ -168,8 +168,9 @@ class Particles(Subject):
     @property
     def metadata(self) -> dict[str, Any]:
         """What the YAML file says: of the segmentation, and of the picking."""
-        own = {name: getattr(self, field) for field, name in (METADATA | SOMETIMES).items()}
-        return {**self.attributes, **own}
+        own = {name: getattr(self, field) for field, name in METADATA.items()}
+        more = {name: getattr(self, field) for field, name in SOMETIMES.items()}
+        return {**self.attributes, **own, **{n: v for n, v in more.items() if v is not None}}
 
     def without_candidates(self) -> Self:
         """The same particles without candidates below the threshold."""

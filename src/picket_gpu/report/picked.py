@@ -33,9 +33,12 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
     """What a page needs to draw particles, and to write the files of another threshold."""
     picks, files = particles.picks, [os.path.basename(file) for file in particles.files]
     table = np.column_stack([picks.candidates, picks.candidate_heights])[:MOST_CANDIDATES]
+    both = " and the tomogram" if particles.settings.get("source") == "both" else ""
     return {
         "mode": particles.mode,
         "method": particles.method,
+        "how": ", ".join([both, *particles.found]),
+        "doubt": particles.doubt,
         "diameter": particles.diameter,
         "origin": particles.origin,
         "starName": star_name(particles.run_name),

@@ -1,22 +1,22 @@
-// Picked particles: circles on the slices, the threshold of their scores, and files of what is shown.
+// Picked particles: circles on the slices, the threshold of their heights, and files of what is shown.
 
 const picked = DATA.picked.map((each) => {
   const bytes = Uint8Array.from(atob(each.candidates), (character) => character.charCodeAt(0));
   const numbers = new Float64Array(bytes.buffer);
   const candidates = [];
   for (let n = 0; n < numbers.length; n += 4) {
-    const [z, y, x, score] = numbers.subarray(n, n + 4);
-    candidates.push({ z, y, x, score }); // highest score first
+    const [z, y, x, height] = numbers.subarray(n, n + 4);
+    candidates.push({ z, y, x, height }); // highest first
   }
-  return { ...each, candidates, scale: scoreScale(candidates, each.threshold), chosen: each.threshold, kept: each.count };
+  return { ...each, candidates, scale: heightScale(candidates, each.threshold), chosen: each.threshold, kept: each.count };
 });
 let current = picked[0];
 const BARS = 40;
 
-// Ends and step of a slider over all scores and the threshold, all of them round numbers.
-function scoreScale(candidates, threshold) {
-  const scores = [threshold, ...candidates.map(({ score }) => score)];
-  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+// Ends and step of a slider over all heights and the threshold, all of them round numbers.
+function heightScale(candidates, threshold) {
+  const heights = [threshold, ...candidates.map(({ height }) => height)];
+  const [low, high] = [Math.min(...heights), Math.max(...heights)];
   const about = (high - low || 0.1) / 200;
   const power = 10 ** Math.floor(Math.log10(about));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= about);
@@ -58,22 +58,23 @@ function cutsOf({ candidates, kept, diameter }, z) {
 
 function showPicks(number) {
   current = picked[number];
-  const { candidates, scale, total, diameter, stem, files, starName } = current;
+  const { candidates, scale, total, diameter, stem, files, starName, how, doubt } = current;
   const slider = byId("threshold");
   [slider.min, slider.max, slider.step] = [scale.low, scale.high, scale.step];
   [byId("lowest").textContent, byId("highest").textContent] = [short(scale.low), short(scale.high)];
   const counts = new Array(BARS).fill(0);
-  for (const { score } of candidates) counts[Math.floor(BARS * along(score))]++;
+  for (const { height } of candidates) counts[Math.floor(BARS * along(height))]++;
   const tall = (count) => (count ? Math.max(4, 100 * Math.sqrt(count / Math.max(...counts))) : 0);
   const bars = counts.map((count, x) =>
     svgElement("rect", { x: x + 0.08, width: 0.84, y: 100 - tall(count), height: tall(count) }),
   );
   byId("bars").replaceChildren(...bars);
   byId("scores").hidden = !candidates.length;
-  named(`Histogram of the scores of ${candidates.length} candidates`, byId("heights"));
+  named(`Histogram of the heights of ${candidates.length} candidates`, byId("heights"));
   byId("save-star").disabled = starName === null;
   byId("save-star").title = starName === null ? "this tomogram's name cannot stand in a star file" : "";
-  const told = [`From ${workflowName(current)}.`];
+  const told = [`From ${workflowName(current)}${how}.`];
+  if (doubt) told.push(`${doubt}.`);
   if (!candidates.length) told.push("No candidates.");
   else if (diameter) told.push(`Circles: where the slice cuts spheres ${short(diameter)} \u00c5 in diameter.`);
   else told.push("No circles: the diameter is not known.");
@@ -87,15 +88,15 @@ function showPicks(number) {
 }
 
 // From 0 to 1 on the slider.
-function along(score) {
+function along(height) {
   const { low, high } = current.scale;
-  return (score - low) / (high - low);
+  return (height - low) / (high - low);
 }
 
 function choose(threshold) {
   const { scale, candidates } = current;
   current.chosen = Math.max(scale.low, Math.min(scale.high, threshold));
-  current.kept = candidates.filter(({ score }) => score >= current.chosen).length;
+  current.kept = candidates.filter(({ height }) => height >= current.chosen).length;
   showThreshold();
 }
 
@@ -123,8 +124,8 @@ function dragTo(event) {
 
 function csvText({ candidates, kept, origin }) {
   const [dz, dy, dx] = DATA.voxelSize;
-  const lines = candidates.slice(0, kept).map(({ z, y, x, score }) =>
-    [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], score, x, y, z].map(exactly).join(","),
+  const lines = candidates.slice(0, kept).map(({ z, y, x, height }) =>
+    [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], height, x, y, z].map(exactly).join(","),
   );
   return ["x_angstrom,y_angstrom,z_angstrom,score,x,y,z", ...lines, ""].join("\n");
 }
@@ -132,8 +133,8 @@ function csvText({ candidates, kept, origin }) {
 // For RELION 5: angstrom from the centre, which is at half the number of voxels.
 function starText({ candidates, kept, starName }) {
   const centred = (place, axis) => (place - DATA.shape[axis] / 2) * DATA.voxelSize[axis];
-  const lines = candidates.slice(0, kept).map(({ z, y, x, score }) =>
-    [...[centred(x, 2), centred(y, 1), centred(z, 0), score].map(sixDecimals), starName].join("\t"),
+  const lines = candidates.slice(0, kept).map(({ z, y, x, height }) =>
+    [...[centred(x, 2), centred(y, 1), centred(z, 0), height].map(sixDecimals), starName].join("\t"),
   );
   const names = [..."XYZ"].map((axis) => `rlnCenteredCoordinate${axis}Angst`);
   const head = [...names, "rlnAutopickFigureOfMerit", "rlnTomoName"].map((name, place) => `_${name} #${place + 1}`);

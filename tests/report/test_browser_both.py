@@ -1,0 +1,101 @@
+"""Particles of both sources on the page, whose heights may be negative; in a real Chromium."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium.webdriver.support.ui import WebDriverWait
+
+from picket_gpu.files.segmentation import Segmentation, Subject
+from picket_gpu.particles.formats import FORMATS
+from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.picks import Picks
+from picket_gpu.report.collect import begin_report
+from picket_gpu.report.page import tomogram_page
+from tests.support.chromium import assert_no_complaint, needs_chromium, open_page, set_range, the
+
+pytestmark = needs_chromium
+
+SUBJECT = Subject(
+    directory=Path("out/set"),
+    index=0,
+    tomogram=Path("tomo.mrc"),
+    name="tomo.mrc",
+    dataset_name="set",
+    shape=(21, 60, 85),
+    voxel_size=(7.84, 10.0, 13.48),
+    origin=(-11.5, 22.0, 33.25),
+    neighborhood_size=5,
+)
+WORKFLOW = {"mode": "gabor", "method": "gmm"}
+
+
+def particles_of(separation: float) -> Particles:
+    """200 candidates, 61 of them picked, at and above 0."""
+    rng = np.random.default_rng(0)
+    points = rng.random((200, 3)) * (np.array(SUBJECT.shape) - 1)
+    heights = np.sort(np.concatenate([rng.uniform(0, 2.5, 58), rng.uniform(-1.7, 0, 136)]))[::-1]
+    heights = np.concatenate([heights, [-1.75, -1.8984375, -1.9, -2.0]])
+    heights = np.sort(np.concatenate([heights, [113 / 128, 0.0]]))[::-1].copy()
+    count = int((heights >= 0).sum())
+    return Particles(
+        **SUBJECT.fields,
+        **WORKFLOW,
+        fingerprint="a",
+        files=["particles_0_gabor_gmm.csv", "particles_0_gabor_gmm.star"],
+        candidates=200,
+        diameter=180.0,
+        settings={"source": "both", "threshold": "auto"},
+        picks=Picks(points, heights, 0.0, count, dark=True, separation=separation),
+    )
+
+
+def opened(browser, path: Path, particles: Particles) -> None:
+    noise = np.random.default_rng(0).random(SUBJECT.shape, dtype=np.float32)
+    report = begin_report(SUBJECT, lambda z: noise[z])
+    made = {"fingerprint": "b", "files": ["s.h5"], "iterations": 7, "converged": True}
+    segmentation = Segmentation(**SUBJECT.fields, **WORKFLOW, **made, foreground_fraction=0.5)
+    report.add(segmentation, (noise > 0.8).astype(np.int8))
+    report.picked.append(particles)
+    path.write_text(tomogram_page(report, {}))
+    open_page(browser, path)
+
+
+@pytest.mark.parametrize("threshold", [None, -1.2, 0.5])
+def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, threshold):
+    found = particles_of(0.9)
+    opened(browser, tmp_path / "report.html", found)
+    if threshold is not None:
+        set_range(browser, "#threshold", threshold)
+        chosen = browser.execute_script("return current.chosen")
+        assert chosen == pytest.approx(threshold, abs=0.02)
+        count = int((found.picks.candidate_heights >= chosen).sum())
+        assert (count > found.count) == (threshold < 0)
+        picks = replace(found.picks, threshold=chosen, count=count)
+        found = found.model_copy(update={"picks": picks})
+    assert the(browser, "#kept").text == f"{found.count} of 200"
+    for kind in ("csv", "star"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        behaviour = {"behavior": "allow", "downloadPath": str(folder)}
+        browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+        the(browser, f"#save-{kind}").click()
+        WebDriverWait(browser, 10).until(lambda _, f=folder, k=kind: list(f.glob(f"*.{k}")))
+        (ours,) = folder.iterdir()
+        theirs = tmp_path / f"run.{kind}"
+        FORMATS[kind].write(theirs, found)
+        skipped = int(kind == "star")  # a comment with the time
+        assert (
+            ours.read_bytes().splitlines()[skipped:] == theirs.read_bytes().splitlines()[skipped:]
+        )
+    assert_no_complaint(browser)
+
+
+@pytest.mark.parametrize(("separation", "doubted"), [(0.76, False), (0.74, True)])
+def test_the_page_says_what_was_found(browser, tmp_path, separation, doubted):
+    opened(browser, tmp_path / "report.html", particles_of(separation))
+    notes = the(browser, "#picked-notes").text
+    assert notes.startswith("From gabor gmm and the tomogram, dark. ")
+    assert ("form one hill, not two" in notes) == doubted
+    assert_no_complaint(browser)
