@@ -19,6 +19,7 @@ from benchmarks.quality.data import DataSet, data_sets
 from benchmarks.quality.figures import without_truth
 from benchmarks.quality.picking import (
     TOMOGRAM,
+    from_both,
     from_scores,
     from_tomogram,
     pick_figures,
@@ -87,14 +88,17 @@ def measure(data: DataSet, segmentations: dict[str, Segmentation], device: str) 
 def measure_picks(
     data: DataSet, segmentations: dict[str, Segmentation], device: str
 ) -> dict[str, Any]:
-    """What is picked from each workflow and from the tomogram: figures by what picked."""
+    """What is picked from each workflow, the tomogram and both: figures by what picked."""
     backend = select_backend(device)
     targets = data.targets
+    blurred = normalised(data.grey)
     picks = {
-        name: step_2(labels) | from_scores(scores, labels, targets.diameter, backend)
+        name: step_2(labels)
+        | from_scores(scores, labels, targets.diameter, backend)
+        | from_both(scores, labels, blurred, targets.diameter, backend)
         for name, (labels, scores) in segmentations.items()
     }
-    picks[TOMOGRAM] = from_tomogram(normalised(data.grey), targets.diameter, backend)
+    picks[TOMOGRAM] = from_tomogram(blurred, targets.diameter, backend)
     return {name: pick_figures(targets, p, data.grey.shape, SIDE) for name, p in picks.items()}
 
 

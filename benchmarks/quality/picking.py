@@ -1,4 +1,4 @@
-"""How well picks find known particles: from scores, the tomogram, and as PickET's step 2 does."""
+"""How well picks find known particles: from scores, the tomogram, both, and as PickET's step 2."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from benchmarks.quality.truth import best_f1, detection, matches
 from picket_gpu.device.backend import Backend
 from picket_gpu.method.labels import UNLABELLED
 from picket_gpu.particles.by_labels import components, watershed
-from picket_gpu.particles.picking import pick, pick_by_contrast
+from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
 from picket_gpu.particles.picks import Picks
 
 DOCUMENTED = 15  # voxels: min_distance of PickET's example
@@ -35,6 +35,17 @@ def from_scores(
     inside = labels != UNLABELLED
     return {
         f"pick {t:g} D": pick(scores, t * diameter, inside=inside, backend=backend) for t in TOLD
+    }
+
+
+def from_both(
+    scores: np.ndarray, labels: np.ndarray, blurred: np.ndarray, diameter: float, backend: Backend
+) -> dict[str, Picks]:
+    """Picks by default settings from scores and tomogram, likewise."""
+    inside = labels != UNLABELLED
+    return {
+        f"both {t:g} D": pick_by_both(scores, blurred, t * diameter, inside=inside, backend=backend)
+        for t in TOLD
     }
 
 
@@ -80,9 +91,9 @@ def pick_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]], shells:
             found by the first `FIRST` candidates.
     """
     names = ["from", "components", f"watershed {DOCUMENTED}", "watershed, best", "at"]
-    names += ["pick", "pick, best", *(f"pick, {told:g} D" for told in TOLD[1:])]
-    if shells:
-        names.remove("pick, best")
+    for how in ("pick", "both"):
+        best = [] if shells else [f"{how}, best"]
+        names += [how, *best, *(f"{how}, {told:g} D" for told in TOLD[1:])]
     return markdown(names, [_row(*item, shells) for item in figures.items()])
 
 
@@ -100,6 +111,8 @@ def _row(source: str, picked: Mapping[str, Mapping[str, float]], shells: bool) -
         best = max(DISTANCES, key=lambda m: picked[f"watershed {m}"][judge])
         row += [cell("components"), cell(f"watershed {DOCUMENTED}"), cell(f"watershed {best}")]
         row.append(str(best))
-    right, *wrong = (f"pick {told:g} D" for told in TOLD)
-    best_of_pick = [] if shells else [f"{picked[right]['best']:.2f}"]
-    return [*row, cell(right), *best_of_pick, *map(cell, wrong)]
+    for how in ("pick", "both") if source != TOMOGRAM else ("pick",):
+        right, *wrong = (f"{how} {told:g} D" for told in TOLD)
+        best_of_pick = [] if shells else [f"{picked[right]['best']:.2f}"]
+        row += [cell(right), *best_of_pick, *map(cell, wrong)]
+    return row + [""] * (len(TOLD) + (not shells)) * (source == TOMOGRAM)

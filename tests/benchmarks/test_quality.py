@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -20,6 +21,7 @@ from benchmarks.quality.data import (
 from benchmarks.quality.figures import agreement, grey_figures, rank_correlation, shape_figures
 from benchmarks.quality.picking import (
     TOMOGRAM,
+    from_both,
     from_scores,
     from_tomogram,
     pick_figures,
@@ -156,11 +158,14 @@ def test_picks_find_balls(data, balls):
     pytest.importorskip("skimage")
     backend = select_backend("cpu", "native")
     labels = labelled(balls)
-    picks = from_scores((labels == 1).astype(np.float16), labels, 8, backend)
+    scores = (labels == 1).astype(np.float16)
+    picks = from_scores(scores, labels, 8, backend)
+    picks |= from_both(scores, labels, data.grey, 8, backend)
     figures = {"a": pick_figures(TARGETS, step_2(labels) | picks, balls.shape, 5)}
     figures[TOMOGRAM] = pick_figures(TARGETS, from_tomogram(data.grey, 8, backend), balls.shape, 5)
     for source in figures.values():  # Otsu splits heights that are alike but for rounding
         assert source["pick 1 D"]["best"] == source["pick 1 D"]["precision"] == 1
+    assert figures["a"]["both 1 D"]["best"] == 1
     first, second = pick_table(figures, False).splitlines()[-2:]
     assert first.startswith("| a | 1.00 (3) | 0.00 (0) | 1.00 (3) | 3 | ")
     assert second.startswith(f"| {TOMOGRAM} |  |  |  |  | ")
@@ -275,14 +280,35 @@ def test_a_figure_qualifies_by_rank_and_by_pick_for_both_judges():
 
 def test_simulated_particles_are_dark_apart_and_where_they_are_said_to_be():
     recipe = Recipe("small", count=8, membranes=1, fiducials=1, side=48, noise=0.5)
-    grey, particles, others, centres = simulate(recipe)
-    assert (simulate(recipe)[0] == grey).all()
-    assert grey.dtype == np.float32
-    assert not (particles & others).any()
-    assert grey[particles].mean() < grey[~particles & ~others].mean() - 0.2
-    found = centroids(particles)
-    assert matches(found, centres, 0.5) == len(centres) == len(found)
+    made = simulate(recipe)
+    assert (simulate(recipe).grey == made.grey).all()
+    assert made.grey.dtype == np.float32
+    assert not (made.particles & made.others).any()
+    background = made.grey[~made.particles & ~made.others].mean()
+    assert made.grey[made.particles].mean() < background - 0.2
+    found = centroids(made.particles)
+    assert matches(found, made.centres, 0.5) == len(made.centres) == len(found)
     assert set(from_recipe(recipe).masks) == {"particles", "all structures"}
+
+
+def test_particles_on_membranes_touch_one_and_rods_and_kinds_have_their_sizes():
+    recipe = Recipe("on membranes", count=12, sheets=2, side=64, seed=1)
+    made = simulate(recipe)
+    to_sheet = ndimage.distance_transform_edt(~made.others)
+    number, count = ndimage.label(made.particles)
+    assert count == len(made.centres) == 12
+    nearest = ndimage.minimum(to_sheet, number, np.arange(1, count + 1))
+    assert (nearest > 0).all()
+    assert nearest.max() <= 2  # voxels
+    assert ndimage.label(made.others)[1] == 2
+    rods = simulate(Recipe("rods", radii=(3.0, 3.0), elongation=2.5, count=8, side=64))
+    number, count = ndimage.label(rods.particles)
+    for one in range(1, count + 1):
+        along = np.linalg.eigvalsh(np.cov(np.argwhere(number == one).T))
+        assert np.sqrt(along[2] / along[1]) == pytest.approx(2.5, rel=0.1)
+        assert along[0] == pytest.approx(3.0**2 / 5, rel=0.15)  # of a solid ellipsoid
+    kinds = from_recipe(Recipe("two", radii=(3.0, 3.0), large=(6.0, 6.0), count=8, side=64))
+    np.testing.assert_allclose(kinds.targets.distances, [3.0, 6.0] * 4)
 
 
 @pytest.mark.slow
