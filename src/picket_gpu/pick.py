@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         ".mrc); or the S2 parameter file (.yaml), on its own",
     )
     for key, field in ParticleSettings.model_fields.items():
-        number = "+" if key == "workflows" else None
+        number = "+" if key in ("workflows", "diameter") else None
         text = field.description or ""
         text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
@@ -147,6 +147,8 @@ def _run(options: argparse.Namespace) -> int:
         for key in ParticleSettings.model_fields
         if (value := getattr(options, key)) is not None
     }
+    if len(told.get("diameter", ())) == 1:
+        (told["diameter"],) = told["diameter"]
     if any(path.suffix in (".yaml", ".yml") for path in options.paths):
         if len(options.paths) > 1:
             raise PicketError(f"{options.paths[1]}: the S2 parameter file must be the only path")

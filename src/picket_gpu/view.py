@@ -165,10 +165,10 @@ def _rings(particles: Particles, place: dict[str, Any]) -> Layer:
     axis: all axes have the step of the longest here, so that voxels may have unequal edges and
     the slider still stops at every slice.
     """
-    sizes = particles.voxel_size
+    sizes, own = particles.voxel_size, particles.picks.diameters
     step = max(sizes)
     look = {
-        "size": particles.diameter / step,
+        "size": particles.diameter / step if own is None else own / step,
         "face_color": "transparent",
         "border_color": RING,
         "features": {"score": particles.heights},

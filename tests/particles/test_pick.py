@@ -615,6 +615,75 @@ def test_at_a_face_height_counts_by_what_of_the_ball_is_inside(backend, function
     assert share - 0.02 <= picks.heights[1] / picks.heights[0] < 1
 
 
+# Several sizes.
+
+
+@pytest.mark.parametrize("function", ["scores", "tomogram", "both"])
+def test_balls_of_two_sizes_are_found_each_by_its_own(backend, function):
+    shape = (50, 60, 70)
+    small = np.array([(12, 12, 12), (12, 30, 56), (38, 48, 12), (36, 12, 58)])
+    large = np.array([(18, 40, 30), (34, 24, 38)])
+    # As much wider as windows of 5 voxels make scores, and the blur a tomogram.
+    wide, grey = (
+        spheres(shape, small, 4 + more) + spheres(shape, large, 8 + more) for more in (2, 1)
+    )
+    scores = 0.9 * wide + 0.05 * smooth_noise(shape)
+    grey = 0.05 * smooth_noise(shape, 1) - grey
+    options = {"backend": backend, "inside": np.ones(shape, dtype=bool)}
+    picks = {
+        "scores": lambda: pick(scores, (6, 20), **options),
+        "tomogram": lambda: pick_by_contrast(grey, (6, 20), **options),
+        "both": lambda: pick_by_both(scores, grey, (6, 20), **options),
+    }[function]()
+    assert picks.count == 6
+    sizes = np.geomspace(6, 20, 7)
+    assert set(np.round(picks.candidate_diameters, 9)) <= set(np.round(sizes, 9))
+    for centres, diameter in ((small, 8), (large, 16)):
+        gaps = np.linalg.norm(picks.coordinates[:, None] - centres[None], axis=2)
+        assert gaps.min(axis=0).max() <= 1
+        found = picks.diameters[gaps.argmin(axis=0)]
+        assert (np.abs(np.log(found / diameter)) <= np.log(sizes[1] / sizes[0])).all()  # a step
+    one = pick(scores, 8, **options)
+    assert one.diameters is one.candidate_diameters is None
+
+
+def test_the_height_of_several_sizes_is_the_most_of_each(backend, noise):
+    inside = np.ones(noise.shape, dtype=bool)
+    options = {"inside": inside, "backend": backend, "threshold": 0}
+    picks = pick(noise, [3, 6], **options)
+    heights = {
+        size: Contrast(backend, noise, inside, size, (1, 1, 1), 2, 0.5)
+        for size in np.geomspace(3, 6, 7)
+    }
+    each = {size: one.at(picks.candidates) for size, one in heights.items()}
+    own = [each[size][n] for n, size in enumerate(picks.candidate_diameters)]
+    np.testing.assert_allclose(picks.candidate_heights, own, atol=2 * STEP)
+    gaps = np.linalg.norm(picks.candidates[:, None] - picks.candidates[None], axis=2)
+    least = 0.4 * (picks.diameters[:, None] + picks.diameters[None])
+    above = np.triu_indices(len(gaps), 1)
+    assert len(above[0]) > 10
+    assert (gaps[above] >= least[above] - 1e-9).all()
+    everything = pick(noise, 3, spacing=1e-3, **options)
+    assert picks.candidate_heights[0] >= everything.candidate_heights[0]
+
+
+@pytest.mark.parametrize("diameter", [(6, 4), (1, 6), (3, 4, 5), ()])
+def test_sizes_that_cannot_be_meant(backend, diameter):
+    with pytest.raises(ValueError, match="diameter: must be at least 2 voxels, or two such"):
+        pick(np.ones(SHAPE, "float32"), diameter, backend=backend)
+
+
+def test_spacing_of_each_is_kept_greedily():
+    rng = np.random.default_rng(3)
+    points, spacing = rng.random((600, 3)) * (10, 30, 30), rng.choice([1.0, 3.0, 5.0], 600)
+    kept = []
+    for one in range(600):
+        gaps = np.linalg.norm(points[kept] - points[one], axis=1)
+        if (gaps >= (spacing[kept] + spacing[one]) / 2).all():
+            kept.append(one)
+    np.testing.assert_array_equal(np.flatnonzero(keep_spaced(points, spacing)), kept)
+
+
 # Both.
 
 

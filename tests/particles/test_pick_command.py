@@ -1,5 +1,6 @@
 """python -m picket_gpu.pick: what a run would pick, other settings, PickET's files, bad inputs."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -364,6 +365,31 @@ def test_a_threshold_of_both_counts_from_the_automatic_one(bare):
     assert len(heights[-0.9]) > len(heights[0]) > len(heights[1]) > 0
 
 
+def test_each_particle_has_the_size_by_which_it_is_picked(bare, capsys):
+    """In the table, the spheres, napari's circles and the page made again."""
+    options = [str(bare), "--diameter", "110", "170"]
+    assert main(options) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    table = CSV.read(bare / f"{STEM}.csv")
+    assert (bare / f"{STEM}.csv").read_text().startswith("x_angstrom,y_angstrom,z_angstrom,score,")
+    sizes = table[:, 7]
+    assert len(set(sizes)) > 1
+    assert set(np.round(sizes, 6)) <= set(np.round(np.geomspace(110, 170, 7), 6))
+    radii = re.findall(r'radius="([0-9.]+)"', (bare / f"{STEM}.cmm").read_text())
+    np.testing.assert_allclose(np.array(radii, dtype=float), sizes / 2, atol=6e-4)
+    # Two are as far apart as 0.4 of both sizes.
+    places = table[:, 4:7] * SIZE
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=2)
+    least = 0.4 * (sizes[:, None] + sizes[None])
+    above = np.triu_indices(len(places), 1)
+    assert (gaps[above] >= least[above] - 1e-6).all()
+    assert main(options) == 0  # from the files
+    assert capsys.readouterr().out.splitlines()[0] == line + ", picked earlier"
+    (again,), _ = pick_files([bare], ParticleSettings(diameter=[110, 170]))
+    np.testing.assert_array_equal(again.diameters, sizes)
+    assert list(again.to_dataframe().columns)[-1] == "diameter_angstrom"
+
+
 def test_a_file_that_was_replaced_is_picked_from_again(tmp_path, labels, capsys):
     path = picket_file(tmp_path / NAME, labels)
     main([str(path), "--diameter", "140"])
@@ -488,9 +514,9 @@ BAD = {
     "no diameter": ([], "--diameter: is missing"),
     "diameter a word": (
         ["--diameter", "x"],
-        "--diameter: must be a number (got 'x')",
+        "--diameter: must be a number above 0 and at most 1e6, or two",
     ),
-    "diameter nan": (["--diameter", "nan"], "--diameter: must be a finite number"),
+    "diameter nan": (["--diameter", "nan"], "--diameter: must be a number above 0"),
     "diameter in voxels": (["--diameter", "14"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "diameter huge": (["--diameter", "1e5"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "threshold": (["--threshold", "101"], "--threshold: must be auto or a number from -100 to 100"),
@@ -524,6 +550,14 @@ BAD = {
     ),
     "voxel size": (["--voxel-size", "0"], "--voxel-size: must be a number of angstrom above 0"),
     "voxel size a word": (["--voxel-size", "x"], "--voxel-size: must be a number"),
+    "diameters the wrong way round": (
+        ["--diameter", "160", "80"],
+        "--diameter: must be one number, or two in brackets, the lesser first",
+    ),
+    "diameters of labels": (
+        ["--method", "components", "--diameter", "80", "160"],
+        "diameter: must be one number with method: components",
+    ),
     "device": (["--device", "tpu"], "device: must be auto, cpu, gpu or gpu:N"),
     "output_dir a file": (["--output-dir", "FILE"], "--output-dir: "),
 }
@@ -544,7 +578,7 @@ def test_bad_options_are_refused_in_one_line(run, capsys, options, says):
 def test_bad_options_in_a_process_of_its_own(run):
     process = command(run, "--diameter", -5)
     assert process.returncode == 2
-    assert the_error(process.stderr).startswith("--diameter: must be above 0")
+    assert the_error(process.stderr).startswith("--diameter: must be a number above 0")
 
 
 def test_bad_files_are_refused_in_one_line(run, tmp_path, labels, capsys):

@@ -1095,7 +1095,18 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "object": [5, True, ["ribosome"]],
     },
     ParticleSettings: {
-        "diameter": ["140", True, [140.0], 0.0, -1.0, float("inf"), float("nan")],
+        "diameter": [
+            "140",
+            True,
+            [140.0],
+            [140.0, 140.0],
+            [160.0, 140.0],
+            ["a", 140.0],
+            0.0,
+            -1.0,
+            float("inf"),
+            float("nan"),
+        ],
         "source": [5, True, ["score"], "labels"],
         "workflows": ["gabor-gmm", 5, [5], []],
         "label": ["1", 2, -1, [1], "both"],
@@ -1160,6 +1171,9 @@ BY_LABELS = {
     ),
     "particles threshold of labels": Bad(
         picking(method="components", threshold=1.5), ("particles.threshold", "0 to 1", "1.5")
+    ),
+    "particles sizes of labels": Bad(
+        picking(diameter=[60.0, 90.0], method="components"), ("diameter", "one number")
     ),
     "particles labels of both": Bad(
         picking(source="both", method="components"), ("method", "needs labels")

@@ -53,7 +53,7 @@ def pick_by_labels(labels: np.ndarray, settings: ParticleSettings, voxel_size: V
 
 def min_distance(settings: ParticleSettings, voxel_size: VoxelSize) -> int:
     """Least distance between a watershed's markers, in voxels, at least 1."""
-    length = settings.diameter / 2 if settings.min_distance is None else settings.min_distance
+    length = settings.ends[0] / 2 if settings.min_distance is None else settings.min_distance
     return max(1, round(length / _side(voxel_size)))
 
 

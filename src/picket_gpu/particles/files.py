@@ -57,6 +57,7 @@ def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
         known.pop("label", 1),
         {"dark": True, "bright": False}.get(known.pop("contrast", "")),
         known.pop("separation", None),
+        table[:, len(COLUMNS)] if table.shape[1] > len(COLUMNS) else None,
     )
     known.pop("count", None)
     return Particles(**subject.fields, picks=picks, **{"candidates": len(table)} | known)

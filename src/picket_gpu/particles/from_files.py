@@ -124,10 +124,11 @@ def check_size(
         )
     least = 2 * min(voxel_size)
     most = max(n * size for n, size in zip(shape, voxel_size, strict=True))
-    if not least <= settings.diameter <= most:
+    wrong = [one for one in settings.ends if not least <= one <= most]
+    if wrong:
         raise PicketError(
             f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, two voxels to its "
-            f"longest side (got {settings.diameter:g})"
+            f"longest side (got {wrong[0]:g})"
         )
 
 

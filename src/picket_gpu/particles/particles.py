@@ -13,6 +13,7 @@ from picket_gpu.particles.picks import Picks
 
 # Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
 COLUMNS = ("x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z")
+SIZE = "diameter_angstrom"  # a further one where each particle has its own
 # What the YAML file of particles says of them, by the field that it holds.
 METADATA = {
     "fingerprint": "particles_fingerprint",
@@ -41,7 +42,7 @@ class Particles(Subject):
         candidates: number of candidates.
         seconds: seconds for picking and writing.
         source: fingerprint of the segmentation; "tomogram" if picked without one.
-        diameter: diameter in angstrom; 0.0 if unknown.
+        diameter: diameter in angstrom, the greatest of several sizes; 0.0 if unknown.
         attributes: metadata of the segmentation under PickET's names.
         reused: whether an earlier run picked the particles.
         picks: the particles in voxels, as `pick` returns them; candidates below the threshold are
@@ -143,14 +144,26 @@ class Particles(Subject):
 
     @property
     def table(self) -> np.ndarray:
-        """A row for each particle, (n, 7) float64, columns as in `COLUMNS`, highest first."""
-        return np.column_stack([self.positions(), self.heights, self.coordinates[:, ::-1]])
+        """A row for each particle, (n, 7 or 8) float64, columns as in `columns`, highest first."""
+        sizes = [] if self.picks.diameters is None else [self.picks.diameters]
+        return np.column_stack([self.positions(), self.heights, self.coordinates[:, ::-1], *sizes])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table: `COLUMNS`, and `SIZE` where each particle has its own."""
+        return COLUMNS if self.picks.diameters is None else (*COLUMNS, SIZE)
+
+    @property
+    def diameters(self) -> np.ndarray:
+        """Diameters in angstrom, (n,) float64; 0 if unknown."""
+        own = self.picks.diameters
+        return np.full(self.count, self.diameter) if own is None else own
 
     def to_dataframe(self) -> Any:
         """Return a pandas table: the tomogram's name, then the columns of the CSV file."""
         import pandas as pd
 
-        frame = pd.DataFrame(self.table, columns=list(COLUMNS))
+        frame = pd.DataFrame(self.table, columns=list(self.columns))
         frame.insert(0, "tomogram", self.run_name)
         return frame
 
@@ -175,5 +188,10 @@ class Particles(Subject):
     def without_candidates(self) -> Self:
         """The same particles without candidates below the threshold."""
         picks = self.picks
-        fewer = replace(picks, candidates=picks.coordinates, candidate_heights=picks.heights)
+        fewer = replace(
+            picks,
+            candidates=picks.coordinates,
+            candidate_heights=picks.heights,
+            candidate_diameters=picks.diameters,
+        )
         return self.model_copy(update={"picks": fewer})

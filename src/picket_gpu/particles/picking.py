@@ -2,7 +2,7 @@
 (`pick_by_contrast`) and from both: maxima of maps of heights, a spacing apart, above a threshold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, prod
 from typing import Literal, NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array, Box, Shape
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
-from picket_gpu.particles.contrast import STEP, Candidates, Contrast
+from picket_gpu.particles.contrast import STEP, Contrast
 from picket_gpu.particles.picks import Picks, VoxelSize
 
 # Of the diameter. The most that loses no touching spheres where the diameter is told by a quarter
@@ -31,12 +31,14 @@ OF_LABEL: dict[int | None, dict[int, int]] = {1: {1: 1}, 0: {0: -1}, None: {1: 1
 OF_DARK: dict[bool | None, dict[int, int]] = {True: {1: -1}, False: {0: 1}, None: {1: -1, 0: 1}}
 ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
 
+SIZES = 7  # diameters from the least to the greatest, each the same times the one before
 Threshold: TypeAlias = float | Literal["auto"]
+Diameter: TypeAlias = float | Sequence[float]
 
 
 def pick(
     scores: Array,
-    diameter: float,
+    diameter: Diameter,
     *,
     voxel_size: VoxelSize = (1.0, 1.0, 1.0),
     spacing: float | None = None,
@@ -62,9 +64,10 @@ def pick(
             for unlabelled voxels. Or labels, any integer type: 1, 0, and -1 for unlabelled voxels.
             NumPy, or CuPy on a GPU.
         diameter: particle diameter, in the units of ``voxel_size``; for a hollow particle the outer
-            diameter.
+            diameter. Or the least and the greatest: seven from one to the other are tried, and each
+            candidate has that of its greatest height.
         voxel_size: (z, y, x) voxel size; default: 1, so that lengths are in voxels.
-        spacing: least distance between two candidates; default: 0.8 diameters.
+        spacing: least distance between two candidates; default: 0.8 diameters, the mean of theirs.
         margin: least distance between a candidate and the faces of the box around ``inside``.
         threshold: least height of a candidate that is picked, 0 to 1, or "auto" for Otsu's
             threshold of all heights.
@@ -87,13 +90,13 @@ def pick(
     backend = backend or select_backend()
     contrast, region = _of_scores(selection, scores, inside, reach, backend, memory_budget)
     found = selection.strongest(contrast, OF_LABEL[label])
-    return replace(selection.picks(found.points, found.heights, region), label=found.key)
+    return replace(selection.picks(found.candidates, region), label=found.key)
 
 
 def pick_by_both(
     scores: Array,
     tomogram: Array,
-    diameter: float,
+    diameter: Diameter,
     *,
     label: int | None = 1,
     dark: bool | None = None,
@@ -134,26 +137,27 @@ def pick_by_both(
     of_scores, region = _of_scores(selection, scores, inside, reach, backend, memory_budget)
     of_grey = _of_tomogram(selection, tomogram[region], of_scores.inside, backend, memory_budget)
     grey = selection.strongest(of_grey, OF_DARK[dark])
-    scored = selection.strongest(of_scores, OF_LABEL[label], grey.points)
-    of_both = [
-        np.concatenate([scored.heights, scored.at]),
-        np.concatenate([grey.sign * of_grey.at(scored.points), grey.heights]),
-    ]
+    scored = selection.strongest(of_scores, OF_LABEL[label], grey.candidates.points)
+    ones, others = scored.candidates, grey.candidates
+    at_ones = selection.read(of_grey, grey.sign, ones.points)
     cut = [
-        np.clip(standardised(heights, among), -CUT, CUT)
-        for heights, among in zip(of_both, (scored.heights, grey.heights), strict=True)
+        np.clip(standardised(np.concatenate(heights), among), -CUT, CUT)
+        for heights, among in (
+            ((ones.heights, scored.at), ones.heights),
+            ((at_ones, others.heights), others.heights),
+        )
     ]
-    points = np.concatenate([scored.points, grey.points])
-    points, heights = selection.spaced(points, np.mean(cut, axis=0), MERGED)
-    points, heights = selection.spaced(points, standardised(heights, heights))
+    both = Sized(*(np.concatenate(pair) for pair in zip(ones, others, strict=True)))
+    merged = selection.spaced(both._replace(heights=np.mean(cut, axis=0)), MERGED)
+    heights = standardised(merged.heights, merged.heights)
     selection = replace(selection, threshold=0.0 if threshold == "auto" else threshold)
-    picks = selection.picks(points, heights, region)
+    picks = selection.picks(selection.spaced(merged._replace(heights=heights)), region)
     return replace(picks, label=scored.key, dark=bool(grey.key))
 
 
 def pick_by_contrast(
     tomogram: Array,
-    diameter: float,
+    diameter: Diameter,
     *,
     dark: bool | None = None,
     voxel_size: VoxelSize = (1.0, 1.0, 1.0),
@@ -190,8 +194,9 @@ def pick_by_contrast(
     there = _part(inside, region)
     contrast = _of_tomogram(selection, tomogram[region], there, backend, memory_budget)
     found = selection.strongest(contrast, OF_DARK[dark])
-    heights = found.heights / found.heights.max(initial=STEP)
-    return replace(selection.picks(found.points, heights, region), dark=bool(found.key))
+    heights = found.candidates.heights / found.candidates.heights.max(initial=STEP)
+    picks = selection.picks(found.candidates._replace(heights=heights), region)
+    return replace(picks, dark=bool(found.key))
 
 
 def _of_scores(
@@ -202,7 +207,7 @@ def _of_scores(
     backend: Backend,
     memory_budget: int | None,
 ) -> tuple[Contrast, Box]:
-    """Heights of scores or labels as `pick` takes them, and the box that these are of."""
+    """Heights of scores or labels as `pick` takes them, for the least diameter, and their box."""
     selection.check_arrays(scores.shape, inside)
     low, high = float(scores.min()), float(scores.max())
     if scores.dtype.kind in "biu":
@@ -218,8 +223,8 @@ def _of_scores(
         raise ValueError(f"scores: must be 0 to 1 (got {low:g} to {high:g})")
     region = region_of(backend, scores if inside is None else inside)
     contrast = Contrast(
-        backend, scores[region], _part(inside, region), selection.diameter, selection.voxel_size,
-        reach, offset=MIDDLE, memory_budget=memory_budget,
+        backend, scores[region], _part(inside, region), selection.diameters[0],
+        selection.voxel_size, reach, offset=MIDDLE, memory_budget=memory_budget,
     )  # fmt: skip
     return contrast, region
 
@@ -231,14 +236,26 @@ def _of_tomogram(
     backend: Backend,
     memory_budget: int | None,
 ) -> Contrast:
-    """Heights of grey values as `pick_by_contrast` takes them."""
+    """Heights of grey values as `pick_by_contrast` takes them, for the least diameter."""
     mean, deviation = mean_and_deviation(backend, tomogram, inside)
     if not isfinite(deviation):
         raise ValueError("tomogram: must be finite (got NaN or infinity)")
     return Contrast(
-        backend, tomogram, inside, selection.diameter, selection.voxel_size, REACH,
+        backend, tomogram, inside, selection.diameters[0], selection.voxel_size, REACH,
         offset=mean, scale=1 / deviation, memory_budget=memory_budget,
     )  # fmt: skip
+
+
+class Sized(NamedTuple):
+    """Candidates: points (m, 3), heights (m,), and the diameter of each, (m,)."""
+
+    points: np.ndarray
+    heights: np.ndarray
+    diameters: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> "Sized":
+        """Those of an index or a mask."""
+        return Sized(*(each[chosen] for each in self))
 
 
 class Strongest(NamedTuple):
@@ -247,14 +264,13 @@ class Strongest(NamedTuple):
     Attributes:
         key: what the sign stands for.
         sign: 1 or -1.
-        points, heights: (m, 3) and (m,), highest first.
+        candidates: highest first.
         at: heights at other points, times the sign.
     """
 
     key: int
     sign: int
-    points: np.ndarray
-    heights: np.ndarray
+    candidates: Sized
     at: np.ndarray
 
 
@@ -266,7 +282,7 @@ class Selection:
         ValueError: one of them is out of range.
     """
 
-    diameter: float
+    diameter: Diameter
     voxel_size: VoxelSize = (1.0, 1.0, 1.0)
     spacing: float | None = None
     margin: float = 0.0
@@ -284,7 +300,11 @@ class Selection:
                 len(size) == 3 and all(isfinite(side) and side > 0 for side in size),
                 "three numbers above 0, z, y, x",
             ),
-            ("diameter", 2 * min(size) <= self.diameter < inf, "at least 2 voxels"),
+            (
+                "diameter",
+                len(self._ends) == 2 and 2 * min(size) <= self._ends[0] <= self._ends[1] < inf,
+                "at least 2 voxels, or two such numbers, the lesser first",
+            ),
             ("spacing", self.spacing is None or 0 < self.spacing < inf, "above 0"),
             ("margin", 0 <= self.margin < inf, "0 or more"),
             (
@@ -297,16 +317,27 @@ class Selection:
             if not good:
                 raise ValueError(f"{name}: must be {words} (got {getattr(self, name)!r})")
 
+    @property
+    def _ends(self) -> Sequence[float]:
+        """Least and greatest diameter."""
+        return self.diameter if isinstance(self.diameter, Sequence) else (self.diameter,) * 2
+
+    @property
+    def diameters(self) -> list[float]:
+        """All diameters that are tried."""
+        least, greatest = self._ends
+        return [least] if least == greatest else np.geomspace(least, greatest, SIZES).tolist()
+
     def check_arrays(self, shape: tuple[int, ...], inside: Array | None) -> None:
         """Raise a ValueError where the diameter cannot be meant for an array of ``shape``, or
         ``inside`` is no bool array of that."""
         if len(shape) != 3 or prod(shape) == 0:
             raise ValueError(f"array: must have voxels along z, y and x (got shape {shape})")
         longest = max(n * side for n, side in zip(shape, self.voxel_size, strict=True))
-        if self.diameter > longest:
+        if self._ends[1] > longest:
             raise ValueError(
                 f"diameter: must be at most the array's longest side, {longest:g} (got "
-                f"{self.diameter:g}); use the units of voxel_size"
+                f"{self._ends[1]:g}); use the units of voxel_size"
             )
         if inside is not None and (inside.dtype != bool or inside.shape != shape):
             raise ValueError(
@@ -319,66 +350,95 @@ class Selection:
         """Candidates of the sign whose heights have the largest sum of cubes, the first of equals.
 
         Args:
+            contrast: for any diameter; it is taken for all.
             signs: 1 or -1, by what each stands for.
             points: where to read heights too.
         """
         points = np.empty((0, 3)) if points is None else points
-        maxima, heights = contrast.maxima_and_at(list(signs.values()), points)
-        clear = (self.clear(*one, contrast.values.shape) for one in maxima)
-        found = {key: self.spaced(*one) for key, one in zip(signs, clear, strict=True)}
-        key = max(found, key=lambda key: float(np.sum(found[key][1] ** 3)))
-        return Strongest(key, signs[key], *found[key], signs[key] * heights)
+        found: dict[int, list[Sized]] = {key: [] for key in signs}
+        read = []
+        for diameter in self.diameters:
+            one = replace(contrast, diameter=diameter)
+            maxima, heights = one.maxima_and_at(list(signs.values()), points)
+            read.append(heights)
+            for key, (places, of_places) in zip(signs, maxima, strict=True):
+                sized = Sized(places, of_places, np.full(len(places), diameter))
+                found[key].append(self.clear(sized, contrast.values.shape))
+        spaced = {
+            key: self.spaced(Sized(*map(np.concatenate, zip(*sizes, strict=True))))
+            for key, sizes in found.items()
+        }
+        key = max(spaced, key=lambda key: float(np.sum(spaced[key].heights ** 3)))
+        at = np.max(signs[key] * np.array(read), axis=0)
+        return Strongest(key, signs[key], spaced[key], at)
 
-    def clear(self, points: np.ndarray, heights: np.ndarray, shape: Shape) -> Candidates:
-        """Those of ``points``, voxels of a volume of ``shape``, that keep the margin.
+    def read(self, contrast: Contrast, sign: int, points: np.ndarray) -> np.ndarray:
+        """The greatest heights at ``points`` for any of the diameters, times the sign."""
+        each = [replace(contrast, diameter=one).at(points) for one in self.diameters]
+        return np.asarray(np.max(sign * np.array(each), axis=0))
+
+    def clear(self, candidates: Sized, shape: Shape) -> Sized:
+        """Those, voxels of a volume of ``shape``, that keep the margin.
 
         This goes first: what it takes away keeps nothing else from being picked.
         """
-        size = np.array(self.voxel_size)
+        size, points = np.array(self.voxel_size), candidates.points
         low, high = (points + 0.5) * size, (np.array(shape) - 0.5 - points) * size
-        clear = (np.minimum(low, high) >= self.margin).all(axis=1)
-        return points[clear], heights[clear]
+        return candidates.take((np.minimum(low, high) >= self.margin).all(axis=1))
 
-    def spaced(self, points: np.ndarray, heights: np.ndarray, share: float = 1.0) -> Candidates:
-        """Those of ``points`` that keep a ``share`` of the spacing from higher ones, from the
-        highest on, and their heights.
+    def spaced(self, candidates: Sized, share: float = 1.0) -> Sized:
+        """Those that keep a ``share`` of the spacing from higher ones, from the highest on.
 
         Distances are those of positions between voxels, so what is returned keeps the spacing.
         """
-        order = np.argsort(-heights, kind="stable")
-        points, heights = points[order], heights[order]
-        spacing = SPACING * self.diameter if self.spacing is None else self.spacing
-        kept = keep_spaced(points * np.array(self.voxel_size), share * spacing)
-        return points[kept], heights[kept]
+        candidates = candidates.take(np.argsort(-candidates.heights, kind="stable"))
+        spacing = SPACING * candidates.diameters
+        if self.spacing is not None:
+            spacing = np.full(len(spacing), self.spacing)
+        points = candidates.points * np.array(self.voxel_size)
+        return candidates.take(keep_spaced(points, share * spacing))
 
-    def picks(self, points: np.ndarray, heights: np.ndarray, region: Box) -> Picks:
+    def picks(self, candidates: Sized, region: Box) -> Picks:
         """Candidates in ``region``, of which those from the threshold on are picked, as many as
         wanted."""
+        points, heights, diameters = candidates
         threshold = otsu(heights) if self.threshold == "auto" else float(self.threshold)
         count = int(np.count_nonzero(heights >= threshold))
         if self.max_particles is not None:
             count = min(count, self.max_particles)
-        points = points + [part.start for part in region]
-        return Picks(points, heights, threshold, count, separation=separation(heights, threshold))
+        return Picks(
+            points + [part.start for part in region],
+            heights,
+            threshold,
+            count,
+            separation=separation(heights, threshold),
+            candidate_diameters=diameters if len(self.diameters) > 1 else None,
+        )
 
 
-def keep_spaced(points: np.ndarray, spacing: float) -> np.ndarray:
+def keep_spaced(points: np.ndarray, spacing: float | np.ndarray) -> np.ndarray:
     """Which points to keep so that no two are nearer than ``spacing``, the first ones first.
 
     Args:
         points: (m, 3).
+        spacing: of all, or of each, (m,): that of two is the mean of theirs.
 
     Returns:
         (m,) bool.
     """
     tree = cKDTree(points)
     kept = np.ones(len(points), dtype=bool)
-    nearer = spacing * (1 - 1e-12)  # a spacing apart is not nearer, whatever rounding did
+    # A spacing apart is not nearer, whatever rounding did.
+    nearer = np.broadcast_to(spacing, len(points)) * (1 - 1e-12)
+    least, most = nearer.min(initial=np.inf), nearer.max(initial=0)
     for begin in range(0, len(points), ASKED):
         asked = begin + np.flatnonzero(kept[begin : begin + ASKED])
-        near = tree.query_ball_point(points[asked], nearer)
+        near = tree.query_ball_point(points[asked], (nearer[asked] + most) / 2)
         for number, others in zip(asked, near, strict=True):
             if kept[number]:
+                if least < most:
+                    distance = np.linalg.norm(points[others] - points[number], axis=1)
+                    others = np.array(others)[distance <= (nearer[others] + nearer[number]) / 2]
                 kept[others] = False
                 kept[number] = True
     return kept

@@ -20,6 +20,8 @@ class Picks:
         count: number of candidates that are picked, the first ones.
         label: label of the particles; 1 where there are no labels.
         dark: whether particles are darker than what is around them; None where that is not known.
+        candidate_diameters: (m,) float64, of each, in the units of the voxel size; None where all
+            are picked by one diameter.
         separation: share of the variance of heights that lies between those above the threshold
             and those below; None where there are not both.
     """
@@ -31,11 +33,17 @@ class Picks:
     label: int = 1
     dark: bool | None = None
     separation: float | None = None
+    candidate_diameters: np.ndarray | None = None
 
     @property
     def coordinates(self) -> np.ndarray:
         """Centres of the picked particles, (n, 3) float64, (z, y, x) in voxels."""
         return self.candidates[: self.count]
+
+    @property
+    def diameters(self) -> np.ndarray | None:
+        """Diameters of the picked particles, (n,) float64; None where all are alike."""
+        return None if self.candidate_diameters is None else self.candidate_diameters[: self.count]
 
     @property
     def heights(self) -> np.ndarray:

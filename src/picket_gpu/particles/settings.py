@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 Angstrom: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]
+Length: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
 Method: TypeAlias = Literal["ball", "components", "watershed"]
 Height: TypeAlias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False, strict=True)]
 Workflow: TypeAlias = tuple[str, str]  # feature mode and clustering method
@@ -32,8 +33,9 @@ class ParticleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    diameter: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] = Field(
-        description="Particle diameter in angstrom; the outer diameter of a hollow particle"
+    diameter: Length | Annotated[list[Length], Field(min_length=2, max_length=2)] = Field(
+        description="Particle diameter in angstrom; the outer diameter of a hollow particle. Or "
+        "[least, greatest] for particles of several sizes, each picked by its own"
     )
     source: Literal["both", "score", "tomogram"] = Field(
         "both",
@@ -61,7 +63,7 @@ class ParticleSettings(BaseModel):
         description="Least height of a candidate that is picked, or auto: Otsu's threshold of all "
         "heights; with source: both 0 is that threshold, with others heights are 0 to 1",
     )
-    spacing: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] | None = Field(
+    spacing: Length | None = Field(
         None,
         description="Least distance between two particles in angstrom; default: 0.8 diameters",
     )
@@ -81,12 +83,10 @@ class ParticleSettings(BaseModel):
         "components of the labels) or watershed (a watershed of the labels); the last "
         "two as in PickET's step 2",
     )
-    min_distance: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)] | None = (
-        Field(
-            None,
-            description="Least distance between two watershed markers along one axis in angstrom, "
-            "rounded to whole voxels; default: half the diameter",
-        )
+    min_distance: Length | None = Field(
+        None,
+        description="Least distance between two watershed markers along one axis in angstrom, "
+        "rounded to whole voxels; default: half the diameter",
     )
     least_size: Angstrom = Field(
         0.0,
@@ -110,6 +110,19 @@ class ParticleSettings(BaseModel):
             raise ValueError(f"must be auto or a number from {lowest} to {highest}")
         return threshold
 
+    @field_validator("diameter", mode="before")
+    @classmethod
+    def _one_or_two(cls, diameter: Any) -> Any:
+        several = isinstance(diameter, list | tuple)
+        numbers = list(diameter) if several else [diameter]
+        for number in numbers:
+            right = isinstance(number, int | float) and not isinstance(number, bool)
+            if not (right and 0 < number <= 1e6):
+                raise ValueError("must be a number above 0 and at most 1e6, or two in brackets")
+        if several and not (len(numbers) == 2 and numbers[0] < numbers[1]):
+            raise ValueError("must be one number, or two in brackets, the lesser first")
+        return numbers if several else diameter
+
     @field_validator("workflows")
     @classmethod
     def _each_once(cls, workflows: list[str] | None) -> list[str] | None:
@@ -124,11 +137,19 @@ class ParticleSettings(BaseModel):
             raise ValueError(
                 f"method: {self.method} needs labels; remove source, or use method: ball"
             )
+        if isinstance(self.diameter, list) and self.method != "ball":
+            raise ValueError(f"diameter: must be one number with method: {self.method}")
         for key, methods in _USED_BY.items():
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
                 raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
         return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and greatest diameter."""
+        least, greatest = self.diameter if isinstance(self.diameter, list) else 2 * [self.diameter]
+        return least, greatest
 
     @property
     def picking(self) -> str | None:

@@ -23,7 +23,7 @@ def circles(particles: Particles, z: float) -> np.ndarray:
     """
     dz, dy, dx = particles.voxel_size
     centres = particles.picks.coordinates
-    squares = (particles.diameter / 2) ** 2 - ((centres[:, 0] - z) * dz) ** 2
+    squares = (particles.diameters / 2) ** 2 - ((centres[:, 0] - z) * dz) ** 2
     cut = squares > 0
     x, y = (centres[cut, 2] + 0.5) * dx, (centres[cut, 1] + 0.5) * dy
     return np.column_stack([x, y, np.sqrt(squares[cut])])
@@ -31,6 +31,7 @@ def circles(particles: Particles, z: float) -> np.ndarray:
 
 def describe_picked(particles: Particles) -> dict[str, Any]:
     """What a page needs to draw particles, and to write the files of another threshold."""
+    sizes = particles.picks.candidate_diameters
     picks, files = particles.picks, [os.path.basename(file) for file in particles.files]
     table = np.column_stack([picks.candidates, picks.candidate_heights])[:MOST_CANDIDATES]
     both = " and the tomogram" if particles.settings.get("source") == "both" else ""
@@ -40,13 +41,18 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "how": ", ".join([both, *particles.found]),
         "doubt": particles.doubt,
         "diameter": particles.diameter,
+        "sizes": None if sizes is None else _packed(sizes[:MOST_CANDIDATES]),
         "origin": particles.origin,
         "starName": star_name(particles.run_name),
         "threshold": picks.threshold,
         "count": min(picks.count, len(table)),
         "total": len(picks.candidates),
         # z, y, x, height of each; about half as long as decimals, and the same to the last bit.
-        "candidates": b64encode(table.astype("<f8").tobytes()).decode("ascii"),
+        "candidates": _packed(table),
         "stem": next(re.sub(r"\.csv$", "", name) for name in files if name.endswith(".csv")),
         "files": files,
     }
+
+
+def _packed(numbers: np.ndarray) -> str:
+    return b64encode(numbers.astype("<f8").tobytes()).decode("ascii")

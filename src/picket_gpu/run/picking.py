@@ -74,7 +74,7 @@ class PickingPlan:
             "source": self.source,
             "files": [os.path.relpath(path, directory) for path in self.files.values()],
             "settings": self.settings.model_dump(mode="json", exclude_none=True),
-            "diameter": self.settings.diameter,
+            "diameter": self.settings.ends[1],
         }
 
     def reused(self, subject: Subject) -> Particles:

@@ -23,14 +23,24 @@ class CMM:
     def write(path: Path, particles: Particles) -> None:
         """Write markers in an element named after the tomogram."""
         markers = ElementTree.Element("marker_set", name=printable(particles.run_name))
-        radius = f"{particles.diameter / 2:.3f}"
-        rows = zip(particles.positions().tolist(), particles.picks.heights.tolist(), strict=True)
-        for number, (position, score) in enumerate(rows, 1):
+        rows = zip(
+            particles.positions().tolist(),
+            particles.picks.heights.tolist(),
+            (particles.diameters / 2).tolist(),
+            strict=True,
+        )
+        for number, (position, score, radius) in enumerate(rows, 1):
             place = {axis: f"{value:.3f}" for axis, value in zip("xyz", position, strict=True)}
             ElementTree.SubElement(
                 markers,
                 "marker",
-                {"id": str(number), **place, **_COLOUR, "radius": radius, "score": f"{score:.6f}"},
+                {
+                    "id": str(number),
+                    **place,
+                    **_COLOUR,
+                    "radius": f"{radius:.3f}",
+                    "score": f"{score:.6f}",
+                },
             )
         ElementTree.indent(markers, "")
         with atomic_file(path) as temporary:
@@ -38,7 +48,7 @@ class CMM:
 
     @staticmethod
     def read(path: Path) -> tuple[str, float]:
-        """Read the tomogram's name, and the diameter in angstrom, 0.0 if there are no particles.
+        """Read the tomogram's name, and the greatest diameter in angstrom, 0.0 without particles.
 
         Raises:
             ElementTree.ParseError, LookupError, ValueError: the file is not as `write` makes it.

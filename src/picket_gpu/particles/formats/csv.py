@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.particles import COLUMNS, Particles
+from picket_gpu.particles.particles import COLUMNS, SIZE, Particles
 
 
 class CSV:
-    """A line for each particle, highest score first, below a line of `COLUMNS`.
+    """A line for each particle, highest score first, below a line of `COLUMNS`, to which `SIZE` is
+    added where particles have sizes of their own.
 
     x, y, z are in voxels; 0 is the centre of the first voxel. The angstrom include the origin in
     the tomogram's file. Each number has the digits that give the same float64 when it is read.
@@ -24,21 +25,21 @@ class CSV:
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            writer.writerow(particles.columns)
             writer.writerows(particles.table.tolist())
 
     @staticmethod
     def read(path: Path) -> np.ndarray:
-        """Read the table, (n, 7) float64, columns as in `COLUMNS`, highest score first.
+        """Read the table, (n, 7 or 8) float64, columns as in `COLUMNS`, highest score first.
 
         Raises:
             csv.Error, ValueError: the file is not as `write` makes it.
         """
         with path.open(newline="", encoding="utf-8") as file:
             head, *rows = csv.reader(file)
-        if tuple(head) != COLUMNS:
+        if tuple(head) not in (COLUMNS, (*COLUMNS, SIZE)):
             raise ValueError(f"columns {','.join(head)}")
-        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COLUMNS))
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(head))
         if not np.isfinite(table).all():
             raise ValueError("a number is not finite")
         order = np.argsort(-table[:, COLUMNS.index("score")], kind="stable")

@@ -1,17 +1,21 @@
 // Picked particles: circles on the slices, the threshold of their heights, and files of what is shown.
 
 const picked = DATA.picked.map((each) => {
-  const bytes = Uint8Array.from(atob(each.candidates), (character) => character.charCodeAt(0));
-  const numbers = new Float64Array(bytes.buffer);
+  const numbers = unpacked(each.candidates);
+  const sizes = each.sizes && unpacked(each.sizes);
   const candidates = [];
   for (let n = 0; n < numbers.length; n += 4) {
     const [z, y, x, height] = numbers.subarray(n, n + 4);
-    candidates.push({ z, y, x, height }); // highest first
+    candidates.push({ z, y, x, height, diameter: sizes ? sizes[n / 4] : each.diameter }); // highest first
   }
   return { ...each, candidates, scale: heightScale(candidates, each.threshold), chosen: each.threshold, kept: each.count };
 });
 let current = picked[0];
 const BARS = 40;
+
+function unpacked(text) {
+  return new Float64Array(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+}
 
 // Ends and step of a slider over all heights and the threshold, all of them round numbers.
 function heightScale(candidates, threshold) {
@@ -44,11 +48,11 @@ function drawCircles({ circles }, number, z) {
 }
 
 // Where spheres of the particles' size cut a slice, in angstrom from the picture's corner.
-function cutsOf({ candidates, kept, diameter }, z) {
+function cutsOf({ candidates, kept }, z) {
   const [dz, dy, dx] = DATA.voxelSize;
   const cuts = [];
   for (const place of candidates.slice(0, kept)) {
-    const square = (diameter / 2) ** 2 - ((place.z - z) * dz) ** 2;
+    const square = (place.diameter / 2) ** 2 - ((place.z - z) * dz) ** 2;
     if (square > 0) cuts.push({ cx: (place.x + 0.5) * dx, cy: (place.y + 0.5) * dy, r: Math.sqrt(square) });
   }
   return cuts;
@@ -58,7 +62,7 @@ function cutsOf({ candidates, kept, diameter }, z) {
 
 function showPicks(number) {
   current = picked[number];
-  const { candidates, scale, total, diameter, stem, files, starName, how, doubt } = current;
+  const { candidates, scale, total, diameter, stem, files, starName, how, doubt, sizes } = current;
   const slider = byId("threshold");
   [slider.min, slider.max, slider.step] = [scale.low, scale.high, scale.step];
   [byId("lowest").textContent, byId("highest").textContent] = [short(scale.low), short(scale.high)];
@@ -76,6 +80,7 @@ function showPicks(number) {
   const told = [`From ${workflowName(current)}${how}.`];
   if (doubt) told.push(`${doubt}.`);
   if (!candidates.length) told.push("No candidates.");
+  else if (sizes) told.push("Circles: where the slice cuts spheres of each one's diameter.");
   else if (diameter) told.push(`Circles: where the slice cuts spheres ${short(diameter)} \u00c5 in diameter.`);
   else told.push("No circles: the diameter is not known.");
   if (total > candidates.length) {
@@ -122,12 +127,14 @@ function dragTo(event) {
 
 // Files, as a run writes them.
 
-function csvText({ candidates, kept, origin }) {
+function csvText({ candidates, kept, origin, sizes }) {
   const [dz, dy, dx] = DATA.voxelSize;
-  const lines = candidates.slice(0, kept).map(({ z, y, x, height }) =>
-    [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], height, x, y, z].map(exactly).join(","),
-  );
-  return ["x_angstrom,y_angstrom,z_angstrom,score,x,y,z", ...lines, ""].join("\n");
+  const lines = candidates.slice(0, kept).map(({ z, y, x, height, diameter }) => {
+    const row = [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], height, x, y, z];
+    return [...row, ...(sizes ? [diameter] : [])].map(exactly).join(",");
+  });
+  const head = `x_angstrom,y_angstrom,z_angstrom,score,x,y,z${sizes ? ",diameter_angstrom" : ""}`;
+  return [head, ...lines, ""].join("\n");
 }
 
 // For RELION 5: angstrom from the centre, which is at half the number of voxels.
