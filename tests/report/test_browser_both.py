@@ -13,6 +13,7 @@ from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picks import Picks
 from picket_gpu.report.collect import begin_report
 from picket_gpu.report.page import tomogram_page
+from picket_gpu.report.picked import circles
 from tests.support.chromium import assert_no_complaint, needs_chromium, open_page, set_range, the
 
 pytestmark = needs_chromium
@@ -31,8 +32,8 @@ SUBJECT = Subject(
 WORKFLOW = {"mode": "gabor", "method": "gmm"}
 
 
-def particles_of(separation: float) -> Particles:
-    """200 candidates, 61 of them picked, at and above 0."""
+def particles_of(separation: float, sized: bool = False) -> Particles:
+    """200 candidates, of which those at and above 0 are picked; with sizes of their own or not."""
     rng = np.random.default_rng(0)
     points = rng.random((200, 3)) * (np.array(SUBJECT.shape) - 1)
     heights = np.sort(np.concatenate([rng.uniform(0, 2.5, 58), rng.uniform(-1.7, 0, 136)]))[::-1]
@@ -47,7 +48,15 @@ def particles_of(separation: float) -> Particles:
         candidates=200,
         diameter=180.0,
         settings={"source": "both", "threshold": "auto"},
-        picks=Picks(points, heights, 0.0, count, dark=True, separation=separation),
+        picks=Picks(
+            points,
+            heights,
+            0.0,
+            count,
+            dark=True,
+            separation=separation,
+            candidate_diameters=rng.choice(np.geomspace(90, 180, 7), 200) if sized else None,
+        ),
     )
 
 
@@ -62,9 +71,10 @@ def opened(browser, path: Path, particles: Particles) -> None:
     open_page(browser, path)
 
 
+@pytest.mark.parametrize("sized", [False, True])
 @pytest.mark.parametrize("threshold", [None, -1.2, 0.5])
-def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, threshold):
-    found = particles_of(0.9)
+def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, threshold, sized):
+    found = particles_of(0.9, sized)
     opened(browser, tmp_path / "report.html", found)
     if threshold is not None:
         set_range(browser, "#threshold", threshold)
@@ -90,6 +100,24 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, t
             ours.read_bytes().splitlines()[skipped:] == theirs.read_bytes().splitlines()[skipped:]
         )
     assert_no_complaint(browser)
+
+
+def test_circles_are_as_large_as_each_particle(browser, tmp_path):
+    found = particles_of(0.9, sized=True)
+    opened(browser, tmp_path / "report.html", found)
+    assert "spheres of each one's diameter" in the(browser, "#picked-notes").text
+    z = SUBJECT.shape[0] // 2
+    ours = browser.execute_script(
+        "return cutsOf(current, arguments[0]).map(({ cx, cy, r }) => [cx, cy, r])", z
+    )
+    expected = []
+    for (pz, y, x), diameter in zip(found.coordinates, found.diameters, strict=True):
+        square = (diameter / 2) ** 2 - ((pz - z) * 7.84) ** 2
+        if square > 0:
+            expected.append([(x + 0.5) * 13.48, (y + 0.5) * 10.0, np.sqrt(square)])
+    assert len(expected) > 10
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    np.testing.assert_allclose(circles(found, z), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("separation", "doubted"), [(0.76, False), (0.74, True)])
