@@ -147,8 +147,8 @@ def _run(options: argparse.Namespace) -> int:
         for key in ParticleSettings.model_fields
         if (value := getattr(options, key)) is not None
     }
-    if len(told.get("diameter", ())) == 1:
-        (told["diameter"],) = told["diameter"]
+    if len(given.get("diameter", ())) == 1:
+        (given["diameter"],) = given["diameter"]
     if any(path.suffix in (".yaml", ".yml") for path in options.paths):
         if len(options.paths) > 1:
             raise PicketError(f"{options.paths[1]}: the S2 parameter file must be the only path")
