@@ -26,15 +26,17 @@ GAP = 2.5
 MOST = 0.01  # of the voxels: 100 beads of 15 nm in a large tomogram are 0.7%
 TINY = 8  # voxels of what is too small to be a particle
 ALIKE = 3.0  # largest over smallest diameter: beads of 5 to 15 nm
-# Where only a few things stand out, they may be all particles that there are. Beads are among
-# others: more than so many voxels beyond `OTHER` of their sign, and more than of the other one, as
-# fringes have both. Of noise it is 3e-5.
-OTHER, SHARE, SIDES = 4.0, 3e-4, 3.0
+# Where nothing else stands out, what does are the particles. So there must be others of the same
+# sign: among averages, the excess beyond `OTHER` over the other sign, which fringes have as well,
+# is 1e-4 or less of noise and fringes, and from 1e-3 of particles and membranes that can be seen.
+OTHER, EXCESS, SIDES = 3.5, 4e-4, 1.4
 NOISE = 6.5  # beyond it is no noise
 # Of a bead's contrast: a quarter of a particle's, if gold has eight times as much.
 FADED = 0.03
 LEAST_RIM, MOST_RIM = 3, 16  # voxels
-_FRINGE = 1.5  # diameters around a bead whose grey values may be its own
+# Around a bead its grey values may be its own: so many diameters, and so many voxels, which is how
+# far the coarsest averages reach.
+_FRINGE, _LEAST_FRINGE = 1.5, 6
 _PASSES = 6
 _PLANES = 8  # that a thread blurs at a time
 _HALF = [(z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0)]
@@ -84,10 +86,9 @@ def _find_beads(voxels: np.ndarray, excluded: np.ndarray | None) -> Beads | None
     finest = _Scale(voxels, 1, excluded)
     if not finest.is_usable:
         return None
-    found = list(_sought([finest]))
     binned = finest.binned()
-    found += _sought([finest, binned])
-    found += _sought([finest, binned, binned.blurred()])
+    scales = [finest, binned, binned.blurred()]
+    found = [body for number in range(len(scales)) for body in _sought(scales, number)]
     if not found:
         return None
     bodies = [_upsampled(one) for one in found]
@@ -237,17 +238,15 @@ def _threaded(function: Callable[[int], Result], count: int) -> list[Result]:
         return list(pool.map(work, range(count)))
 
 
-def _sought(scales: list[_Scale]) -> Iterator[_Body]:
-    """What is found at the last of some scales, which then counts at none of them."""
-    scale = scales[-1]
+def _sought(scales: list[_Scale], number: int) -> Iterator[_Body]:
+    """What is found at one of the scales, which then counts at none of them."""
+    scale = scales[number]
     for _ in range(_PASSES if scale.is_usable else 0):
         sign = max((-1, 1), key=scale.peak)
         bodies = _standing_out(scale, sign)
-        if not bodies:
+        if not bodies or not _is_gold(scales, number, sign, bodies):
             return
         boxes = _boxes(bodies, scale.factor)
-        if not _is_gold(scales, sign, bodies, boxes):
-            return
         for one in scales:
             one.skip = one.around(boxes, scale.factor)
         yield from (_Body(body, scale.factor) for body in bodies)
@@ -268,35 +267,29 @@ def _standing_out(scale: _Scale, sign: int) -> list[np.ndarray]:
     return []
 
 
-def _is_gold(
-    scales: list[_Scale],
-    sign: int,
-    bodies: list[np.ndarray],
-    boxes: list[tuple[np.ndarray, np.ndarray]],
-) -> bool:
-    """Whether bodies are compact, alike, and as strong among others at finer scales too."""
-    scale = scales[-1]
+def _is_gold(scales: list[_Scale], number: int, sign: int, bodies: list[np.ndarray]) -> bool:
+    """Whether bodies of a scale are compact, alike, as strong at finer scales, and not alone."""
+    scale, coarsest = scales[number], scales[-1]
     sizes = np.array([len(body) for body in bodies]) * scale.factor**3
     weakest = min(float((sign * scale.values(body)).max()) for body in bodies)
-    if scale.factor == 1 and sizes.max() <= TINY and weakest >= LEAST_HOT:
+    if sizes.max() <= TINY and weakest >= LEAST_HOT:
         return True
     larger = sizes[sizes > TINY]
     if len(larger) and larger.max() > ALIKE**3 * larger.min():
         return False
     if not all(_is_compact(body) for body in bodies):
         return False
-    for finer in scales[:-1]:
-        inside = np.concatenate(
-            [_upsampled(_Body(body, scale.factor // finer.factor)) for body in bodies]
-        )
-        strongest = float((sign * finer.values(inside)).max())
-        limit = max(strongest / GAP, NOISE)
-        if finer.peak(sign, finer.around(boxes, scale.factor)) > limit:
+    boxes = _boxes(bodies, scale.factor)
+    for finer in scales[:number]:
+        inside = [_upsampled(_Body(body, scale.factor // finer.factor)) for body in bodies]
+        strongest = float((sign * finer.values(np.concatenate(inside))).max())
+        rest = finer.peak(sign, finer.around(boxes, scale.factor))
+        if rest > max(strongest / GAP, NOISE):
             return False
-    beside = scale.around(boxes, scale.factor)
-    others = scale.count(sign, OTHER, beside)
-    left = np.count_nonzero(~beside)
-    return others > max(SHARE * left, SIDES * scale.count(-sign, OTHER, beside))
+    beside = coarsest.around(boxes, scale.factor)
+    others, opposite = (coarsest.count(one, OTHER, beside) for one in (sign, -sign))
+    excess = others - opposite
+    return excess >= EXCESS * np.count_nonzero(~beside) and others >= SIDES * opposite
 
 
 def _is_compact(body: np.ndarray) -> bool:
@@ -315,7 +308,7 @@ def _diameter(voxels: int) -> float:
 def _boxes(bodies: list[np.ndarray], factor: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Boxes that hold bodies and their fringes: the first voxels, and those after the last."""
     widest = max(_diameter(len(body)) for body in bodies)
-    reach = ceil(max(_FRINGE * widest, 4 / factor))
+    reach = ceil(max(_FRINGE * widest, _LEAST_FRINGE / factor))
     return [(body.min(axis=0) - reach, body.max(axis=0) + 1 + reach) for body in bodies]
 
 
