@@ -31,8 +31,9 @@ ALIKE = 3.0  # largest over smallest diameter: beads of 5 to 15 nm
 # is 1e-4 or less of noise and fringes, and from 1e-3 of particles and membranes that can be seen.
 OTHER, EXCESS, SIDES = 3.5, 4e-4, 1.4
 NOISE = 6.5  # beyond it is no noise
-# Of a bead's contrast: a quarter of a particle's, if gold has eight times as much.
-FADED = 0.03
+# Of a bead's contrast: a tenth of a particle's. What is left beyond, a cluster of its own, costs more
+# than the particles that a wider rim hides. A rim is no wider than a bead.
+FADED = 0.01
 LEAST_RIM, MOST_RIM = 3, 16  # voxels
 # Around a bead its grey values may be its own: so many diameters, and so many voxels, which is how
 # far the coarsest averages reach.
@@ -47,14 +48,22 @@ class Beads(NamedTuple):
     """Where gold beads and hot voxels are.
 
     Attributes:
-        mask: bool, (z, y, x): they and their fringes.
         centres: (n, 3) float64, (z, y, x) in voxels, 0 the centre of the first one.
         diameters: (n,) float64, in voxels.
     """
 
-    mask: np.ndarray
     centres: np.ndarray
     diameters: np.ndarray
+
+    def __str__(self) -> str:
+        small = self.diameters <= _diameter(TINY)
+        parts = []
+        if count := int(np.sum(~small)):
+            width = f"{np.median(self.diameters[~small]):.1f} voxels"
+            parts.append(f"{count} gold bead{'s' * (count > 1)} about {width} wide")
+        if count := int(np.sum(small)):
+            parts.append(f"{count} hot voxel{'s' * (count > 1)}")
+        return " and ".join(parts)
 
 
 class _Body(NamedTuple):
@@ -64,7 +73,9 @@ class _Body(NamedTuple):
     factor: int
 
 
-def find_beads(voxels: np.ndarray, excluded: np.ndarray | None = None) -> Beads | None:
+def find_beads(
+    voxels: np.ndarray, excluded: np.ndarray | None = None
+) -> tuple[Beads, np.ndarray] | None:
     """The few compact, alike things that stand out at least `GAP` times as much as all else.
 
     They are sought in grey values, in averages of 2^3 voxels, and in averages over 4 voxels or so:
@@ -76,13 +87,13 @@ def find_beads(voxels: np.ndarray, excluded: np.ndarray | None = None) -> Beads 
         excluded: bool, (z, y, x): voxels that do not count, such as padding.
 
     Returns:
-        None where there are none.
+        Beads, and a mask of them and their fringes, bool, (z, y, x); None where there are none.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return _find_beads(voxels, excluded)
 
 
-def _find_beads(voxels: np.ndarray, excluded: np.ndarray | None) -> Beads | None:
+def _find_beads(voxels: np.ndarray, excluded: np.ndarray | None) -> tuple[Beads, np.ndarray] | None:
     finest = _Scale(voxels, 1, excluded)
     if not finest.is_usable:
         return None
@@ -99,7 +110,7 @@ def _find_beads(voxels: np.ndarray, excluded: np.ndarray | None) -> Beads | None
     for tiny in (True, False):
         alike = [body for body in bodies if (len(body) <= TINY) == tiny]
         _mark_with_fringes(mask, alike, finest, excluded, tiny)
-    return Beads(mask, centres[order], diameters[order])
+    return Beads(centres[order], diameters[order]), mask
 
 
 class _Scale:

@@ -9,6 +9,7 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
+from picket_gpu.method.beads import Beads, find_beads
 from picket_gpu.method.labels import core, voxels_to_label
 from picket_gpu.method.memory import MemoryPlan, plan_memory
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
@@ -18,18 +19,20 @@ from picket_gpu.method.workflows import PreparedTomogram
 
 # Of a voxel in host memory: a mask, and a mask for fitting with the numbers of its windows.
 MASK_BYTES, CHOSEN_BYTES = 1, 5
+STRONG_CLIP = 3.0  # limits gold to little more than what particles and noise have
 
 Mask: TypeAlias = Callable[[], np.ndarray]  # reads bool, (z, y, x)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tomogram is prepared: padding, masks, limits, clip, blur, scale.
+    """How a tomogram is prepared: padding, beads, masks, limits, clip, blur, scale.
 
     Attributes:
         windows: windows used for fitting, before masks.
         sigma: standard deviation of the blur in voxels.
         padding: "mask" leaves regions of one grey value out, "keep" uses them as data.
+        beads: "mask" leaves gold beads and hot voxels out, "keep" uses them as data.
         clip: limit of grey values in robust standard deviations from the median; None for none.
         fitting_mask: reads the mask whose voxels are centres of the windows for fitting.
         output_mask: reads the mask whose voxels get labels.
@@ -46,6 +49,7 @@ class Recipe:
     windows: WindowSet
     sigma: float = 2.0
     padding: Literal["mask", "keep"] = "mask"
+    beads: Literal["mask", "keep"] = "mask"
     clip: float | None = None
     fitting_mask: Mask | None = None
     output_mask: Mask | None = None
@@ -61,7 +65,7 @@ class Recipe:
         """Plan the memory that the workflows take.
 
         Args:
-            excludes: whether padding was found.
+            excludes: whether padding or beads were found.
 
         Raises:
             PicketError: the budget is too small.
@@ -106,7 +110,7 @@ class Recipe:
         """
         host = voxels if isinstance(voxels, np.ndarray) else backend.download(voxels)
         fitting = None if self.fitting_mask is None else self.fitting_mask()
-        excluded, warnings = self._excluded(host, fitting)
+        excluded, beads, warnings = self._excluded(host, fitting)
         clear = None if excluded is None else clear_of(excluded, self.windows.side)
         to_label = self._to_label(clear)
         windows = self._windows_to_fit(fitting, clear)
@@ -118,15 +122,26 @@ class Recipe:
         if volume.central < SLIVER:
             warnings.append(
                 f"{self.name}: 99% of the voxels lie within {volume.central:.1%} of the grey-value "
-                "range, so the foreground may be a few outliers, such as gold beads; set clip: 5 "
-                "to limit them"
+                f"range, so the foreground may be a few outliers; {self._remedy_for_outliers}"
             )
-        return PreparedTomogram(volume, windows, memory, to_label, self.name, tuple(warnings))
+        return PreparedTomogram(
+            volume, windows, memory, to_label, self.name, beads, tuple(warnings)
+        )
+
+    @property
+    def _remedy_for_outliers(self) -> str:
+        """What is left to do."""
+        if self.beads == "keep":
+            return "set beads: mask to leave gold beads out"
+        if self.clip is None or self.clip > STRONG_CLIP:
+            return f"set clip: {STRONG_CLIP:g} to limit them, or leave them out by a mask"
+        return "leave them out by a mask"
 
     def _excluded(
         self, voxels: np.ndarray, fitting: np.ndarray | None
-    ) -> tuple[np.ndarray | None, list[str]]:
-        """Voxels that blur, fit and labels leave out, bool, (z, y, x), None for none; warnings."""
+    ) -> tuple[np.ndarray | None, Beads | None, list[str]]:
+        """Voxels that blur, fit and labels leave out, bool, (z, y, x), None for none; the beads
+        among them; warnings."""
         excluded, warnings = None, []
         padding = find_padding(voxels) if self.padding == "mask" else None
         if padding is not None:
@@ -145,7 +160,15 @@ class Recipe:
             excluded = outside if excluded is None else excluded | outside
         if excluded is not None and excluded.all():
             raise PicketError(f"{self.name}: contains padding only; set padding: keep")
-        return excluded, warnings
+        found = find_beads(voxels, excluded) if self.beads == "mask" else None
+        if found is None:
+            return excluded, None, warnings
+        beads, mask = found
+        warnings.append(
+            f"{self.name}: {beads} left out of fitting, labelling and picking (beads: keep uses "
+            "them as data)"
+        )
+        return mask if excluded is None else excluded | mask, beads, warnings
 
     def _to_label(self, clear: np.ndarray | None) -> np.ndarray | None:
         """Voxels that get labels, bool, (z, y, x) or (z, 1, 1); None for all."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend, Precision
+from picket_gpu.method.beads import Beads
 from picket_gpu.method.clustering import GaussianMixture, KMeans, Method, fit_gmm, fit_kmeans
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import label_volume
@@ -79,6 +80,7 @@ class PreparedTomogram:
         to_label: bool, broadcast to the volume's shape, voxels that get labels; None for all that
             have a window.
         name: name in errors.
+        beads: gold beads and hot voxels that are left out; None for none.
         warnings: what is odd about the tomogram, a line each.
         moments: moments of the raw features of ``windows``, by the kind of feature; filled by the
             first mode of a kind.
@@ -89,6 +91,7 @@ class PreparedTomogram:
     memory: MemoryPlan
     to_label: np.ndarray | None = None
     name: str = "volume"
+    beads: Beads | None = None
     warnings: tuple[str, ...] = ()
     moments: dict[str, np.ndarray] = field(default_factory=dict)
 
