@@ -39,6 +39,7 @@ def segment(
     max_num_neighborhoods_for_fitting: int | None = None,
     blur_sigma: float = 2.0,
     padding: Literal["mask", "keep"] = "mask",
+    beads: Literal["mask", "keep"] = "mask",
     clip: float | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -62,6 +63,7 @@ def segment(
         blur_sigma: standard deviation of the initial Gaussian blur, in voxels; 0 for no blur.
         padding: "mask" leaves regions of one grey value out of blur, fit and labels, with a
             UserWarning; "keep" uses them as data.
+        beads: "mask" leaves gold beads and hot voxels out likewise; "keep" uses them as data.
         clip: limit of grey values before the blur, in robust standard deviations from the median;
             default: no limit.
         seed: random seed for neighborhood sampling and k-means++ initialisation.
@@ -74,8 +76,8 @@ def segment(
 
     Returns:
         Labels, int8, in the volume's shape: 0 for the larger cluster (background), 1 for the
-        smaller (foreground), -1 within ``neighborhood_size // 2`` voxels of the volume's edge or
-        of padding.
+        smaller (foreground), -1 within ``neighborhood_size // 2`` voxels of the volume's edge, of
+        padding or of beads.
 
     Raises:
         PicketError: an argument is out of range, or the volume cannot be segmented.
@@ -89,6 +91,7 @@ def segment(
         max_num_neighborhoods_for_fitting=max_num_neighborhoods_for_fitting,
         blur_sigma=float(blur_sigma),
         padding=padding,
+        beads=beads,
         clip=None if clip is None else float(clip),
         seed=seed,
         device=device,
@@ -102,7 +105,9 @@ def segment(
     (mode,) = config.feature_extraction_params
     cap = config.max_num_neighborhoods_for_fitting
     windows = fit_windows(volume.shape, neighborhood_size, lower, upper, cap, seed)
-    recipe = Recipe(windows, config.blur_sigma, padding, config.clip, budget=config.memory_budget)
+    recipe = Recipe(
+        windows, config.blur_sigma, padding, beads, config.clip, budget=config.memory_budget
+    )
     with backend.exclusive():
         tomogram = recipe.prepare(backend, volume)
         for text in tomogram.warnings:

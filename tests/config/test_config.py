@@ -118,6 +118,7 @@ def test_the_documented_example_loads_with_its_values(tmp_path, text):
         "memory_budget": None,
         "blur_sigma": 2.0,
         "padding": "mask",
+        "beads": "mask",
         "clip": None,
         "save": ["hdf5", "mrc"],
         "scores": False,

@@ -1065,6 +1065,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "memory_budget": [True, 1.5, ["12 GiB"]],
         "blur_sigma": ["2", True, [2.0]],
         "padding": [5, True, ["mask"]],
+        "beads": [5, True, ["mask"], "exclude"],
         "clip": ["5", True, [5.0], 0.5, 1001.0],
         "save": ["mrc", 5, [5]],
         "copick": ["me", 5, ["me"]],

@@ -162,10 +162,15 @@ class S1Config(BaseModel):
         description="Regions of one grey value, such as rotated corners: mask leaves them out of "
         "blur, fit and labels, keep treats them as data, as PickET does",
     )
+    beads: Literal["mask", "keep"] = Field(
+        "mask",
+        description="Gold beads and hot voxels: mask leaves them out of blur, fit, labels and "
+        "picks, keep treats them as data, as PickET does",
+    )
     clip: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] | None = Field(
         None,
         description="Limit grey values to this many robust standard deviations from the median, "
-        "before the blur; 5 removes gold beads; default: no limit",
+        "before the blur; default: no limit",
     )
     save: list[FileKind] = Field(
         ["hdf5", "mrc"],

@@ -207,6 +207,11 @@ def preview_name(index: int) -> str:
     return f"preview_{index}.png"
 
 
+def beads_name(index: int) -> str:
+    """Name of the table of a tomogram's gold beads."""
+    return f"beads_{index}.csv"
+
+
 def report_names(indices: list[int], alone: bool) -> list[str]:
     """Names of all files of the report of a run over tomograms with these indices."""
     pages = [] if alone else [page_name(index, alone) for index in indices]

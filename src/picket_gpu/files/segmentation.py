@@ -95,7 +95,7 @@ class Subject(BaseModel):
         max_num_neighborhoods_for_fitting: greatest number of neighborhoods used for fitting.
         seed: random seed.
         blur_sigma: standard deviation of the blur in voxels.
-        padding: "mask" or "keep".
+        padding, beads: "mask" or "keep".
         clip: limit of grey values in robust standard deviations.
         lower_z_slice_limit, upper_z_slice_limit: z-slices used for fitting.
         prediction_lower_z_slice_limit, prediction_upper_z_slice_limit: z-slices that get labels.
@@ -121,6 +121,7 @@ class Subject(BaseModel):
     seed: int = Field(0, exclude=True)
     blur_sigma: float = Field(2.0, ge=0, le=100, exclude=True)
     padding: Literal["mask", "keep"] = Field("mask", exclude=True)
+    beads: Literal["mask", "keep"] = Field("mask", exclude=True)
     clip: float | None = Field(None, ge=1, le=1000, exclude=True)
     lower_z_slice_limit: int | None = Field(None, exclude=True)
     upper_z_slice_limit: int | None = Field(None, exclude=True)
@@ -257,7 +258,9 @@ class Segmentation(Subject):
             **dict.fromkeys(_FILLED_IN_BY_S2),
             "particle_score_is": _SCORES.get(self.method) if self.scored else None,
             "warnings": "\n".join(self.warnings) or None,
+            # Files of earlier versions have neither, nor do others where they change nothing.
             **({"outside_is_padding": True} if self.outside_is_padding else {}),
+            **({"beads": "keep"} if self.beads == "keep" else {}),
         }
 
     @classmethod
@@ -285,8 +288,9 @@ class Segmentation(Subject):
             fields["timings"] = {"all stages, earlier": attributes["time_taken_for_s1"]}
         fields["warnings"] = str(attributes.get("warnings", "")).splitlines()
         fields["outside_is_padding"] = bool(attributes.get("outside_is_padding", False))
-        if "fingerprint" not in attributes:  # PickET takes padding as data
-            fields["padding"] = "keep"
+        fields["beads"] = attributes.get("beads", "mask")
+        if "fingerprint" not in attributes:  # PickET takes padding and beads as data
+            fields["padding"] = fields["beads"] = "keep"
         return cls.model_validate(fields | known)
 
 

@@ -31,8 +31,8 @@ ALIKE = 3.0  # largest over smallest diameter: beads of 5 to 15 nm
 # is 1e-4 or less of noise and fringes, and from 1e-3 of particles and membranes that can be seen.
 OTHER, EXCESS, SIDES = 3.5, 4e-4, 1.4
 NOISE = 6.5  # beyond it is no noise
-# Of a bead's contrast: a tenth of a particle's. What is left beyond, a cluster of its own, costs more
-# than the particles that a wider rim hides. A rim is no wider than a bead.
+# Of a bead's contrast: a tenth of a particle's. What is left beyond, a cluster of its own, costs
+# more than the particles that a wider rim hides. A rim is no wider than a bead.
 FADED = 0.01
 LEAST_RIM, MOST_RIM = 3, 16  # voxels
 # Around a bead its grey values may be its own: so many diameters, and so many voxels, which is how
@@ -128,9 +128,9 @@ class _Scale:
         some = sample_of(grey)
         if skip is not None:
             some = some[~sample_of(skip)]
-        self._middle, self._noise = (
-            median_and_noise(some.astype(np.float64)) if some.size else (0, 0)
-        )
+        self._middle, self._noise = 0.0, 0.0
+        if some.size:
+            self._middle, self._noise = median_and_noise(some.astype(np.float64))
         self.is_usable = isfinite(self._middle) and 0 < self._noise < inf
 
     def peak(self, sign: int, beside: np.ndarray | None = None) -> float:
@@ -228,11 +228,13 @@ class _Scale:
 
     def _plane(self, z: int, beside: np.ndarray | None) -> np.ndarray:
         out = self.skip if beside is None else beside
-        return self.grey[z] if out is None else self.grey[z][~out[z]]
+        plane: np.ndarray = self.grey[z] if out is None else self.grey[z][~out[z]]
+        return plane
 
     def _beyond(self, plane: np.ndarray, sign: int, limit: float) -> np.ndarray:
         at = self._middle + sign * limit * self._noise
-        return plane > at if sign > 0 else plane < at
+        beyond: np.ndarray = plane > at if sign > 0 else plane < at
+        return beyond
 
     def _by_planes(self, function: Callable[[int], Result]) -> list[Result]:
         return _threaded(function, len(self.grey))
@@ -300,7 +302,7 @@ def _is_gold(scales: list[_Scale], number: int, sign: int, bodies: list[np.ndarr
     beside = coarsest.around(boxes, scale.factor)
     others, opposite = (coarsest.count(one, OTHER, beside) for one in (sign, -sign))
     excess = others - opposite
-    return excess >= EXCESS * np.count_nonzero(~beside) and others >= SIDES * opposite
+    return others >= SIDES * opposite and excess >= EXCESS * int(np.count_nonzero(~beside))
 
 
 def _is_compact(body: np.ndarray) -> bool:
@@ -344,7 +346,7 @@ def _components(places: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
 
 def _upsampled(body: _Body) -> np.ndarray:
     """Its voxels in the volume, (n, 3) int64."""
-    offsets = np.stack(np.indices((body.factor,) * 3), axis=-1).reshape(-1, 3)
+    offsets = np.indices((body.factor,) * 3).reshape(3, -1).T
     places: np.ndarray = (body.places[:, None] * body.factor + offsets).reshape(-1, 3)
     return places
 

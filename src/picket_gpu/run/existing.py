@@ -41,6 +41,8 @@ ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
 _OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
 _NUMBERED = re.compile(r"[^_]+_(\d+)(?:_([^_]+)_([^_]+))?.*")  # PickET needs the number only
 _UNNAMED = ("0", "unknown", "unknown")  # of a renamed file
+# In warnings of versions that left no beads out: labels may be those of beads.
+_OF_BEADS = "gold beads; set clip: 5"
 _REPLACE = "use --overwrite to replace it, or change dataset_name"
 
 
@@ -48,7 +50,8 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
     """Digests of everything that each segmentation of a tomogram depends on, by workflow.
 
     They cover the version, the settings, and path, size and time of change of the tomogram and its
-    masks; not the device, the memory, and whether scores are saved.
+    masks; not the device, the memory, and whether scores are saved. ``beads: mask`` is left out:
+    where there are no beads, labels are those of versions that had no such key.
 
     Raises:
         OSError: the tomogram or a mask is missing or not accessible.
@@ -61,6 +64,8 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
         facts[name] = getattr(config, name)
     for name in ("blur_sigma", "padding", "clip"):
         facts[name] = getattr(config, name)
+    if config.beads != "mask":
+        facts["beads"] = config.beads
     modes: dict[str, Any] = {
         mode.mode: mode.model_dump(mode="json") for mode in config.feature_extraction_params
     }
@@ -103,7 +108,7 @@ def _settings_of(config: S1Config, entry: TomogramInput) -> dict[str, Any]:
     )
     of_config = (
         *("dataset_name", "neighborhood_size", "max_num_neighborhoods_for_fitting", "seed"),
-        *("blur_sigma", "padding", "clip"),
+        *("blur_sigma", "padding", "beads", "clip"),
     )
     return {
         **{name: getattr(entry, name) for name in of_entry},
@@ -421,10 +426,12 @@ class ExistingOutput:
         reusable: attributes of the segmentations whose files are all there, made as wanted, with
             scores where they are wanted.
         otherwise: whether there are files that were made otherwise, or lack scores.
+        outdated: workflows of labels that have the wanted fingerprint, but may be of beads.
     """
 
     reusable: dict[Workflow, dict[str, Any]]
     otherwise: bool
+    outdated: set[Workflow]
 
 
 def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> ExistingOutput:
@@ -436,6 +443,7 @@ def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> Exist
     """
     reusable: dict[Workflow, dict[str, Any]] = {}
     otherwise = False
+    outdated: set[Workflow] = set()
     for workflow, fingerprint in wanted.items():
         paths = files.of(*workflow)
         found = [made for path in paths.values() if (made := _own_attributes(path)) is not None]
@@ -445,10 +453,13 @@ def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> Exist
             for kind in ("hdf5", "mrc", "zarr")
             if kind in paths
         )
-        otherwise = otherwise or bare or any(other != fingerprint for other in made_by)
-        if not bare and made_by == [fingerprint] * len(paths):
+        if any(_OF_BEADS in str(attributes.get("warnings")) for attributes in found):
+            outdated.add(workflow)
+        old = bare or workflow in outdated
+        otherwise = otherwise or old or any(other != fingerprint for other in made_by)
+        if not old and made_by == [fingerprint] * len(paths):
             reusable[workflow] = found[0]
-    return ExistingOutput(reusable, otherwise)
+    return ExistingOutput(reusable, otherwise, outdated)
 
 
 def _own_attributes(path: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header, re
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.recipe import Recipe
 from picket_gpu.method.windows import fit_windows
-from picket_gpu.particles.settings import Workflow
+from picket_gpu.particles.settings import TOMOGRAM, Workflow
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.report.write import page_is_of
 from picket_gpu.run.existing import (
@@ -246,9 +246,11 @@ def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
     pending: list[FeatureMode] = []
     reused: list[Segmentation] = list(plan.reused)
     changed: list[str] = list(plan.changed)
+    outdated: set[Workflow] = set()
     for mode in plan.pending:
         wanted = {key: made for key, made in plan.fingerprints.items() if key[0] == mode.mode}
         existing = find_existing(plan.files, wanted)
+        outdated |= existing.outdated
         if existing.reusable.keys() == wanted.keys():
             reused += [
                 segmentation_of(plan, mode, workflow[1], attributes)
@@ -261,7 +263,20 @@ def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
     lacks_page = config.report and not page_is_of(
         config.directory, plan.index, plan.total == 1, set(plan.fingerprints.values())
     )
-    return replace(plan, pending=pending, reused=reused, changed=changed, lacks_page=lacks_page)
+    picking = [
+        replace(one, earlier=None)
+        if one.workflow in outdated or (outdated and one.workflow == TOMOGRAM)
+        else one
+        for one in plan.picking
+    ]
+    return replace(
+        plan,
+        pending=pending,
+        reused=reused,
+        changed=changed,
+        picking=picking,
+        lacks_page=lacks_page,
+    )
 
 
 def segmentation_of(
@@ -320,6 +335,7 @@ def recipe_of(
         windows=windows,
         sigma=subject.blur_sigma,
         padding=subject.padding,
+        beads=subject.beads,
         clip=subject.clip,
         fitting_mask=masks[0],
         output_mask=masks[1],

@@ -35,6 +35,16 @@ PARTICLES = "particles"  # in place of a feature mode
 Status: TypeAlias = Literal["done", "done earlier", "failed"]
 
 
+class FoundBeads(BaseModel):
+    """Gold beads and hot voxels that were left out of a tomogram."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: int = Field(description="Number of beads and hot voxels")
+    diameter: float = Field(description="Median diameter in voxels")
+    file: str = Field(description="File of their positions, next to this record")
+
+
 class Step(BaseModel):
     """One step of a run: a tomogram by a feature mode, its particles, or a failure."""
 
@@ -58,6 +68,7 @@ class Step(BaseModel):
     peak_device_bytes: int | None = Field(
         None, description="Peak GPU memory of the process's arrays so far, in bytes"
     )
+    beads: FoundBeads | None = Field(None, description="Gold beads that were left out, if any")
     warnings: list[str] = Field([], description="Warnings about the tomogram and its results")
     segmentations: list[Segmentation] = Field(
         [], description="Segmentations of this step, one per clustering method"

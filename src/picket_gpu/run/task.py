@@ -18,6 +18,8 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, PicketError
+from picket_gpu.files.beads import write_beads
+from picket_gpu.files.filenames import beads_name
 from picket_gpu.files.segmentation import Segmentation, Subject, write_segmentation
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method.feature_mode import FeatureMode
@@ -31,7 +33,14 @@ from picket_gpu.report.write import remove_page, write_page
 from picket_gpu.run.existing import fingerprints, remove_contradicting
 from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import TomogramPlan, recipe_of
-from picket_gpu.run.record import PARTICLES, Status, Step, failed_step, peak_host_bytes
+from picket_gpu.run.record import (
+    PARTICLES,
+    FoundBeads,
+    Status,
+    Step,
+    failed_step,
+    peak_host_bytes,
+)
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,7 @@ class _Task:
         recipe = recipe_of(self._plan.subject, config, entry.storage_options, backend)
         tomogram = recipe.prepare(backend, voxels)
         del voxels
+        write_beads(self._plan.subject, tomogram.beads)
         backend.synchronize()
         return tomogram, time.perf_counter() - started
 
@@ -261,6 +271,7 @@ class _Task:
             "done",
             self._warnings,
             windows=tomogram.windows.count,
+            beads=found_beads(plan.subject, tomogram),
             device=self._backend.reason,
             peak_host_bytes=peak_host_bytes(),
             peak_device_bytes=self._backend.peak_bytes(),
@@ -304,6 +315,17 @@ class _Task:
         if report.findings:
             links = plan.links or {}
             yield Page(write_page(config.directory, report, plan.total == 1, links))
+
+
+def found_beads(subject: Subject, source: PreparedTomogram) -> FoundBeads | None:
+    """What the record says of the beads that were left out."""
+    if source.beads is None:
+        return None
+    return FoundBeads(
+        count=len(source.beads.centres),
+        diameter=float(np.median(source.beads.diameters)),
+        file=beads_name(subject.index),
+    )
 
 
 def done_earlier(before: TomogramPlan, now: TomogramPlan) -> Iterator[Step]:
