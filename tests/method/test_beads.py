@@ -148,9 +148,7 @@ def test_beads_that_padding_cuts(scene):
 
 
 def test_beads_that_touch(scene):
-    chain = np.concatenate(
-        [BEADS, BEADS[:1] + np.array([0, 6, 0]), BEADS[1:2] + np.array([0, 0, 6])]
-    )
+    chain = np.concatenate([BEADS, BEADS[:2] + np.array([(0, 6, 0), (0, 0, 6)])])
     _, mask = find_beads(image(with_beads(scene, chain)))
     for centre in chain:
         assert mask[ball(centre, 2.5)].all()
@@ -284,18 +282,15 @@ def test_nothing_changes_the_volume(scene):
     assert not excluded.any()
 
 
-def test_labels_do_not_depend_on_how_dense_beads_are(scene):
-    grey = image(with_beads(scene))
-    _, mask = find_beads(grey)
-    core = ndimage.binary_erosion(mask, iterations=2)
-    darker = np.where(core, 3 * grey, grey).astype(np.float32)
-    labels = []
-    for one in (grey, darker):
-        with pytest.warns(UserWarning, match="5 gold beads about"):
-            labels.append(segment(one, device="cpu"))
-    same = (labels[0] == labels[1]).mean()
-    assert same > 0.99  # what is masked may differ by a voxel
-    assert (labels[0][core] == -1).all()
+def test_labels_are_nearly_those_of_a_volume_without_beads(scene):
+    with pytest.warns(UserWarning, match="5 gold beads about"):
+        labels = segment(image(with_beads(scene)), device="cpu")
+    expected = segment(image(scene), device="cpu")
+    labelled = (labels >= 0) & (expected >= 0)
+    assert (labels == expected)[labelled].mean() > 0.95
+    assert labelled.mean() > 0.7
+    for centre in BEADS:
+        assert (labels[ball(centre, 3)] == -1).all()
 
 
 def test_labels_without_beads_are_those_of_keep(scene):

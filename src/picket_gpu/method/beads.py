@@ -24,12 +24,14 @@ LEAST, LEAST_HOT = 8.0, 20.0
 # missing wedge leave 3 to 5. Particles of one kind, and those of a cell, differ by less than 2.
 GAP = 2.5
 MOST = 0.01  # of the voxels: 100 beads of 15 nm in a large tomogram are 0.7%
+MOST_BODIES = 1000
 TINY = 8  # voxels of what is too small to be a particle
 ALIKE = 3.0  # largest over smallest diameter: beads of 5 to 15 nm
 # Where nothing else stands out, what does are the particles. So there must be others of the same
-# sign: among averages, the excess beyond `OTHER` over the other sign, which fringes have as well,
-# is 1e-4 or less of noise and fringes, and from 1e-3 of particles and membranes that can be seen.
-OTHER, EXCESS, SIDES = 3.5, 4e-4, 1.4
+# sign: among averages, the excess beyond `OTHER` over the other sign, which noise and fringes have
+# as well or more, is 1e-4 or less without any, and from 1e-3 of particles and membranes in sight.
+OTHER, EXCESS, SIDES = 3.5, 4e-4, 1.05
+FRAGMENT = 8  # times smaller than what it is beside
 NOISE = 6.5  # beyond it is no noise
 # Of a bead's contrast: a tenth of a particle's. What is left beyond, a cluster of its own, costs
 # more than the particles that a wider rim hides. A rim is no wider than a bead.
@@ -272,6 +274,9 @@ def _standing_out(scale: _Scale, sign: int) -> list[np.ndarray]:
         if low < LEAST or scale.count(sign, low / 2) > most:
             return []
         bodies = _components(scale.beyond(sign, low / 2), scale.grey.shape)
+        if len(bodies) > MOST_BODIES:
+            return []
+        bodies = _whole(bodies)
         beside = scale.around(_boxes(bodies, scale.factor), scale.factor)
         rest = scale.peak(sign, beside)
         if low >= GAP * rest:
@@ -342,6 +347,21 @@ def _components(places: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
     count, numbers = connected_components(graph, directed=False)
     order = np.argsort(numbers, kind="stable")
     return np.split(places[order], np.cumsum(np.bincount(numbers, minlength=count))[:-1])
+
+
+def _whole(bodies: list[np.ndarray]) -> list[np.ndarray]:
+    """Bodies without the fragments beside them, which their fringes cover."""
+    kept: list[np.ndarray] = []
+    for body in sorted(bodies, key=len, reverse=True):
+        middle = body.mean(axis=0)
+        for other in kept:
+            reach = _diameter(len(other)) / 2 + 1
+            near = (middle >= other.min(axis=0) - reach) & (middle <= other.max(axis=0) + reach)
+            if near.all() and len(other) >= FRAGMENT * len(body):
+                break
+        else:
+            kept.append(body)
+    return kept
 
 
 def _upsampled(body: _Body) -> np.ndarray:
