@@ -63,7 +63,7 @@ def test_beads_are_reported_and_not_picked(place):
     assert step["beads"]["count"] == 5
     assert step["beads"]["file"] == "beads_0.csv"
     assert warning in step["warnings"]
-    assert warning in data_of(place / "report.html")["warnings"]
+    assert warning in data_of((place / "report.html").read_text())["warnings"]
     picks = result.particles[0].coordinates
     assert np.linalg.norm(picks[:, None] - BEADS[None], axis=-1).min() > 4  # radius of a particle
     kept = run(dataset_name="kept", beads="keep").particles[0].coordinates
