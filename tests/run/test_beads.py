@@ -67,7 +67,8 @@ def test_beads_are_reported_and_not_picked(place):
     picks = result.particles[0].coordinates
     assert np.linalg.norm(picks[:, None] - BEADS[None], axis=-1).min() > 4  # radius of a particle
     kept = run(dataset_name="kept", beads="keep").particles[0].coordinates
-    assert np.linalg.norm(kept[:, None] - BEADS[None], axis=-1).min(axis=0).max() < 2
+    away = np.linalg.norm(kept[:, None] - BEADS[None], axis=-1)
+    assert away.min(axis=0).max() < 3 + 2  # radius of a bead, and the blur
 
 
 def test_without_beads_nothing_changes(place):
