@@ -7,7 +7,7 @@ become beads and the rest, and the beads are the best candidates for particles.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil, inf, isfinite
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -318,9 +318,9 @@ def _is_compact(body: np.ndarray) -> bool:
     return bool(widths.max() <= 2.2 * diameter + 1 and len(body) >= 0.2 * widths.prod())
 
 
-def _diameter(voxels: int) -> float:
-    """Diameter of a ball of as many voxels."""
-    return float(np.cbrt(voxels * 6 / np.pi))
+def _diameter(voxels: Any) -> Any:
+    """Diameter of a ball of as many voxels: of one number, or of an array."""
+    return np.cbrt(voxels * 6 / np.pi)
 
 
 def _boxes(bodies: list[np.ndarray], factor: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -351,17 +351,16 @@ def _components(places: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
 
 def _whole(bodies: list[np.ndarray]) -> list[np.ndarray]:
     """Bodies without the fragments beside them, which their fringes cover."""
-    kept: list[np.ndarray] = []
-    for body in sorted(bodies, key=len, reverse=True):
-        middle = body.mean(axis=0)
-        for other in kept:
-            reach = _diameter(len(other)) / 2 + 1
-            near = (middle >= other.min(axis=0) - reach) & (middle <= other.max(axis=0) + reach)
-            if near.all() and len(other) >= FRAGMENT * len(body):
-                break
-        else:
-            kept.append(body)
-    return kept
+    sizes = np.array([len(body) for body in bodies])
+    reach = (_diameter(sizes) / 2 + 1)[:, None]
+    lows = np.array([body.min(axis=0) for body in bodies]) - reach
+    highs = np.array([body.max(axis=0) for body in bodies]) + reach
+
+    def is_fragment(body: np.ndarray) -> bool:
+        larger, middle = sizes >= FRAGMENT * len(body), body.mean(axis=0)
+        return bool(((middle >= lows[larger]) & (middle <= highs[larger])).all(axis=1).any())
+
+    return [body for body in bodies if not is_fragment(body)]
 
 
 def _upsampled(body: _Body) -> np.ndarray:

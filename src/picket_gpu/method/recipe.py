@@ -134,7 +134,7 @@ class Recipe:
         if self.beads == "keep":
             return "set beads: mask to leave gold beads out"
         if self.clip is None or self.clip > STRONG_CLIP:
-            return f"set clip: {STRONG_CLIP:g} to limit them, or leave them out by a mask"
+            return "set clip: 3 to limit them, or leave them out by a mask"
         return "leave them out by a mask"
 
     def _excluded(
