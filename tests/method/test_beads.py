@@ -238,7 +238,7 @@ def test_nothing_is_found_where_nothing_is(kind, treated):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_of_the_simulated_volumes_one_has_beads(recipe):
-    found = find_beads(simulate(replace(recipe, seed=recipe.seed + 100))[0])
+    found = find_beads(simulate(replace(recipe, seed=recipe.seed + 100)).grey)
     assert (0 if found is None else len(found[0].centres)) == recipe.fiducials
 
 
