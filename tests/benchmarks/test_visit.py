@@ -235,6 +235,7 @@ def test_a_visit_ends_where_what_is_needed_fails(tmp_path):
 
 @pytest.mark.skipif(not isinstance(find_gpu(), str), reason="there is a GPU")
 def test_without_a_gpu_a_visit_ends_at_once_and_shows_what_cupy_sees(tmp_path):
+    pytest.importorskip("cupy")
     command = [sys.executable, "-m", "benchmarks.visit", "run", "--output", "new/visit.json"]
     environment = {**untraced(), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("selenium")
 from selenium.webdriver.support.ui import WebDriverWait
 
 from picket_gpu.files.segmentation import Segmentation, Subject

@@ -67,6 +67,8 @@ def test_slices_are_blurred_as_in_the_run(settings, save):
     ids=str,
 )
 def test_particles_and_candidates_are_those_of_the_run(settings, particles):
+    if particles.get("method") == "watershed":
+        pytest.importorskip("skimage")
     particles = {"diameter": 140.0, **particles}
     first, again = made_twice(outside_as_padding(settings) | {"particles": particles})
     assert len(first["picked"]) == len(particles.get("workflows", [1]))
