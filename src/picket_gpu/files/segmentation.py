@@ -1,5 +1,6 @@
 """A segmentation: a run's result, its line in run.json, and what its files say of it."""
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from inspect import Signature
@@ -142,6 +143,10 @@ class Subject(BaseModel):
         """Fields of the tomogram alone."""
         return {name: getattr(self, name) for name in Subject.model_fields}
 
+    def place_of(self, name: str) -> Path:
+        """Path of a file by its name relative to the directory, which may lead out of it."""
+        return Path(os.path.normpath(self.directory / name))
+
     @property
     def run_name(self) -> str:
         """Name in RELION and copick: as set, else the file name less its ending."""
@@ -209,7 +214,7 @@ class Segmentation(Subject):
     @property
     def path(self) -> Path:
         """The file that is read back: HDF5 if it was saved."""
-        return self.directory / self.files[0]
+        return self.place_of(self.files[0])
 
     @property
     def workflow(self) -> tuple[str, str]:

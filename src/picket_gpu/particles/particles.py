@@ -120,7 +120,7 @@ class Particles(Subject):
     def path(self) -> Path:
         """CSV file; the other files have the same name with another extension."""
         best = next((name for name in self.files if name.endswith(".csv")), self.files[0])
-        return self.directory / best
+        return self.place_of(best)
 
     @property
     def workflow(self) -> tuple[str, str]:

@@ -130,7 +130,7 @@ def _files(found: Segmentation, output_dir: Path | None) -> TomogramFiles:
     if output_dir is not None:
         return TomogramFiles(output_dir, found.index, [])
     files = TomogramFiles(found.directory, found.index, [])
-    names = [CopickNames.of(found.directory / name) for name in found.files]
+    names = [CopickNames.of(found.place_of(name)) for name in found.files]
     copick = next((one for one in names if one is not None), None)
     return files if copick is None else replace(files, kinds=["copick"], copick=copick)
 
