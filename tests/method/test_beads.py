@@ -218,7 +218,14 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("kind", WITHOUT)
-@pytest.mark.parametrize("treated", ["raw", "blurred", "median", "16 levels", "fringes"])
+@pytest.mark.parametrize(
+    "treated",
+    [
+        "raw",
+        "blurred",
+        *(pytest.param(way, marks=pytest.mark.slow) for way in ("median", "16 levels", "fringes")),
+    ],
+)
 def test_nothing_is_found_where_nothing_is(kind, treated):
     for seed in (0, 1):
         grey = image(WITHOUT[kind](), seed=seed)
@@ -236,6 +243,7 @@ def test_nothing_is_found_where_nothing_is(kind, treated):
         assert find_beads(grey) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_of_the_simulated_volumes_one_has_beads(recipe):
     found = find_beads(simulate(replace(recipe, seed=recipe.seed + 100)).grey)
@@ -282,6 +290,7 @@ def test_nothing_changes_the_volume(scene):
     assert not excluded.any()
 
 
+@pytest.mark.slow
 def test_labels_are_nearly_those_of_a_volume_without_beads(scene):
     grey = image(with_beads(scene))
     with pytest.warns(UserWarning, match="5 gold beads about"):

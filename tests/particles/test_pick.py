@@ -808,7 +808,9 @@ def test_heights_of_one_hill_have_at_most_three_quarters(draw):
     assert separation(heights, otsu(heights)) < 0.75 + 0.01
 
 
-@pytest.mark.parametrize("diameter", [5, 8, 12])
+@pytest.mark.parametrize(
+    "diameter", [*(pytest.param(small, marks=pytest.mark.slow) for small in (5, 8)), 12]
+)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_heights_in_noise_are_one_hill_and_of_particles_two(backend, diameter, seed):
     rng = np.random.default_rng(seed)
