@@ -35,10 +35,9 @@ def write_beads(subject: Subject, beads: Beads | None) -> Path | None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         size = np.array(subject.voxel_size)
-        for centre, diameter in zip(beads.centres, beads.diameters, strict=True):
-            angstrom: list[float | str] = [""] * 4
-            if subject.is_scaled:
-                place = (centre * size)[::-1] + np.array(subject.origin)
-                angstrom = [*place.tolist(), float(diameter * np.cbrt(size.prod()))]
-            writer.writerow([*angstrom, *centre[::-1].tolist(), float(diameter)])
+        lengths = (beads.diameters * np.cbrt(size.prod())).tolist()
+        places = np.column_stack([subject.in_file(beads.centres), lengths]).tolist()
+        angstrom = places if subject.is_scaled else [[""] * 4] * len(places)
+        voxels = np.column_stack([beads.centres[:, ::-1], beads.diameters]).tolist()
+        writer.writerows([*known, *own] for known, own in zip(angstrom, voxels, strict=True))
     return path

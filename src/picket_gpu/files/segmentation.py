@@ -1,7 +1,7 @@
 """A segmentation: a run's result, its line in run.json, and what its files say of it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import Signature
 from pathlib import Path
@@ -161,6 +161,20 @@ class Subject(BaseModel):
     def is_scaled(self) -> bool:
         """Whether the voxel size is known."""
         return min(self.voxel_size) > 0
+
+    def angstrom(self, points: np.ndarray, zero: Sequence[float] = (0, 0, 0)) -> np.ndarray:
+        """Points (n, 3), (z, y, x) in voxels, from such a point: (x, y, z) in angstrom, float64.
+
+        Voxels of an unknown size count as 1 angstrom.
+        """
+        size = self.voxel_size if self.is_scaled else (1.0, 1.0, 1.0)
+        lengths: np.ndarray = (points - np.array(zero)) * np.array(size)
+        return lengths[:, ::-1]
+
+    def in_file(self, points: np.ndarray) -> np.ndarray:
+        """The same in the frame of the tomogram's file, which includes its origin."""
+        places: np.ndarray = self.angstrom(points) + np.array(self.origin)
+        return places
 
 
 class Segmentation(Subject):

@@ -1,6 +1,5 @@
 """Particles of one tomogram: a run's result, its line in run.json, and what its files hold."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -169,14 +168,7 @@ class Particles(Subject):
 
     def positions(self) -> np.ndarray:
         """Centres in the frame of the tomogram's file, (n, 3) float64, (x, y, z) in angstrom."""
-        places: np.ndarray = self.angstrom_from((0, 0, 0)) + np.array(self.origin)
-        return places
-
-    def angstrom_from(self, zero: Sequence[float]) -> np.ndarray:
-        """Centres from a point (z, y, x) in voxels, (n, 3) float64, (x, y, z) in angstrom."""
-        size = self.voxel_size if self.is_scaled else (1.0, 1.0, 1.0)
-        angstrom: np.ndarray = (self.coordinates - np.array(zero)) * np.array(size)
-        return angstrom[:, ::-1]
+        return self.in_file(self.coordinates)
 
     @property
     def metadata(self) -> dict[str, Any]:

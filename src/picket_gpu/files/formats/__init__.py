@@ -1,7 +1,7 @@
 """Formats of segmentations: a class each, which writes a segmentation and reads it back.
 
 A new format is a module here, its class in `FORMATS`, and its ending in `ENDINGS` of
-`picket_gpu.files.filenames`. `picket_gpu.files.segmentations` picks the class for a file.
+`picket_gpu.files.filenames`. `picket_gpu.files.segmentation` picks the class for a file.
 """
 
 from collections.abc import Mapping

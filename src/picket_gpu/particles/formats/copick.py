@@ -28,7 +28,7 @@ class Copick:
         """
         user, session, name = path.stem.split("_")
         _, run, _, project = path.parents[:4]
-        locations = particles.angstrom_from((0, 0, 0)).tolist()
+        locations = particles.angstrom(particles.coordinates).tolist()
         points = zip(locations, particles.picks.heights.tolist(), strict=True)
         content = {
             "pickable_object_name": name,

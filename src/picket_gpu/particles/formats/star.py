@@ -49,7 +49,7 @@ class STAR:
                 "without quotes, # and tabs"
             )
         picks = particles.picks
-        centred = particles.angstrom_from([n / 2 for n in particles.shape])
+        centred = particles.angstrom(particles.coordinates, [n / 2 for n in particles.shape])
         # The name last, because a line that starts with data_ or _ would end the table.
         table = pd.DataFrame(
             dict(zip(CENTRED, centred.T, strict=True))
