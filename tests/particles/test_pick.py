@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.device.select import select_backend
 from picket_gpu.particles import contrast
+from picket_gpu.particles.candidates import keep_spaced
 from picket_gpu.particles.contrast import (
     OUTER,
     STEP,
@@ -19,14 +20,8 @@ from picket_gpu.particles.contrast import (
     merge_plateaus,
     plan_blocks,
 )
-from picket_gpu.particles.picking import (
-    keep_spaced,
-    otsu,
-    pick,
-    pick_by_both,
-    pick_by_contrast,
-    separation,
-)
+from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
+from picket_gpu.particles.threshold import otsu, separation
 
 SHAPE = (26, 40, 44)
 EVERYWHERE = np.ones(SHAPE, dtype=bool)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+FORMS = ("one setting", "several settings")  # of a key, which are no part of its name
 LONGEST = 400  # characters of a value or key in a message
 
 # pydantic's words, where a user of a YAML file would not know them.
@@ -48,7 +49,8 @@ def first_fault(error: ValidationError, models: Mapping[str, Any]) -> str:
     # Unknown keys first: one that is missing may be misspelled.
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     fault: Mapping[str, Any] = faults[0]
-    place, kind, context = list(fault["loc"]), fault["type"], fault.get("ctx", {})
+    kind, context = fault["type"], fault.get("ctx", {})
+    place = [part for part in fault["loc"] if part not in FORMS]
     discriminator = context.get("discriminator", "").strip("'")
     if kind == "extra_forbidden":
         around = [part for part in place[:-1] if isinstance(part, str)]

@@ -15,12 +15,15 @@ from pydantic import (
     BeforeValidator,
     ByteSize,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from picket_gpu.config.faults import FORMS
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.device.backend import KMeansEngine, Precision
 from picket_gpu.device.select import DEVICES
@@ -184,9 +187,17 @@ class S1Config(BaseModel):
         description="Save a score for each voxel of all workflows, 0 to 1: how sure it is "
         "foreground (label 1); default: only of workflows that particles are picked from by score",
     )
-    particles: ParticleSettings | None = Field(
+    particles: (
+        Annotated[
+            Annotated[ParticleSettings, Tag(FORMS[0])]
+            | Annotated[list[ParticleSettings], Field(min_length=1), Tag(FORMS[1])],
+            Discriminator(lambda given: FORMS[isinstance(given, list)]),
+        ]
+        | None
+    ) = Field(
         None,
-        description="Settings for picking particles; default: no picking",
+        description="Settings for picking particles; or a list of such settings, each with a name: "
+        "later ones leave alone what earlier ones have picked; default: no picking",
     )
     report: bool = Field(
         True, strict=True, description="Write report.html and a preview of each tomogram"
@@ -256,17 +267,39 @@ class S1Config(BaseModel):
 
     @model_validator(mode="after")
     def _pickable(self) -> Self:
-        if self.particles is None:
-            return self
-        try:
-            self.particles.chosen(self.workflows)
-        except ValueError as error:
-            raise ValueError(f"particles.workflows: {error}") from None
-        if self.save == ["copick"] and self.particles.source != "tomogram":
-            raise ValueError(
-                "particles: copick files contain no scores; add hdf5, mrc or zarr to save"
-            )
+        several = isinstance(self.particles, list)
+        for place, one in enumerate(self.pickings):
+            where = f"particles[{place}]" if several else "particles"
+            try:
+                chosen = one.chosen(self.workflows)
+            except ValueError as error:
+                raise ValueError(f"{where}.workflows: {error}") from None
+            if self.save == ["copick"] and one.source != "tomogram":
+                raise ValueError(
+                    f"{where}: copick files contain no scores; add hdf5, mrc or zarr to save"
+                )
+            before = [earlier.name for earlier in self.pickings[:place]]
+            if len(self.pickings) > 1 and (one.name is None or one.name in before):
+                raise ValueError(f"{where}.name: each of several needs a name of its own")
+            for name in one.not_in or ():
+                if name not in before:
+                    raise ValueError(
+                        f"{where}.not_in: {name} is not the name of an entry before in the list"
+                    )
         return self
+
+    @property
+    def pickings(self) -> list[ParticleSettings]:
+        """What is picked, in the order of the list; each says which others it leaves alone."""
+        given = self.particles if isinstance(self.particles, list) else [self.particles]
+        settings: list[ParticleSettings] = []
+        for one in given:
+            if one is not None:
+                before = [earlier.name for earlier in settings if earlier.name is not None]
+                if one.not_in is None and before:
+                    one = one.model_copy(update={"not_in": before})
+                settings.append(one)
+        return settings
 
     @property
     def workflows(self) -> list[Workflow]:
@@ -279,9 +312,8 @@ class S1Config(BaseModel):
         """Workflows whose scores are saved: all if asked for, else those to pick from by score."""
         if self.scores:
             return self.workflows
-        if self.particles is None or not self.particles.from_scores:
-            return []
-        return self.particles.chosen(self.workflows)
+        by_score = (one.chosen(self.workflows) for one in self.pickings if one.from_scores)
+        return list(dict.fromkeys(workflow for chosen in by_score for workflow in chosen))
 
     @property
     def directory(self) -> Path:

@@ -17,9 +17,11 @@ ENDINGS = {
     "zarr score": "_score.zarr",
 }
 PARTICLES = {"csv": ".csv", "star": ".star", "cmm": ".cmm", "yaml": ".yaml"}
+CANDIDATES = ".npz"  # of all that particles were chosen from
+_METHODS = (None, "components", "watershed")  # ways of picking, which are no names of particles
 _WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
 _SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
-_PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_[^\W_]+)?")
+_PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_(?P<picking>[^\W_]+))?")
 _SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
@@ -69,8 +71,12 @@ class CopickNames:
     def picks(self, mode: str, method: str, picking: str | None = None) -> Path:
         """File of the picks of one workflow; see `TomogramFiles.particles`."""
         _check_parts(mode, method, picking)
-        session = self._session(mode, method) + (f"-{picking}" if picking else "")
-        return self.picks_directory / f"{self.user}_{session}_{self.object}.json"
+        session, name = self._session(mode, method), self.object
+        if picking not in _METHODS:
+            name = str(picking)
+        elif picking is not None:
+            session += f"-{picking}"
+        return self.picks_directory / f"{self.user}_{session}_{name}.json"
 
     def _session(self, mode: str, method: str) -> str:
         return self.session.format(mode=mode, method=method)
@@ -119,10 +125,10 @@ class TomogramFiles:
         return paths
 
     def particles(self, mode: str, method: str, picking: str | None = None) -> dict[str, Path]:
-        """Files of the particles of one workflow, by their kind: `PARTICLES`, and copick.
+        """Files of the particles of one workflow, by their kind: `PARTICLES`, candidates, copick.
 
         Args:
-            picking: name of the way of picking; None for the usual way.
+            picking: name of the particles, or of the way of picking; None for the usual way.
 
         Raises:
             ValueError: a name is not letters and digits only, so that two results could have files
@@ -131,9 +137,18 @@ class TomogramFiles:
         _check_parts(mode, method, picking)
         stem = "_".join(filter(None, ("particles", str(self.index), mode, method, picking)))
         files = {kind: self.directory / f"{stem}{ending}" for kind, ending in PARTICLES.items()}
+        files["candidates"] = self.directory / f"{stem}{CANDIDATES}"
         if self.copick and "copick" in self.kinds:
             files["copick"] = self.copick.picks(mode, method, picking)
         return files
+
+    def pickings(self, mode: str, method: str) -> list[str | None]:
+        """Names of all particles of one workflow that have files, as `particles` takes them."""
+        stem = f"particles_{self.index}_{mode}_{method}"
+        found = sorted(self.directory.glob(f"{stem}*{PARTICLES['csv']}"))
+        named = [_PARTICLES.fullmatch(path.stem) for path in found]
+        workflow = f"{mode}_{method}"
+        return [one["picking"] for one in named if one is not None and one["workflow"] == workflow]
 
     @property
     def directories(self) -> list[Path]:

@@ -1,11 +1,10 @@
 """Particles as parts of a label, as in PickET's step 2: connected components, and a watershed that
 splits touching particles at the waist between them.
 
-`pick_by_labels` has settings in angstrom, `components` and `watershed` have them in voxels.
+`find_by_labels` has settings in angstrom, `components` and `watershed` have them in voxels.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import ceil, pi, prod
 from typing import cast
 
@@ -13,14 +12,17 @@ import numpy as np
 from scipy import ndimage
 
 from picket_gpu.errors import PicketError
+from picket_gpu.particles.candidates import Candidates
 from picket_gpu.particles.picks import Picks, VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
 
 _ROUNDING = 1e-6  # of a voxel
 
 
-def pick_by_labels(labels: np.ndarray, settings: ParticleSettings, voxel_size: VoxelSize) -> Picks:
-    """Pick the components, or the parts of a watershed, of ``settings.label``, where auto is 1.
+def find_by_labels(
+    labels: np.ndarray, settings: ParticleSettings, voxel_size: VoxelSize
+) -> Candidates:
+    """The components, or the parts of a watershed, of ``settings.label``, where auto is 1.
 
     Heights are sizes, in those of the largest. So where the threshold is "auto", everything of
     ``least_size`` is picked, and a number is the least share of the largest size.
@@ -42,13 +44,16 @@ def pick_by_labels(labels: np.ndarray, settings: ParticleSettings, voxel_size: V
             border=round(settings.margin / _side(voxel_size)),
             least_voxels=least,
         )
-    threshold, count = picks.threshold, picks.count
-    if settings.threshold != "auto":
-        threshold = max(threshold, settings.threshold)
-        count = int(np.count_nonzero(picks.candidate_heights >= threshold))
-    if settings.max_particles is not None:
-        count = min(count, settings.max_particles)
-    return replace(picks, threshold=threshold, count=count, label=label)
+    count = len(picks.candidates)
+    return Candidates(
+        picks.candidates,
+        np.full(count, settings.ends[1]),
+        picks.candidate_heights[None],
+        np.zeros(count, np.int8),
+        voxel_size,
+        label=label,
+        floor=picks.threshold,
+    )
 
 
 def min_distance(settings: ParticleSettings, voxel_size: VoxelSize) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from zipfile import BadZipFile
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
@@ -15,6 +16,7 @@ from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
+from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particles import COLUMNS, METADATA, SOMETIMES, Particles
 from picket_gpu.particles.picks import Picks
@@ -31,6 +33,16 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     remove_particles(files)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
         FORMATS[kind].write(files[kind], particles)
+
+
+def read_with_candidates(path: Path) -> Particles:
+    """Particles with all candidates, from the file that has these.
+
+    Raises:
+        PicketError: the file is damaged.
+    """
+    with _readable(path):
+        return NPZ.read(path)
 
 
 def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
@@ -140,7 +152,10 @@ def _readable(path: Path) -> Iterator[None]:
     """Raise what is wrong with a file as an error in one line."""
     try:
         yield
-    except (OSError, LookupError, ValueError, csv.Error, ElementTree.ParseError) as error:
+    except (
+        *(OSError, LookupError, ValueError, TypeError),
+        *(csv.Error, ElementTree.ParseError, BadZipFile),
+    ) as error:
         raise PicketError(
             f"{path}: file of particles is truncated or damaged ({one_line(error)}); pick again, "
             "or move it away"

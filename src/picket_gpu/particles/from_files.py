@@ -1,9 +1,8 @@
-"""Picks from the files of a segmentation, from its tomogram, or from both."""
+"""Candidates from the files of a segmentation, from its tomogram, or from both."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,15 +11,16 @@ from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
 from picket_gpu.files.segmentation import read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
-from picket_gpu.particles.by_labels import pick_by_labels
-from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
-from picket_gpu.particles.picks import Picks, VoxelSize
+from picket_gpu.particles.by_labels import find_by_labels
+from picket_gpu.particles.candidates import Candidates
+from picket_gpu.particles.picking import Search, find_by_both, find_by_contrast, find_by_scores
+from picket_gpu.particles.picks import VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
 
 _DARK = {"dark": True, "bright": False, "auto": None}
 
 
-def pick_in_segmentation(
+def find_in_segmentation(
     path: Path,
     side: int,
     settings: ParticleSettings,
@@ -29,16 +29,16 @@ def pick_in_segmentation(
     memory_budget: int | None = None,
     blurred: Array | None = None,
     to_label: np.ndarray | None = None,
-) -> Picks:
-    """Pick from the scores of a segmentation, with or without its tomogram, or from its labels.
+) -> Candidates:
+    """Find candidates in the scores of a segmentation, with or without its tomogram, or its labels.
 
-    Labels are used as scores of 0 and 1 if the file has no scores, and by `pick_by_labels` if the
+    Labels are used as scores of 0 and 1 if the file has no scores, and by `find_by_labels` if the
     settings name another method than "ball".
 
     Args:
         path: HDF5, MRC or Zarr file of the segmentation.
         side: side of its windows, in voxels.
-        settings: how to pick.
+        settings: how to find them.
         voxel_size: angstrom, (z, y, x).
         backend: where to compute.
         memory_budget: bytes for arrays on the device beside the scores; None for the default.
@@ -48,29 +48,26 @@ def pick_in_segmentation(
     """
     labels = read_labels(path, side)
     if settings.method != "ball":
-        return pick_by_labels(labels, settings, voxel_size)
+        return find_by_labels(labels, settings, voxel_size)
     inside = labels != UNLABELLED
     scores = read_scores(path)
     if scores is None:
         scores = (labels == FOREGROUND).astype(np.float16)
     del labels
-    options = _selection(settings, voxel_size) | {
-        "label": None if settings.label == "auto" else settings.label,
-        "reach": side // 2,
-        "inside": inside,
-        "backend": backend,
-        "memory_budget": memory_budget,
-    }
+    label = None if settings.label == "auto" else settings.label
     with _as_fault(path):
+        search = _search(settings, voxel_size)
         if blurred is None:
-            return pick(scores, settings.diameter, **options)
+            return find_by_scores(scores, search, label, side // 2, inside, backend, memory_budget)
         if to_label is not None:  # files other than HDF5 have a score of 0 where it is False
             inside &= to_label
         dark = _DARK[settings.contrast]
-        return pick_by_both(scores, blurred, settings.diameter, dark=dark, **options)
+        return find_by_both(
+            scores, blurred, search, label, dark, side // 2, inside, backend, memory_budget
+        )
 
 
-def pick_in_tomogram(
+def find_in_tomogram(
     name: str,
     blurred: Array,
     inside: np.ndarray | None,
@@ -78,8 +75,8 @@ def pick_in_tomogram(
     voxel_size: VoxelSize,
     backend: Backend,
     memory_budget: int | None = None,
-) -> Picks:
-    """Pick where a tomogram stands out from what is around, without a segmentation.
+) -> Candidates:
+    """Find candidates where a tomogram stands out from what is around, without a segmentation.
 
     Args:
         name: what to call the tomogram in an error.
@@ -89,15 +86,9 @@ def pick_in_tomogram(
         memory_budget: for arrays on the device beside these.
     """
     with _as_fault(name):
-        return pick_by_contrast(
-            blurred,
-            settings.diameter,
-            dark=_DARK[settings.contrast],
-            inside=inside,
-            backend=backend,
-            memory_budget=memory_budget,
-            **_selection(settings, voxel_size),
-        )
+        search = _search(settings, voxel_size)
+        dark = _DARK[settings.contrast]
+        return find_by_contrast(blurred, search, dark, inside, backend, memory_budget)
 
 
 def check_size(
@@ -132,9 +123,8 @@ def check_size(
         )
 
 
-def _selection(settings: ParticleSettings, voxel_size: VoxelSize) -> dict[str, Any]:
-    names = ("spacing", "margin", "threshold", "max_particles")
-    return {"voxel_size": voxel_size} | {name: getattr(settings, name) for name in names}
+def _search(settings: ParticleSettings, voxel_size: VoxelSize) -> Search:
+    return Search(settings.diameter, voxel_size, settings.spacing, settings.margin)
 
 
 @contextmanager

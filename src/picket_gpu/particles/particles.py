@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, computed_field
 
 from picket_gpu.files.segmentation import Subject
+from picket_gpu.particles.candidates import Pool
 from picket_gpu.particles.picks import Picks
 
 # Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
@@ -35,6 +36,7 @@ class Particles(Subject):
     Attributes beside those of `Subject`:
         mode: feature mode; "tomogram" if picked without a segmentation.
         method: clustering method; "ball" if picked without a segmentation.
+        picking: name of the particles, or of the way of picking; None for the usual way.
         fingerprint: digest of everything that the particles depend on.
         files: names of the files, relative to ``directory``.
         settings: settings for picking, lengths in angstrom.
@@ -44,8 +46,9 @@ class Particles(Subject):
         diameter: diameter in angstrom, the greatest of several sizes; 0.0 if unknown.
         attributes: metadata of the segmentation under PickET's names.
         reused: whether an earlier run picked the particles.
-        picks: the particles in voxels, as `pick` returns them; candidates below the threshold are
-            kept only until the files are written.
+        picks: the particles in voxels, as `pick` returns them; other candidates are kept only
+            until the files are written.
+        pool: all candidates, and which of them may be picked; None where that is not known.
     """
 
     model_config = ConfigDict(
@@ -54,6 +57,9 @@ class Particles(Subject):
 
     mode: str = Field(description="Feature mode; tomogram if picked without a segmentation")
     method: str = Field(description="Clustering method; ball if picked without a segmentation")
+    picking: str | None = Field(
+        None, description="Name of the particles, or of the way of picking; null for the usual way"
+    )
     fingerprint: str = Field(description="Digest of everything that the particles depend on")
     files: list[str] = Field(
         description="Files of the particles, relative to the directory of this record"
@@ -66,6 +72,7 @@ class Particles(Subject):
     attributes: dict[str, Any] = Field({}, exclude=True)
     reused: bool = Field(False, exclude=True)
     picks: InstanceOf[Picks] = Field(exclude=True)
+    pool: InstanceOf[Pool] | None = Field(None, exclude=True)
 
     @computed_field(description="Least height of a candidate that is picked")  # type: ignore[prop-decorator]
     @property
@@ -127,6 +134,17 @@ class Particles(Subject):
         return self.mode, self.method
 
     @property
+    def key(self) -> tuple[str, str, str | None]:
+        """Workflow and name: what distinguishes the particles of one tomogram."""
+        return self.mode, self.method, self.picking
+
+    @property
+    def title(self) -> str:
+        """What people call them: the name if there is one, and the workflow."""
+        workflow = "-".join(self.workflow)
+        return workflow if self.picking is None else f"{self.picking} ({workflow})"
+
+    @property
     def coordinates(self) -> np.ndarray:
         """Centres, (n, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel."""
         return self.picks.coordinates
@@ -185,5 +203,11 @@ class Particles(Subject):
             candidates=picks.coordinates,
             candidate_heights=picks.heights,
             candidate_diameters=picks.diameters,
+            first=0,
         )
-        return self.model_copy(update={"picks": fewer})
+        return self.model_copy(update={"picks": fewer, "pool": None})
+
+    def chosen_by(self, pool: Pool) -> Self:
+        """Particles of the same settings from a pool."""
+        picks = pool.choose(self.settings)
+        return self.model_copy(update={"picks": picks, "pool": pool})

@@ -1,38 +1,33 @@
 """Picking of particles of a known size, from scores or labels (`pick`), from grey values
 (`pick_by_contrast`) and from both: maxima of maps of heights, a spacing apart, above a threshold.
+
+`find_by_scores`, `find_by_both` and `find_by_contrast` find the candidates that these choose from.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, prod
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array, Box, Shape
 from picket_gpu.device.select import select_backend
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
-from picket_gpu.particles.contrast import STEP, Contrast
+from picket_gpu.particles.candidates import Candidates, Sized, Threshold, choose, spaced
+from picket_gpu.particles.contrast import Contrast
 from picket_gpu.particles.picks import Picks, VoxelSize
 
-# Of the diameter. The most that loses no touching spheres where the diameter is told by a quarter
-# too large.
-SPACING = 0.8
 REACH = 1.0  # voxels that a blur of sigma 2 moves the edges of dense particles outward, measured
 MIDDLE = 0.5  # of scores: heights are alike for any offset, and err 17 times less about 0
-# Of a source's standardised heights, so that what is highest in one, as gold is, is not all.
-CUT = 3.0
-MERGED = 0.5  # of the spacing: candidates of two sources that are nearer are of one particle
-STANDARDISED = (-100.0, 100.0)  # thresholds of standardised heights
+HEIGHTS = (0.0, 1.0)  # thresholds of heights of one source
+STANDARDISED = (-100.0, 100.0)  # the same of standardised heights
 # Signs of heights, by label and by whether particles are dark.
 OF_LABEL: dict[int | None, dict[int, int]] = {1: {1: 1}, 0: {0: -1}, None: {1: 1, 0: -1}}
 OF_DARK: dict[bool | None, dict[int, int]] = {True: {1: -1}, False: {0: 1}, None: {1: -1, 0: 1}}
-ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
 
 SIZES = 7  # diameters from the least to the greatest, each the same times the one before
-Threshold: TypeAlias = float | Literal["auto"]
 Diameter: TypeAlias = float | Sequence[float]
 
 
@@ -86,11 +81,10 @@ def pick(
     Raises:
         ValueError: an argument is out of range.
     """
-    selection = Selection(diameter, voxel_size, spacing, margin, threshold, max_particles)
-    backend = backend or select_backend()
-    contrast, region = _of_scores(selection, scores, inside, reach, backend, memory_budget)
-    found = selection.strongest(contrast, OF_LABEL[label])
-    return replace(selection.picks(found.candidates, region), label=found.key)
+    check_choice(threshold, max_particles, HEIGHTS)
+    search = Search(diameter, voxel_size, spacing, margin)
+    found = find_by_scores(scores, search, label, reach, inside, backend, memory_budget)
+    return choose(found, threshold, max_particles=max_particles)
 
 
 def pick_by_both(
@@ -128,31 +122,12 @@ def pick_by_both(
     Raises:
         ValueError: an argument is out of range.
     """
-    selection = Selection(
-        diameter, voxel_size, spacing, margin, threshold, max_particles, STANDARDISED
+    check_choice(threshold, max_particles, STANDARDISED)
+    search = Search(diameter, voxel_size, spacing, margin)
+    found = find_by_both(
+        scores, tomogram, search, label, dark, reach, inside, backend, memory_budget
     )
-    if tomogram.shape != scores.shape:
-        raise ValueError(f"tomogram: must be {scores.shape} as scores (got {tomogram.shape})")
-    backend = backend or select_backend()
-    of_scores, region = _of_scores(selection, scores, inside, reach, backend, memory_budget)
-    of_grey = _of_tomogram(selection, tomogram[region], of_scores.inside, backend, memory_budget)
-    grey = selection.strongest(of_grey, OF_DARK[dark])
-    scored = selection.strongest(of_scores, OF_LABEL[label], grey.candidates.points)
-    ones, others = scored.candidates, grey.candidates
-    at_ones = selection.read(of_grey, grey.sign, ones.points)
-    cut = [
-        np.clip(standardised(np.concatenate(heights), among), -CUT, CUT)
-        for heights, among in (
-            ((ones.heights, scored.at), ones.heights),
-            ((at_ones, others.heights), others.heights),
-        )
-    ]
-    both = Sized(*(np.concatenate(pair) for pair in zip(ones, others, strict=True)))
-    merged = selection.spaced(both._replace(heights=np.mean(cut, axis=0)), MERGED)
-    heights = standardised(merged.heights, merged.heights)
-    selection = replace(selection, threshold=0.0 if threshold == "auto" else threshold)
-    picks = selection.picks(selection.spaced(merged._replace(heights=heights)), region)
-    return replace(picks, label=scored.key, dark=bool(grey.key))
+    return choose(found, threshold, max_particles=max_particles)
 
 
 def pick_by_contrast(
@@ -187,20 +162,111 @@ def pick_by_contrast(
     Raises:
         ValueError: an argument is out of range.
     """
-    selection = Selection(diameter, voxel_size, spacing, margin, threshold, max_particles)
-    selection.check_arrays(tomogram.shape, inside)
+    check_choice(threshold, max_particles, HEIGHTS)
+    search = Search(diameter, voxel_size, spacing, margin)
+    found = find_by_contrast(tomogram, search, dark, inside, backend, memory_budget)
+    return choose(found, threshold, max_particles=max_particles)
+
+
+def check_choice(
+    threshold: Threshold, max_particles: int | None, heights: tuple[float, float]
+) -> None:
+    """Raise a ValueError where `choose` cannot be meant so.
+
+    Args:
+        heights: least and greatest threshold.
+    """
+    lowest, highest = heights
+    automatic = threshold == "auto"
+    if not automatic and (isinstance(threshold, str) or not lowest <= threshold <= highest):
+        raise ValueError(
+            f"threshold: must be 'auto' or {lowest:g} to {highest:g} (got {threshold!r})"
+        )
+    if max_particles is not None and max_particles < 1:
+        raise ValueError(f"max_particles: must be 1 or more (got {max_particles!r})")
+
+
+def find_by_scores(
+    scores: Array,
+    search: "Search",
+    label: int | None = 1,
+    reach: float = 2.0,
+    inside: Array | None = None,
+    backend: Backend | None = None,
+    memory_budget: int | None = None,
+) -> Candidates:
+    """The candidates of `pick`, which has the arguments.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    backend = backend or select_backend()
+    contrast, region = _of_scores(search, scores, inside, reach, backend, memory_budget)
+    found = search.strongest(contrast, OF_LABEL[label])
+    return search.candidates(
+        [found.candidates], [found.candidates.heights], region, label=found.key
+    )
+
+
+def find_by_both(
+    scores: Array,
+    tomogram: Array,
+    search: "Search",
+    label: int | None = 1,
+    dark: bool | None = None,
+    reach: float = 2.0,
+    inside: Array | None = None,
+    backend: Backend | None = None,
+    memory_budget: int | None = None,
+) -> Candidates:
+    """The candidates of `pick_by_both`, which has the arguments.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if tomogram.shape != scores.shape:
+        raise ValueError(f"tomogram: must be {scores.shape} as scores (got {tomogram.shape})")
+    backend = backend or select_backend()
+    of_scores, region = _of_scores(search, scores, inside, reach, backend, memory_budget)
+    of_grey = _of_tomogram(search, tomogram[region], of_scores.inside, backend, memory_budget)
+    grey = search.strongest(of_grey, OF_DARK[dark])
+    scored = search.strongest(of_scores, OF_LABEL[label], grey.candidates.points)
+    ones, others = scored.candidates, grey.candidates
+    at_ones = search.read(of_grey, grey.sign, ones.points)
+    heights = [
+        np.concatenate([ones.heights, scored.at]),
+        np.concatenate([at_ones, others.heights]),
+    ]
+    return search.candidates([ones, others], heights, region, label=scored.key, dark=bool(grey.key))
+
+
+def find_by_contrast(
+    tomogram: Array,
+    search: "Search",
+    dark: bool | None = None,
+    inside: Array | None = None,
+    backend: Backend | None = None,
+    memory_budget: int | None = None,
+) -> Candidates:
+    """The candidates of `pick_by_contrast`, which has the arguments.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    search.check_arrays(tomogram.shape, inside)
     backend = backend or select_backend()
     region = _whole(tomogram.shape) if inside is None else region_of(backend, inside)
     there = _part(inside, region)
-    contrast = _of_tomogram(selection, tomogram[region], there, backend, memory_budget)
-    found = selection.strongest(contrast, OF_DARK[dark])
-    heights = found.candidates.heights / found.candidates.heights.max(initial=STEP)
-    picks = selection.picks(found.candidates._replace(heights=heights), region)
-    return replace(picks, dark=bool(found.key))
+    contrast = _of_tomogram(search, tomogram[region], there, backend, memory_budget)
+    found = search.strongest(contrast, OF_DARK[dark])
+    heights = [found.candidates.heights]
+    return search.candidates(
+        [found.candidates], heights, region, dark=bool(found.key), is_relative=True
+    )
 
 
 def _of_scores(
-    selection: "Selection",
+    search: "Search",
     scores: Array,
     inside: Array | None,
     reach: float,
@@ -208,7 +274,7 @@ def _of_scores(
     memory_budget: int | None,
 ) -> tuple[Contrast, Box]:
     """Heights of scores or labels as `pick` takes them, for the least diameter, and their box."""
-    selection.check_arrays(scores.shape, inside)
+    search.check_arrays(scores.shape, inside)
     low, high = float(scores.min()), float(scores.max())
     if scores.dtype.kind in "biu":
         if not (low >= UNLABELLED and high <= FOREGROUND):
@@ -223,14 +289,14 @@ def _of_scores(
         raise ValueError(f"scores: must be 0 to 1 (got {low:g} to {high:g})")
     region = region_of(backend, scores if inside is None else inside)
     contrast = Contrast(
-        backend, scores[region], _part(inside, region), selection.diameters[0],
-        selection.voxel_size, reach, offset=MIDDLE, memory_budget=memory_budget,
+        backend, scores[region], _part(inside, region), search.diameters[0],
+        search.voxel_size, reach, offset=MIDDLE, memory_budget=memory_budget,
     )  # fmt: skip
     return contrast, region
 
 
 def _of_tomogram(
-    selection: "Selection",
+    search: "Search",
     tomogram: Array,
     inside: Array | None,
     backend: Backend,
@@ -241,21 +307,9 @@ def _of_tomogram(
     if not isfinite(deviation):
         raise ValueError("tomogram: must be finite (got NaN or infinity)")
     return Contrast(
-        backend, tomogram, inside, selection.diameters[0], selection.voxel_size, REACH,
+        backend, tomogram, inside, search.diameters[0], search.voxel_size, REACH,
         offset=mean, scale=1 / deviation, memory_budget=memory_budget,
     )  # fmt: skip
-
-
-class Sized(NamedTuple):
-    """Candidates: points (m, 3), heights (m,), and the diameter of each, (m,)."""
-
-    points: np.ndarray
-    heights: np.ndarray
-    diameters: np.ndarray
-
-    def take(self, chosen: np.ndarray) -> "Sized":
-        """Those of an index or a mask."""
-        return Sized(*(each[chosen] for each in self))
 
 
 class Strongest(NamedTuple):
@@ -275,8 +329,8 @@ class Strongest(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Criteria for particles; lengths are in the units of ``voxel_size``, (z, y, x).
+class Search:
+    """What to look for; lengths are in the units of ``voxel_size``, (z, y, x).
 
     Raises:
         ValueError: one of them is out of range.
@@ -286,14 +340,9 @@ class Selection:
     voxel_size: VoxelSize = (1.0, 1.0, 1.0)
     spacing: float | None = None
     margin: float = 0.0
-    threshold: Threshold = "auto"
-    max_particles: int | None = None
-    thresholds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         size = self.voxel_size
-        lowest, highest = self.thresholds
-        share = 0.0 if self.threshold == "auto" else self.threshold
         for name, good, words in (
             (
                 "voxel_size",
@@ -307,12 +356,6 @@ class Selection:
             ),
             ("spacing", self.spacing is None or 0 < self.spacing < inf, "above 0"),
             ("margin", 0 <= self.margin < inf, "0 or more"),
-            (
-                "threshold",
-                not isinstance(share, str) and lowest <= share <= highest,
-                f"'auto' or {lowest:g} to {highest:g}",
-            ),
-            ("max_particles", self.max_particles is None or self.max_particles >= 1, "1 or more"),
         ):
             if not good:
                 raise ValueError(f"{name}: must be {words} (got {getattr(self, name)!r})")
@@ -365,7 +408,7 @@ class Selection:
                 sized = Sized(places, of_places, np.full(len(places), diameter))
                 found[key].append(self.clear(sized, contrast.values.shape))
         spaced = {
-            key: self.spaced(Sized(*map(np.concatenate, zip(*sizes, strict=True))))
+            key: self._spaced(Sized(*map(np.concatenate, zip(*sizes, strict=True))))
             for key, sizes in found.items()
         }
         key = max(spaced, key=lambda key: float(np.sum(spaced[key].heights ** 3)))
@@ -386,111 +429,38 @@ class Selection:
         low, high = (points + 0.5) * size, (np.array(shape) - 0.5 - points) * size
         return candidates.take((np.minimum(low, high) >= self.margin).all(axis=1))
 
-    def spaced(self, candidates: Sized, share: float = 1.0) -> Sized:
-        """Those that keep a ``share`` of the spacing from higher ones, from the highest on.
+    def _spaced(self, places: Sized) -> Sized:
+        return spaced(places, self.voxel_size, self.spacing)
 
-        Distances are those of positions between voxels, so what is returned keeps the spacing.
+    def candidates(
+        self,
+        places: Sequence[Sized],
+        heights: Sequence[np.ndarray],
+        region: Box,
+        label: int = 1,
+        dark: bool | None = None,
+        is_relative: bool = False,
+    ) -> Candidates:
+        """Candidates in a volume.
+
+        Args:
+            places: the maxima of each source, in ``region``.
+            heights: of all places, in each source.
         """
-        candidates = candidates.take(np.argsort(-candidates.heights, kind="stable"))
-        spacing = SPACING * candidates.diameters
-        if self.spacing is not None:
-            spacing = np.full(len(spacing), self.spacing)
-        points = candidates.points * np.array(self.voxel_size)
-        return candidates.take(keep_spaced(points, share * spacing))
-
-    def picks(self, candidates: Sized, region: Box) -> Picks:
-        """Candidates in ``region``, of which those from the threshold on are picked, as many as
-        wanted."""
-        points, heights, diameters = candidates
-        threshold = otsu(heights) if self.threshold == "auto" else float(self.threshold)
-        count = int(np.count_nonzero(heights >= threshold))
-        if self.max_particles is not None:
-            count = min(count, self.max_particles)
-        return Picks(
+        points, _, diameters = map(np.concatenate, zip(*places, strict=True))
+        source = [np.full(len(of.points), number, np.int8) for number, of in enumerate(places)]
+        return Candidates(
             points + [part.start for part in region],
-            heights,
-            threshold,
-            count,
-            separation=separation(heights, threshold),
-            candidate_diameters=diameters if len(self.diameters) > 1 else None,
+            diameters,
+            np.array(heights),
+            np.concatenate(source),
+            self.voxel_size,
+            self.spacing,
+            len(self.diameters) > 1,
+            label,
+            dark,
+            is_relative,
         )
-
-
-def keep_spaced(points: np.ndarray, spacing: float | np.ndarray) -> np.ndarray:
-    """Which points to keep so that no two are nearer than ``spacing``, the first ones first.
-
-    Args:
-        points: (m, 3).
-        spacing: of all, or of each, (m,): that of two is the mean of theirs.
-
-    Returns:
-        (m,) bool.
-    """
-    tree = cKDTree(points)
-    kept = np.ones(len(points), dtype=bool)
-    # A spacing apart is not nearer, whatever rounding did.
-    nearer = np.broadcast_to(spacing, len(points)) * (1 - 1e-12)
-    least, most = nearer.min(initial=np.inf), nearer.max(initial=0)
-    for begin in range(0, len(points), ASKED):
-        asked = begin + np.flatnonzero(kept[begin : begin + ASKED])
-        near = tree.query_ball_point(points[asked], (nearer[asked] + most) / 2)
-        for number, others in zip(asked, near, strict=True):
-            if kept[number]:
-                if least < most:
-                    distance = np.linalg.norm(points[others] - points[number], axis=1)
-                    others = np.array(others)[distance <= (nearer[others] + nearer[number]) / 2]
-                kept[others] = False
-                kept[number] = True
-    return kept
-
-
-def otsu(heights: np.ndarray) -> float:
-    """The threshold between two classes of heights whose variance between them is largest.
-
-    Otsu, IEEE Trans. Syst. Man Cybern. 9, 62-66, 1979, over all splits rather than a histogram's.
-
-    Args:
-        heights: (m,), in any order.
-
-    Returns:
-        The middle between the two classes' nearest heights; where all are alike, that height; 0
-        where there are none.
-    """
-    ordered = np.sort(heights.astype(np.float64))
-    if len(ordered) == 0:
-        return 0.0
-    if ordered[0] == ordered[-1]:
-        return float(ordered[0])
-    below = np.arange(1, len(ordered))
-    above = len(ordered) - below
-    sums = np.cumsum(ordered)
-    difference = (sums[-1] - sums[:-1]) / above - sums[:-1] / below
-    split = int(np.argmax(below * above * difference**2))
-    return float((ordered[split] + ordered[split + 1]) / 2)
-
-
-def standardised(heights: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Heights in units in which `otsu` of ``among`` is 0, and the means of its two classes are 2
-    apart. Where all are alike, the lower class is taken to be at 0."""
-    threshold = otsu(among)
-    means = [part.mean() if len(part) else 0.0 for part in _classes(among, threshold)]
-    half = (means[1] - means[0]) / 2
-    return (heights - threshold) / (half or 1.0)
-
-
-def separation(heights: np.ndarray, threshold: float) -> float | None:
-    """Share of the variance of heights that lies between two classes (Otsu 1979); None for one."""
-    below, above = _classes(heights, threshold)
-    if not (len(below) and len(above)):
-        return None
-    between = len(below) * len(above) * ((above.mean() - below.mean()) / len(heights)) ** 2
-    return float(between / heights.var())
-
-
-def _classes(heights: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Heights below the threshold, and the others."""
-    above = heights >= threshold
-    return heights[~above], heights[above]
 
 
 def region_of(backend: Backend, values: Array) -> Box:

@@ -1,10 +1,13 @@
 """Settings for picking particles, in the parameter file."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, TypeAlias
+import re
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -18,7 +21,6 @@ Method: TypeAlias = Literal["ball", "components", "watershed"]
 Height: TypeAlias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False, strict=True)]
 Workflow: TypeAlias = tuple[str, str]  # feature mode and clustering method
 TOMOGRAM: Workflow = ("tomogram", "ball")  # stands for the workflow where source is tomogram
-PICKINGS = (None, "components", "watershed")  # as names of files have them
 # Methods that use a key; all use the others.
 _USED_BY: dict[str, tuple[Method, ...]] = {
     "spacing": ("ball",),
@@ -26,6 +28,10 @@ _USED_BY: dict[str, tuple[Method, ...]] = {
     "min_distance": ("watershed",),
     "least_size": ("components", "watershed"),
 }
+# Later than the first version: left out of facts where they are not set, so that particles of
+# earlier versions are known again.
+_LATER = ("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask")
+_ONE_OR_MORE = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
 
 
 class ParticleSettings(BaseModel):
@@ -36,6 +42,11 @@ class ParticleSettings(BaseModel):
     diameter: Length | Annotated[list[Length], Field(min_length=2, max_length=2)] = Field(
         description="Particle diameter in angstrom; the outer diameter of a hollow particle. Or "
         "[least, greatest] for particles of several sizes, each picked by its own"
+    )
+    name: Annotated[str, Field(strict=True)] | None = Field(
+        None,
+        description="Name of these particles, letters and digits: a part of the names of their "
+        "files, and the object in copick; default: none",
     )
     source: Literal["both", "score", "tomogram"] = Field(
         "both",
@@ -58,10 +69,16 @@ class ParticleSettings(BaseModel):
         description="Contrast of the particles in the tomogram, for source: both or tomogram: "
         "dark, bright, or auto, the one that stands out more",
     )
-    threshold: Literal["auto"] | Height = Field(
+    threshold: Literal["auto", "dataset"] | Height = Field(
         "auto",
-        description="Least height of a candidate that is picked, or auto: Otsu's threshold of all "
-        "heights; with source: both 0 is that threshold, with others heights are 0 to 1",
+        description="Least height of a candidate that is picked; or auto, Otsu's threshold of the "
+        "heights in each tomogram; or dataset, that of all tomograms together. With source: both 0 "
+        "is that threshold, with others heights are 0 to 1",
+    )
+    max_height: Height | None = Field(
+        None,
+        description="Greatest height of a candidate that is picked, on the scale of threshold; "
+        "default: no limit",
     )
     spacing: Length | None = Field(
         None,
@@ -76,6 +93,27 @@ class ParticleSettings(BaseModel):
         None,
         description="Greatest number of particles per tomogram, those of greatest height; default: "
         "no limit",
+    )
+    not_in: list[Annotated[str, Field(strict=True)]] | None = Field(
+        None,
+        description="Names of other particles whose places are left alone; default: those before "
+        "in the list; of pick: all that have a name",
+    )
+    exclude: Annotated[list[Annotated[str, Field(strict=True, min_length=1)]], _ONE_OR_MORE] = (
+        Field(
+            [],
+            description="Files of points at which nothing is picked, such as beads_{index}.csv: CSV, "
+            "STAR, CMM, copick and others; {name} and {index} stand for the tomogram's",
+        )
+    )
+    exclude_radius: Length | None = Field(
+        None,
+        description="Distance in angstrom from these points; default: 0.8 diameters",
+    )
+    exclude_mask: Annotated[str, Field(strict=True, min_length=1)] | None = Field(
+        None,
+        description="Mask, a volume of the tomogram's shape: nothing is picked where it is above "
+        "0; {name} and {index} as in exclude",
     )
     method: Method = Field(
         "ball",
@@ -101,14 +139,25 @@ class ParticleSettings(BaseModel):
             return {"source": "score"} | told
         return told
 
-    @field_validator("threshold", mode="before")
+    @field_validator("threshold", "max_height", mode="before")
     @classmethod
-    def _number_or_auto(cls, threshold: Any, info: ValidationInfo) -> Any:
-        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    def _height(cls, height: Any, info: ValidationInfo) -> Any:
+        words = {"threshold": ("auto", "dataset"), "max_height": (None,)}[str(info.field_name)]
+        number = isinstance(height, int | float) and not isinstance(height, bool)
         lowest, highest = (-100, 100) if info.data.get("source") == "both" else (0, 1)
-        if threshold != "auto" and not (number and lowest <= threshold <= highest):
-            raise ValueError(f"must be auto or a number from {lowest} to {highest}")
-        return threshold
+        if height not in words and not (number and lowest <= height <= highest):
+            also = "auto, dataset or " if "auto" in words else ""
+            raise ValueError(f"must be {also}a number from {lowest} to {highest}")
+        return height
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch("[A-Za-z0-9]{1,40}", name):
+            raise ValueError("must be 1 to 40 letters and digits")
+        if name in get_args(Method):
+            raise ValueError("must not be the name of a method")
+        return name
 
     @field_validator("diameter", mode="before")
     @classmethod
@@ -143,7 +192,42 @@ class ParticleSettings(BaseModel):
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
                 raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
+        if self.threshold == "dataset" and self.method != "ball":
+            raise ValueError(f"threshold: must be auto or a number with method: {self.method}")
+        if self.exclude_radius is not None and not self.exclude:
+            raise ValueError("exclude_radius: has no effect without exclude; remove it")
+        least = -inf if isinstance(self.threshold, str) else self.threshold
+        if self.max_height is not None and self.max_height < least:
+            raise ValueError(f"max_height: must be {least:g}, the threshold, or more")
         return self
+
+    def facts(self) -> dict[str, Any]:
+        """All that picks from a workflow depend on, as plain values."""
+        unset = {
+            key for key in _LATER if getattr(self, key) == type(self).model_fields[key].default
+        }
+        return self.model_dump(mode="json", exclude={"workflows", *unset})
+
+    def difference(self, earlier: Mapping[str, Any]) -> str | None:
+        """What distinguishes these from earlier settings; None if picks would be the same.
+
+        Args:
+            earlier: as ``model_dump(exclude_none=True)`` gives them.
+        """
+        names = type(self).model_fields.keys() - {"workflows"}
+        defaults = {name: type(self).model_fields[name].default for name in names}
+        now = self.model_dump(mode="json")
+        for name in sorted(names):
+            before = earlier.get(name, defaults[name])
+            if before != now[name]:
+                return f"{name}: {before} before, {now[name]} now"
+        return None
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """All that candidates depend on, as plain values."""
+        chosen = {"name", "workflows", "threshold", "max_height", "max_particles", *_LATER}
+        return self.model_dump(mode="json", exclude=chosen)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -153,8 +237,9 @@ class ParticleSettings(BaseModel):
 
     @property
     def picking(self) -> str | None:
-        """How particles are picked, in names of files: one of `PICKINGS`."""
-        return None if self.method == "ball" else self.method
+        """What names of files have after the workflow: the name, or the method if it is not the
+        usual one."""
+        return self.name or (None if self.method == "ball" else self.method)
 
     @property
     def from_scores(self) -> bool:

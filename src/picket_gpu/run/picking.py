@@ -44,18 +44,27 @@ class PickingPlan:
         settings: settings for picking.
         workflow: feature mode and clustering method, or `TOMOGRAM`.
         fingerprint: digest of everything that the particles depend on.
+        search: digest of everything that the candidates depend on.
         source: fingerprint of the segmentation; "tomogram" for the tomogram itself.
         files: by kind.
         earlier: fields of `Particles` of an earlier picking with the same settings and all its
             files; None if there is none.
+        has_candidates: whether the candidates exist.
     """
 
     settings: ParticleSettings
     workflow: Workflow
     fingerprint: str
+    search: str
     source: str
     files: Mapping[str, Path]
     earlier: dict[str, Any] | None
+    has_candidates: bool
+
+    @property
+    def needs_tomogram(self) -> bool:
+        """Whether candidates are to be found in the tomogram itself."""
+        return self.earlier is None and not self.has_candidates and self.settings.from_tomogram
 
     @property
     def source_name(self) -> str:
@@ -70,6 +79,7 @@ class PickingPlan:
         return {
             "mode": self.workflow[0],
             "method": self.workflow[1],
+            "picking": self.settings.picking,
             "fingerprint": self.fingerprint,
             "source": self.source,
             "files": [os.path.relpath(path, directory) for path in self.files.values()],
@@ -78,10 +88,13 @@ class PickingPlan:
         }
 
     def reused(self, subject: Subject) -> Particles:
-        """The particles of the earlier picking, read from their CSV file."""
+        """The particles of the earlier picking, with all candidates where these are kept."""
         assert self.earlier is not None
-        known = self.earlier | self.known(subject.directory) | {"reused": True}
-        return read_particles(self.files["csv"], subject, **known)
+        known = self.known(subject.directory) | {"reused": True}
+        if self.has_candidates:
+            found = read_with_candidates(self.files["candidates"])
+            return found.model_copy(update=subject.fields | known)
+        return read_particles(self.files["csv"], subject, **self.earlier | known)
 
 
 def plan_picking(
@@ -89,7 +102,7 @@ def plan_picking(
     subject: Subject,
     files: TomogramFiles,
     fingerprints: Mapping[Workflow, str],
-    overwrite: bool,
+    replace: Replace,
 ) -> list[PickingPlan]:
     """Plan what the configuration picks in one tomogram.
 
@@ -97,17 +110,26 @@ def plan_picking(
         fingerprints: of the segmentations, by workflow.
 
     Raises:
-        PicketError: the tomogram has no voxel size, the diameter cannot be meant for it, or a file
-            that picking did not write would be replaced.
+        PicketError: the tomogram has no voxel size, the diameter cannot be meant for it, or files
+            of other settings or programs would be replaced.
     """
-    settings = config.particles
-    if settings is None:
-        return []
-    check_size(str(subject.tomogram), settings, subject.shape, subject.voxel_size)
-    return [
-        plan_workflow(settings, workflow, subject, files, fingerprints, overwrite)
-        for workflow in settings.chosen(config.workflows)
-    ]
+    plans: list[PickingPlan] = []
+    for settings in config.pickings:
+        check_size(str(subject.tomogram), settings, subject.shape, subject.voxel_size)
+        before = [plan for plan in plans if plan.settings.name in (settings.not_in or ())]
+        plans += [
+            plan_workflow(
+                settings,
+                workflow,
+                subject,
+                files,
+                fingerprints,
+                replace,
+                claims=[plan.fingerprint for plan in before],
+            )
+            for workflow in settings.chosen(config.workflows)
+        ]
+    return plans
 
 
 def plan_workflow(
@@ -116,61 +138,104 @@ def plan_workflow(
     subject: Subject,
     files: TomogramFiles,
     fingerprints: Mapping[Workflow, str],
-    overwrite: bool,
+    replace: Replace,
     voxel_size: tuple[float, float, float] | None = None,
     bare: bool = False,
+    claims: Sequence[str] = (),
 ) -> PickingPlan:
     """Plan what is picked in one tomogram from one workflow.
 
     Args:
         fingerprints: of the tomogram's segmentations, by workflow.
-        overwrite: pick again, and replace files that picking did not write.
+        replace: which files may be replaced.
         voxel_size: angstrom, (z, y, x), if it overrides that of the segmentation.
         bare: labels stand for scores, which the segmentation lacks.
+        claims: fingerprints of the particles whose places are left alone.
 
     Raises:
-        PicketError: a file that picking did not write would be replaced.
+        PicketError: files of other settings or programs would be replaced.
     """
-    facts = settings.model_dump(mode="json", exclude={"workflows"})
-    facts |= {"version": version("picket-gpu"), "workflow": workflow, "name": subject.run_name}
+    about: dict[str, Any] = {"version": version("picket-gpu"), "workflow": workflow}
     if voxel_size is not None:
-        facts["voxel_size"] = voxel_size
+        about["voxel_size"] = voxel_size
     if bare:  # so that a run, whose segmentation has scores, picks again
-        facts["bare"] = True
+        about["bare"] = True
     source = "tomogram"
     if workflow == TOMOGRAM:  # what its voxels depend on, and a little more
-        facts["segmentations"] = sorted(fingerprints.values())
+        about["segmentations"] = sorted(fingerprints.values())
     else:
-        facts["segmentation"] = source = fingerprints[workflow]
+        about["segmentation"] = source = fingerprints[workflow]
+    facts = settings.facts() | about | {"name": subject.run_name}
+    if claims:
+        facts["claims"] = list(claims)
+    if lists := exclusion_files(settings, subject):
+        facts["excluded"] = [file_signature(path, {}) for path in lists]
+    fingerprint, search = digest(facts), digest(settings.search | about)
     paths = files.particles(*workflow, settings.picking)
-    earlier = find_earlier(
-        paths, digest(facts), overwrite, "already exists and carries no picket_gpu settings"
+    earlier = find_earlier(paths, fingerprint, settings, source, replace)
+    has_candidates = replace != "all" and NPZ.read_fingerprint(paths["candidates"]) == search
+    return PickingPlan(
+        settings, workflow, fingerprint, search, source, paths, earlier, has_candidates
     )
-    return PickingPlan(settings, workflow, digest(facts), source, paths, earlier)
 
 
 def find_earlier(
-    files: Mapping[str, Path], fingerprint: str, overwrite: bool, fault: str
+    files: Mapping[str, Path],
+    fingerprint: str,
+    settings: ParticleSettings,
+    source: str,
+    replace: Replace,
 ) -> dict[str, Any] | None:
     """Fields of `Particles` in files of an earlier picking with the same fingerprint.
-
-    Args:
-        fault: what is wrong with files that must not be replaced.
 
     Returns:
         None if a file is missing, or the particles are to be picked again.
 
     Raises:
-        PicketError: picking did not write the files.
+        PicketError: picking did not write the files, or did with other settings from the same
+            segmentation.
     """
     existing = [path for path in files.values() if path.exists()]
     found = read_metadata(files["yaml"])
-    if existing and found is None and not overwrite:
+    if replace != "nothing":
+        return None
+    if existing and found is None:
         raise PicketError(
-            f"{existing[0]}: {fault}; use --overwrite to replace it, or change dataset_name"
+            f"{existing[0]}: already exists and carries no picket_gpu settings; use --overwrite to "
+            "replace it, or change dataset_name"
         )
-    same = found is not None and found["fingerprint"] == fingerprint
-    return found if same and len(existing) == len(files) and not overwrite else None
+    if found is None:
+        return None
+    if found["fingerprint"] == fingerprint:
+        missing = {kind for kind, path in files.items() if path not in existing}
+        return found if missing <= {"candidates"} else None  # earlier versions did not keep these
+    difference = settings.difference(found["settings"])
+    if difference is not None and found["source"] == source:
+        raise PicketError(
+            f"{files['csv']}: was picked with other settings ({difference}); give the new particles "
+            "a name (particles: {name: ...}, --name), or replace these by --overwrite, of a run by "
+            "--overwrite-particles"
+        )
+    return None
+
+
+def exclusion_files(settings: ParticleSettings, subject: Subject) -> list[Path]:
+    """Files that say where nothing is picked in a tomogram: of points, and last the mask.
+
+    Raises:
+        PicketError: one is missing.
+    """
+    names = [*settings.exclude, *filter(None, [settings.exclude_mask])]
+    paths = []
+    for name in names:
+        path = Path(name.replace("{name}", subject.run_name).replace("{index}", str(subject.index)))
+        if not path.exists():
+            raise PicketError(
+                f"{path}: no such file, at whose points nothing is to be picked in "
+                f"{subject.tomogram}; correct exclude or exclude_mask, or write it without points"
+            )
+        paths.append(path)
+    return paths
 
 
 def pick(
@@ -180,6 +245,7 @@ def pick(
     segmentation: Segmentation | None,
     tomogram: PreparedTomogram | None,
     memory_budget: int | None = None,
+    others: Sequence[Particles] = (),
 ) -> Particles:
     """Pick in one tomogram, and write the files unless an earlier run has.
 
@@ -188,33 +254,35 @@ def pick(
     Args:
         segmentation, tomogram: what to pick from; those that the plan does not need may be None.
         memory_budget: bytes; default: the device's.
+        others: particles of the tomogram whose places are left alone.
 
     Returns:
         Particles with all candidates.
     """
     started = time.perf_counter()
     settings, size = plan.settings, subject.voxel_size
-    memory = picking_budget(backend, subject, memory_budget)
-    attributes: dict[str, Any] = {}
-    blurred = to_label = None
-    if settings.from_tomogram:
-        assert tomogram is not None
-        blurred, to_label = tomogram.prepared.volume.data, tomogram.to_label
-    if plan.workflow == TOMOGRAM:
-        if to_label is not None:
-            to_label = np.broadcast_to(to_label, subject.shape)
-        name = str(subject.tomogram)
-        picks = pick_in_tomogram(name, blurred, to_label, settings, size, backend, memory)
+    if plan.has_candidates:
+        earlier = read_with_candidates(plan.files["candidates"])
+        assert earlier.pool is not None
+        candidates, attributes = earlier.pool.candidates, earlier.attributes
     else:
-        assert segmentation is not None
-        path, side = segmentation.path, segmentation.neighborhood_size
-        picks = pick_in_segmentation(path, side, settings, size, backend, memory, blurred, to_label)
-        attributes = read_attributes(path)
+        memory = picking_budget(backend, subject, memory_budget)
+        candidates = _find(backend, subject, plan, segmentation, tomogram, memory)
+        attributes = {} if segmentation is None else read_attributes(segmentation.path)
+    pool = Pool(
+        candidates,
+        _excluded(candidates, settings, subject),
+        claimed_by(candidates, others),
+        Scale.of([candidates]),
+        plan.search,
+    ).rescaled()
+    picks = pool.choose(settings.model_dump())
     seconds = time.perf_counter() - started
     particles = Particles(
         **subject.fields,
         **plan.known(subject.directory),
         picks=picks,
+        pool=pool,
         candidates=len(picks.candidates),
         reused=plan.earlier is not None,
         attributes={
@@ -238,6 +306,57 @@ def pick(
         plan.files["csv"].parent.mkdir(parents=True, exist_ok=True)
         write_particles(plan.files, particles)
     return particles.model_copy(update={"seconds": time.perf_counter() - started})
+
+
+def _find(
+    backend: Backend,
+    subject: Subject,
+    plan: PickingPlan,
+    segmentation: Segmentation | None,
+    tomogram: PreparedTomogram | None,
+    memory: int,
+) -> Candidates:
+    settings, size = plan.settings, subject.voxel_size
+    blurred = to_label = None
+    if settings.from_tomogram:
+        assert tomogram is not None
+        blurred, to_label = tomogram.prepared.volume.data, tomogram.to_label
+    if plan.workflow != TOMOGRAM:
+        assert segmentation is not None
+        path, side = segmentation.path, segmentation.neighborhood_size
+        return find_in_segmentation(path, side, settings, size, backend, memory, blurred, to_label)
+    if to_label is not None:
+        to_label = np.broadcast_to(to_label, subject.shape)
+    name = str(subject.tomogram)
+    return find_in_tomogram(name, blurred, to_label, settings, size, backend, memory)
+
+
+def _excluded(candidates: Candidates, settings: ParticleSettings, subject: Subject) -> np.ndarray:
+    """Which candidates the settings leave out, (m,) bool."""
+    gone = np.zeros(len(candidates.points), dtype=bool)
+    *lists, last = [*exclusion_files(settings, subject), None]
+    if settings.exclude_mask is not None:
+        mask = read_mask(lists.pop(), subject.shape)
+        voxels = np.rint(candidates.points).astype(np.int64)
+        gone |= mask[tuple(voxels.clip(0, np.array(subject.shape) - 1).T)]
+    for path in lists:
+        points = points_in(path, subject)
+        if settings.exclude_radius is not None:
+            gone |= candidates.near(points, settings.exclude_radius)
+        else:
+            gone |= candidates.near(points, 0.0, SPACING)
+    return gone
+
+
+def claimed_by(candidates: Candidates, others: Iterable[Particles]) -> np.ndarray:
+    """Which candidates are at the places of other particles of their tomogram, (m,) bool: nearer
+    than two particles are picked."""
+    claimed = np.zeros(len(candidates.points), dtype=bool)
+    for other in others:
+        claimed |= candidates.near(
+            other.coordinates, SPACING / 2 * other.diameters, SPACING / 2
+        )
+    return claimed
 
 
 def picking_budget(backend: Backend, subject: Subject, memory_budget: int | None) -> int:

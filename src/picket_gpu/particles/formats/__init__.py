@@ -10,6 +10,7 @@ from typing import Protocol
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.copick import Copick
 from picket_gpu.particles.formats.csv import CSV
+from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.formats.star import STAR
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particles import Particles
@@ -34,4 +35,5 @@ FORMATS: dict[str, type[Format]] = {
     "cmm": CMM,
     "yaml": YAML,
     "copick": Copick,
+    "candidates": NPZ,
 }

@@ -1,0 +1,91 @@
+"""All candidates that particles were chosen from, so that others can be chosen in no time."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from pydantic_core import to_jsonable_python
+
+from picket_gpu.files.atomic import atomic_file
+from picket_gpu.particles.candidates import Candidates, Pool, Scale
+from picket_gpu.particles.particles import Particles
+
+# Of `Candidates` and `Pool`; the rest is text.
+_ARRAYS = ("points", "diameters", "heights", "source")
+_MASKS = ("excluded", "claimed")
+# Of `Particles`, beside those of the tomogram.
+_FIELDS = (
+    *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
+    *("diameter", "attributes"),
+)
+
+
+class NPZ:
+    """Arrays of `Candidates`, which of them may be picked, and in ``about`` the other fields of
+    `Particles` as JSON. So particles can be read from this file alone.
+
+    ``points`` are (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
+    """
+
+    @staticmethod
+    def write(path: Path, particles: Particles) -> None:
+        """Write the arrays of particles that have a pool."""
+        pool = particles.pool
+        if pool is None:
+            raise ValueError(f"{path}: particles have no candidates")
+        arrays = {name: getattr(pool.candidates, name) for name in _ARRAYS}
+        masks = {name: getattr(pool, name) for name in _MASKS}
+        plain = {
+            field.name: getattr(pool.candidates, field.name)
+            for field in fields(pool.candidates)
+            if field.name not in _ARRAYS
+        }
+        about = {
+            "tomogram": {k: v for k, v in particles.fields.items() if k != "directory"},
+            "particles": {name: getattr(particles, name) for name in _FIELDS},
+            "candidates": plain,
+            "pool": {"scale": pool.scale, "fingerprint": pool.fingerprint},
+        }
+        text = json.dumps(to_jsonable_python(about))
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, about=np.array(text), **arrays, **masks)
+
+    @staticmethod
+    def read(path: Path) -> Particles:
+        """Read particles with all candidates, in the directory of the file.
+
+        Raises:
+            OSError, KeyError, ValueError, zipfile.BadZipFile: it is not as `write` makes it.
+        """
+        with np.load(path) as stored:
+            about = json.loads(str(stored["about"]))
+            arrays = {name: stored[name] for name in _ARRAYS}
+            masks = {name: stored[name] for name in _MASKS}
+        sources, zero, unit, threshold = about["pool"]["scale"]
+        scale = Scale(tuple((a, b) for a, b in sources), zero, unit, threshold)
+        plain = about["candidates"]
+        plain["voxel_size"] = tuple(plain["voxel_size"])
+        candidates = Candidates(**arrays, **plain)
+        pool = Pool(candidates, scale=scale, fingerprint=about["pool"]["fingerprint"], **masks)
+        picks = pool.choose(about["particles"]["settings"])
+        return Particles(
+            **about["tomogram"],
+            **about["particles"],
+            directory=path.parent,
+            candidates=len(picks.candidates),
+            picks=picks,
+            pool=pool,
+        )
+
+    @staticmethod
+    def read_fingerprint(path: Path) -> str | None:
+        """Digest of what the candidates depend on; None where the file is not as `write` makes it."""
+        try:
+            with np.load(path) as stored:
+                fingerprint: Any = json.loads(str(stored["about"]))["pool"]["fingerprint"]
+        except (OSError, KeyError, ValueError, TypeError, BadZipFile):
+            return None
+        return str(fingerprint)
