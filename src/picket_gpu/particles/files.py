@@ -30,7 +30,7 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     """
     remove_particles(files)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
-        FORMATS[kind].write(files[kind], particles)
+        FORMATS[kind].write(files[kind], [particles])
 
 
 def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
