@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,6 +32,7 @@ SIZE = (7.84, 10.0, 13.48)  # z, y, x
 ORIGIN = (-11.5, 22.0, 33.25)  # x, y, z
 COORDINATES = np.array([[2.0, 3.0, 5.0], [19.25, 1 / 3, 38.7], [0.0, 30.0, 0.1]])  # z, y, x
 HEIGHTS = np.array([0.91, 2 / 3, 0.5, 0.1])
+CSV_COLUMNS = ["x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z"]
 CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
 COLUMNS = [*CENTRED, "rlnAutopickFigureOfMerit", "rlnTomoName"]
 KINDS = sorted(FORMATS)
@@ -48,6 +50,10 @@ TOMOGRAM = subject_of(
 )
 FOUND = particles_of(TOMOGRAM, picks_of(COORDINATES))
 NONE = with_picks(FOUND, picks_of(np.empty((0, 3))))
+OTHER = with_picks(
+    FOUND.model_copy(update={"tomogram": Path("TS_02.mrc"), "name": "TS_02.mrc", "index": 4}),
+    picks_of(np.array([[1.0, 2.0, 3.0]])),
+)
 
 
 def changed(**fields):
@@ -61,7 +67,7 @@ def path_of(directory, kind):
 
 def written(directory, kind, particles=FOUND):
     path = path_of(directory, kind)
-    FORMATS[kind].write(path, particles)
+    FORMATS[kind].write(path, [particles])
     return path
 
 
@@ -86,6 +92,31 @@ def test_csv(tmp_path):
         angstrom = [float(row[f"{axis}_angstrom"]) for axis in "xyz"]
         assert angstrom == pytest.approx([-11.5 + 13.48 * x, 22 + 10 * y, 33.25 + 7.84 * z])
     assert float(rows[0]["x_angstrom"]) == pytest.approx(55.9)
+
+
+def test_csv_of_several_names_the_tomogram_first(tmp_path):
+    CSV.write(tmp_path / "all.csv", [FOUND, OTHER, NONE])
+    rows = read_csv(tmp_path / "all.csv")
+    assert list(rows[0]) == ["tomogram", *CSV_COLUMNS]
+    assert [row.pop("tomogram") for row in rows] == ["TS_01"] * 3 + ["TS_02"]
+    assert rows[:3] == read_csv(written(tmp_path, "csv"))
+    assert [rows[3][axis] for axis in "xyz"] == ["3.0", "2.0", "1.0"]
+    CSV.write(tmp_path / "one.csv", [OTHER], named=True)
+    assert read_csv(tmp_path / "one.csv") == [{"tomogram": "TS_02"} | rows[3]]
+
+
+def test_csv_of_several_has_sizes_where_one_has_them(tmp_path):
+    own = replace(picks_of(np.array([[1.0, 2.0, 3.0]])), candidate_diameters=np.array([90.0, 1.0]))
+    CSV.write(tmp_path / "all.csv", [with_picks(FOUND, own), FOUND])
+    rows = read_csv(tmp_path / "all.csv")
+    assert [float(row["diameter_angstrom"]) for row in rows] == [90, 260, 260, 260]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not FORMATS[kind].several])
+def test_a_format_of_one_tomogram_takes_no_more(tmp_path, kind):
+    with pytest.raises(ValueError, match="too many values"):
+        FORMATS[kind].write(path_of(tmp_path, kind), [FOUND, OTHER])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_star(tmp_path):
@@ -134,6 +165,16 @@ def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name):
     with pytest.raises(PicketError, match=r"gmm\.star: .* is not a valid tomogram name"):
         written(tmp_path, "star", changed(name=name))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_star_of_several_is_one_table(tmp_path):
+    STAR.write(tmp_path / "all.star", [FOUND, NONE, OTHER])
+    blocks = read_star(tmp_path / "all.star")
+    assert list(blocks) == ["particles"]
+    assert list(blocks["particles"]["rlnTomoName"]) == ["TS_01"] * 3 + ["TS_02"]
+    for rows, particles in ((slice(3), FOUND), (slice(3, 4), OTHER)):
+        alone = read_star(written(tmp_path, "star", particles))["particles"]
+        assert (blocks["particles"][rows].to_numpy() == alone.to_numpy()).all()
 
 
 def test_star_comes_back(tmp_path):
@@ -368,7 +409,7 @@ def test_what_is_interrupted_leaves_what_was_there(tmp_path, kind, before):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(before)
     with pytest.raises(OSError, match="File too large"), files_end_at(50):
-        FORMATS[kind].write(path, FOUND)
+        FORMATS[kind].write(path, [FOUND])
     left = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert [file.read_text() for file in left] == ([] if before is None else [before])
 

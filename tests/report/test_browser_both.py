@@ -96,7 +96,7 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, t
         WebDriverWait(browser, 10).until(lambda _, f=folder, k=kind: list(f.glob(f"*.{k}")))
         (ours,) = folder.iterdir()
         theirs = tmp_path / f"run.{kind}"
-        FORMATS[kind].write(theirs, found)
+        FORMATS[kind].write(theirs, [found])
         skipped = int(kind == "star")  # a comment with the time
         assert (
             ours.read_bytes().splitlines()[skipped:] == theirs.read_bytes().splitlines()[skipped:]

@@ -312,7 +312,7 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(page, tmp_path, thre
         found = with_picks(GMM, picks)
     for kind in ("csv", "star"):
         theirs = tmp_path / f"run.{kind}"
-        FORMATS[kind].write(theirs, found)
+        FORMATS[kind].write(theirs, [found])
         ours = saved(page, f"#save-{kind}", tmp_path / kind)
         stem = "particles_0_gabor_gmm"
         if threshold is not None:

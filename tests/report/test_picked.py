@@ -171,7 +171,7 @@ def done(tmp_path):
     found = found.model_copy(update={"origin": (30.0, -20.0, 50.0)})  # of nstart
     paths = TomogramFiles(config.directory, 0, []).particles("intensities", "gmm")
     for kind, path in paths.items():
-        FORMATS[kind].write(path, found)
+        FORMATS[kind].write(path, [found])
     return config.directory, paths, found
 
 
@@ -200,7 +200,7 @@ def test_nothing_picked_is_read_too(done):
     directory, paths, found = done
     none = with_picks(found, replace(found.picks, count=0))
     for kind, path in paths.items():
-        FORMATS[kind].write(path, none)
+        FORMATS[kind].write(path, [none])
     assert main([str(directory), "-q"]) == 0
     (told,) = data_of((directory / "report.html").read_text())["picked"]
     assert told["count"] == told["total"] == 0

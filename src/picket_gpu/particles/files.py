@@ -32,7 +32,7 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     """
     remove_particles(files)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
-        FORMATS[kind].write(files[kind], particles)
+        FORMATS[kind].write(files[kind], [particles])
 
 
 def read_with_candidates(path: Path) -> Particles:

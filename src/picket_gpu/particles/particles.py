@@ -14,6 +14,7 @@ from picket_gpu.particles.picks import Picks
 # Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
 COLUMNS = ("x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z")
 SIZE = "diameter_angstrom"  # a further one where each particle has its own
+TOMOGRAM = "tomogram"  # the first one, its name, in a table of several
 # What the YAML file of particles says of them, by the field that it holds.
 METADATA = {
     "fingerprint": "particles_fingerprint",
@@ -181,7 +182,7 @@ class Particles(Subject):
         import pandas as pd
 
         frame = pd.DataFrame(self.table, columns=list(self.columns))
-        frame.insert(0, "tomogram", self.run_name)
+        frame.insert(0, TOMOGRAM, self.run_name)
         return frame
 
     def positions(self) -> np.ndarray:

@@ -1,11 +1,12 @@
-"""Formats of coordinates: a class each, which writes the particles of one tomogram.
+"""Formats of coordinates: a class each, which writes the particles of tomograms.
 
 A new format is a module here, its class in `FORMATS`, and its ending in `PARTICLES` of
 `picket_gpu.files.filenames`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.copick import Copick
@@ -17,11 +18,24 @@ from picket_gpu.particles.particles import Particles
 
 
 class Format(Protocol):
-    """What the class of a format offers. Some can also read what they have written."""
+    """What the class of a format offers. Some can also read what they have written.
+
+    Attributes:
+        several: whether a file can hold the particles of several tomograms.
+        holds_none: whether a file is written where there are no particles.
+    """
+
+    several: ClassVar[bool]
+    holds_none: ClassVar[bool]
 
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
+    def write(path: Path, lists: Sequence[Particles]) -> None:
         """Write particles to ``path``, complete or not at all, in an existing directory.
+
+        Args:
+            path: the file.
+            lists: particles of each tomogram, in this order; of one, unless the format holds
+                ``several``.
 
         Raises:
             PicketError: the format cannot hold them.

@@ -1,7 +1,9 @@
 """Markers for ChimeraX: balls of the particle's size on top of the tomogram."""
 
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
+from typing import ClassVar
 from xml.etree import ElementTree
 
 from picket_gpu.errors import printable
@@ -19,9 +21,13 @@ class CMM:
     attribute (ChimeraX, cmmfiles.py).
     """
 
+    several: ClassVar = False
+    holds_none: ClassVar = False
+
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
+    def write(path: Path, lists: Sequence[Particles]) -> None:
         """Write markers in an element named after the tomogram."""
+        (particles,) = lists
         markers = ElementTree.Element("marker_set", name=printable(particles.run_name))
         rows = zip(
             particles.positions().tolist(),

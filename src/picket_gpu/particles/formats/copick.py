@@ -1,7 +1,9 @@
 """Picks in a copick project, where it may have segmentations by S1 too."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.formats.copick import write_config
@@ -17,15 +19,19 @@ class Copick:
     does not count.
     """
 
+    several: ClassVar = False
+    holds_none: ClassVar = True
+
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
+    def write(path: Path, lists: Sequence[Particles]) -> None:
         """Write picks, and a configuration for a project without one.
 
         Args:
             path: ``PROJECT/ExperimentRuns/RUN/Picks/USER_SESSION_OBJECT.json``, as
                 `CopickNames.picks` makes it; copick too reads the names from there.
-            particles: what to write.
+            lists: particles of one tomogram.
         """
+        (particles,) = lists
         user, session, name = path.stem.split("_")
         _, run, _, project = path.parents[:4]
         locations = particles.angstrom(particles.coordinates).tolist()

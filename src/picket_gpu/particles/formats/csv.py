@@ -1,12 +1,14 @@
 """CSV, for tables and scripts."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.particles import COLUMNS, SIZE, Particles
+from picket_gpu.particles.particles import COLUMNS, SIZE, TOMOGRAM, Particles
 
 
 class CSV:
@@ -17,16 +19,33 @@ class CSV:
     the tomogram's file. Each number has the digits that give the same float64 when it is read.
     """
 
+    several: ClassVar = True
+    holds_none: ClassVar = True
+
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
-        """Write the table."""
+    def write(path: Path, lists: Sequence[Particles], *, named: bool | None = None) -> None:
+        """Write the table.
+
+        Args:
+            path: the file.
+            lists: particles of each tomogram.
+            named: whether a first column, `TOMOGRAM`, names the tomogram; default: where there are
+                several.
+        """
+        named = len(lists) > 1 if named is None else named
+        sized = any(particles.picks.diameters is not None for particles in lists)
         with (
             atomic_file(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(particles.columns)
-            writer.writerows(particles.table.tolist())
+            writer.writerow([*[TOMOGRAM] * named, *COLUMNS, *[SIZE] * sized])
+            for particles in lists:
+                table = particles.table[:, : len(COLUMNS)]
+                if sized:
+                    table = np.column_stack([table, particles.diameters])
+                name = [particles.run_name] * named
+                writer.writerows([*name, *row] for row in table.tolist())
 
     @staticmethod
     def read(path: Path) -> np.ndarray:

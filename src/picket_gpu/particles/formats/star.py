@@ -1,7 +1,9 @@
 """STAR for RELION 5, which extracts subtomograms at these coordinates."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,8 +33,11 @@ class STAR:
     here determines, and no rlnCoordinateX, which would be in voxels of the unbinned tomogram.
     """
 
+    several: ClassVar = True
+    holds_none: ClassVar = False
+
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
+    def write(path: Path, lists: Sequence[Particles]) -> None:
         """Write the table.
 
         Raises:
@@ -42,18 +47,19 @@ class STAR:
         import pandas as pd
         import starfile
 
-        name = particles.run_name
-        if star_name(name) is None:
-            raise PicketError(
-                f"{path}: {name!r} is not a valid tomogram name in a STAR file; set a name "
-                "without quotes, # and tabs"
-            )
-        picks = particles.picks
-        centred = particles.angstrom(particles.coordinates, [n / 2 for n in particles.shape])
+        for particles in lists:
+            if star_name(particles.run_name) is None:
+                raise PicketError(
+                    f"{path}: {particles.run_name!r} is not a valid tomogram name in a STAR file; "
+                    "set a name without quotes, # and tabs"
+                )
         # The name last, because a line that starts with data_ or _ would end the table.
-        table = pd.DataFrame(
-            dict(zip(CENTRED, centred.T, strict=True))
-            | {SCORE: picks.heights, NAME: [name] * picks.count}
+        table = pd.concat(
+            pd.DataFrame(
+                dict(zip(CENTRED, one.angstrom(one.coordinates, _centre(one)).T, strict=True))
+                | {SCORE: one.heights, NAME: [one.run_name] * one.count}
+            )
+            for one in lists
         )
         with atomic_file(path) as temporary:
             starfile.write({TABLE: table}, temporary)
@@ -76,6 +82,11 @@ class STAR:
             raise ValueError(f"particles of {1 + len(others)} tomograms")
         centred = table[[*CENTRED]].to_numpy(dtype=np.float64)
         return name, centred, table[SCORE].to_numpy(dtype=np.float64)
+
+
+def _centre(particles: Particles) -> list[float]:
+    """Where RELION puts the centre, in voxels, (z, y, x)."""
+    return [n / 2 for n in particles.shape]
 
 
 def star_name(name: str) -> str | None:

@@ -1,8 +1,9 @@
 """PickET's YAML, which its step 2 (S2) writes for the steps that follow."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
@@ -29,9 +30,13 @@ class YAML:
     voxel low on each axis in the mean. PickET has the text "None" for an unknown value.
     """
 
+    several: ClassVar = False
+    holds_none: ClassVar = True
+
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
+    def write(path: Path, lists: Sequence[Particles]) -> None:
         """Write the list and the attributes of the particles."""
+        (particles,) = lists
         last = np.array(particles.shape) - 1
         voxels = np.clip(np.rint(particles.picks.coordinates), 0, last).astype(int)
         attributes = {**dict.fromkeys(S2_KEYS), **particles.metadata}
