@@ -40,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--overwrite", action="store_true", help="recompute everything and replace existing files"
     )
+    parser.add_argument(
+        "--overwrite-particles",
+        action="store_true",
+        help="replace particles that were picked with other settings; segmentations are kept",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -105,6 +110,7 @@ def _run(options: argparse.Namespace) -> int:
     from picket_gpu.device.select import select_backend
     from picket_gpu.pipeline import run_s1
     from picket_gpu.run.dry_run import describe_plan
+    from picket_gpu.run.picking import replaced_by
     from picket_gpu.run.plan import plan_run
 
     overrides = {"device": options.device, "output_dir": options.output_dir}
@@ -116,6 +122,7 @@ def _run(options: argparse.Namespace) -> int:
             config,
             tomograms=options.tomograms,
             overwrite=options.overwrite,
+            overwrite_particles=options.overwrite_particles,
             quiet=options.quiet,
             log_format=options.log_format,
             workers=options.workers,
@@ -123,7 +130,8 @@ def _run(options: argparse.Namespace) -> int:
         )
         return report_failures(run.failures)
     backend = select_backend(config.device, config.kmeans_engine)
-    plan = plan_run(config, backend, options.overwrite, options.tomograms)
+    replaced = replaced_by(options.overwrite, options.overwrite_particles)
+    plan = plan_run(config, backend, replaced, options.tomograms)
     reporter = reporter_for(options.log_format, options.quiet)
     reporter.line(f"Device: {backend.reason}")
     for line in describe_plan(config, backend, plan):

@@ -102,8 +102,9 @@ def pick_files(
     """
     from picket_gpu.console import SILENT
     from picket_gpu.device.select import select_backend
-    from picket_gpu.files.filenames import INDEX
     from picket_gpu.particles.files import describe
+    from picket_gpu.run.dataset import update_lists
+    from picket_gpu.run.rebuild import renew_report
     from picket_gpu.run.repick import plan_repicking
 
     reporter = reporter or SILENT
@@ -119,17 +120,21 @@ def pick_files(
         except (PicketError, OSError, MemoryError) as error:
             failures.append(Failure(one.found.index, one.found.path, one.plan.workflow[0], error))
             continue
-        results.append(result)
+        results.append(result.without_candidates())
         given = one.plan.files, result.count, result.threshold, result.candidates
         reporter.line(describe(*given, result.reused, result.found))
         if result.doubt:
             reporter.line(f"warning: {result.doubt}")
-    new = [result for result in results if not result.reused]
-    for report in sorted({result.path.with_name(INDEX) for result in new}):
-        if report.exists():
-            reporter.line(
-                f"{report}: shows earlier particles; rerun the parameter file to renew it"
-            )
+    new = {(one.directory, one.index) for one in results if not one.reused}
+    for directory in sorted({one.directory for one in results}):
+        update = update_lists(directory)
+        changed = {(one.directory, one.index, one.key): one for one in update.changed}
+        results = [changed.get((one.directory, one.index, one.key), one) for one in results]
+        of_this = {index for place, index in new if place == directory}
+        of_this |= {one.index for one in update.changed}
+        renew_report(directory, of_this)
+        for line in update.lines:
+            reporter.line(line)
     if failures and not results:
         raise NothingDoneError(failures)
     return results, failures

@@ -34,6 +34,7 @@ from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.filenames import INDEX
 from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.run.dask_cluster import local_cluster, running_cluster
+from picket_gpu.run.picking import replaced_by
 from picket_gpu.run.plan import RunPlan, plan_run
 from picket_gpu.run.results import S1Run
 from picket_gpu.run.runner import run_planned
@@ -44,6 +45,7 @@ def run_s1(
     *,
     tomograms: Iterable[int] | None = None,
     overwrite: bool = False,
+    overwrite_particles: bool = False,
     quiet: bool = False,
     log_format: LogFormat = "text",
     client: Any = None,
@@ -59,6 +61,7 @@ def run_s1(
         config: path of a YAML file, a mapping with its keys, or an `S1Config`.
         tomograms: indices of the entries of ``inputs`` to process, from 0; default: all.
         overwrite: recompute everything and replace existing files.
+        overwrite_particles: replace particles that were picked with other settings.
         quiet: print nothing.
         log_format: "text", or "json" for one object per line.
         client: `distributed.Client` whose workers run the tomograms; default: this process does.
@@ -82,7 +85,8 @@ def run_s1(
     reporter.line(f"Device: {backend.reason}")
     if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
         reporter.line("precision: tf32 works on GPUs only; using float32 on the CPU")
-    plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)
+    replaced = replaced_by(overwrite, overwrite_particles)
+    plan = plan_run(config, None if elsewhere else backend, replaced, tomograms)
     try:
         with (
             reporter.bar(plan.steps),

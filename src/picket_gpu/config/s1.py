@@ -271,7 +271,7 @@ class S1Config(BaseModel):
         for place, one in enumerate(self.pickings):
             where = f"particles[{place}]" if several else "particles"
             try:
-                chosen = one.chosen(self.workflows)
+                one.chosen(self.workflows)
             except ValueError as error:
                 raise ValueError(f"{where}.workflows: {error}") from None
             if self.save == ["copick"] and one.source != "tomogram":

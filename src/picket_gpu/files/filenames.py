@@ -168,6 +168,37 @@ def _check_parts(*parts: str | None) -> None:
             raise ValueError(f"{part!r} must be letters and digits only")
 
 
+def list_name(mode: str, method: str, picking: str | None) -> str:
+    """Name, without ending, of the list of the particles of all tomograms."""
+    return "_".join(filter(None, ("particles", mode, method, picking)))
+
+
+def candidate_files(
+    directory: Path, index: int | None = None, name: str | None = None
+) -> list[Path]:
+    """Files of all candidates in the order of tomograms.
+
+    Args:
+        index: of the one tomogram that they are of.
+        name: of the particles; "*" for those that have one.
+    """
+    found = []
+    for path in directory.glob(f"particles_{'*' if index is None else index}_*{CANDIDATES}"):
+        parts = _PARTICLES.fullmatch(path.stem)
+        if parts is not None:
+            own = None if parts["picking"] in _METHODS else parts["picking"]
+            if name is None or own == name or (name == "*" and own is not None):
+                found.append((int(parts["index"]), path))
+    return [path for _, path in sorted(found)]
+
+
+def particle_kind(name: str) -> str:
+    """Kind of a file that is named like one of `TomogramFiles.particles`."""
+    endings = {**PARTICLES, "candidates": CANDIDATES, "copick": ".json"}
+    kinds = [kind for kind, ending in endings.items() if name.endswith(ending)]
+    return max(kinds, key=lambda kind: len(endings[kind]))
+
+
 def scores_beside(segmentation: Path) -> Path:
     """File of the scores that belong to a segmentation in MRC or Zarr."""
     return segmentation.with_name(f"{segmentation.stem}_score{segmentation.suffix}")
@@ -212,7 +243,7 @@ def record_name(tomograms: list[int] | None) -> str:
     return f"run_{tomograms[0]}.json" if tomograms else "run.json"
 
 
-def page_name(index: int, alone: bool) -> str:
+def page_name(index: int | str, alone: bool) -> str:
     """Name of a tomogram's page; the page of the only tomogram of a run is the report itself."""
     return INDEX if alone else f"report_{index}.html"
 

@@ -178,6 +178,14 @@ class Pool:
     scale: Scale
     fingerprint: str
 
+    @classmethod
+    def of(
+        cls, candidates: Candidates, excluded: np.ndarray, claimed: np.ndarray, fingerprint: str
+    ) -> Self:
+        """A pool on the scale of its own candidates."""
+        scale = Scale.of([candidates.without(excluded | claimed)])
+        return cls(candidates, excluded, claimed, scale, fingerprint)
+
     @property
     def free(self) -> Candidates:
         """Candidates that may be picked."""

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
-from picket_gpu.files.filenames import PARTICLES
+from picket_gpu.files.filenames import PARTICLES, candidate_files
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
@@ -43,6 +43,20 @@ def read_with_candidates(path: Path) -> Particles:
     """
     with _readable(path):
         return NPZ.read(path)
+
+
+def picked_in(directory: Path, index: int, first: Sequence[Particles] = ()) -> list[Particles]:
+    """All particles of a tomogram that a directory has with their candidates.
+
+    Args:
+        first: those to begin with, which may be in memory only.
+
+    Raises:
+        PicketError: a file is damaged.
+    """
+    known = {one.key for one in first}
+    others = map(read_with_candidates, candidate_files(directory, index))
+    return [*first, *(one for one in others if one.key not in known)]
 
 
 def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:

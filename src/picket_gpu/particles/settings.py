@@ -102,8 +102,8 @@ class ParticleSettings(BaseModel):
     exclude: Annotated[list[Annotated[str, Field(strict=True, min_length=1)]], _ONE_OR_MORE] = (
         Field(
             [],
-            description="Files of points at which nothing is picked, such as beads_{index}.csv: CSV, "
-            "STAR, CMM, copick and others; {name} and {index} stand for the tomogram's",
+            description="Files of points at which nothing is picked, such as beads_{index}.csv: "
+            "CSV, STAR, CMM, copick and others; {name} and {index} stand for the tomogram's",
         )
     )
     exclude_radius: Length | None = Field(

@@ -4,6 +4,7 @@ import html
 import json
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,31 @@ SCRIPTS = {
     "viewer": ("common.js", "pictures.js", "table.js", "particles.js", "viewer.js"),
     "index": ("common.js", "index.js"),
 }
-_SUMMARY = '<script type="application/json" id="summary">'
 BINS = 24  # of the plot of diameters, at most
 
 
-def tomogram_page(report: TomogramReport, links: dict[str, str], summary: Any = None) -> str:
-    """The page of a tomogram, of at most `MOST_BYTES`: every second slice is left out until it is.
+def page_data(report: TomogramReport, links: Mapping[str, str]) -> dict[str, Any]:
+    """What the page of a tomogram is made of, so that it has at most `MOST_BYTES`: every second
+    slice is left out until it has.
 
     Args:
         links: file names of other pages: index, previous, next.
-        summary: what the index says of it.
     """
     slices = range(len(report.layout.places))
     while True:
         data = _data(report, links, slices)
-        page = render("viewer", report.subject.name, data, summary)
-        if len(page) <= MOST_BYTES or len(slices) == 1:
-            return page
+        if len(tomogram_page(data)) <= MOST_BYTES or len(slices) == 1:
+            return data
         slices = slices[::2]
+
+
+def tomogram_page(data: Mapping[str, Any], summary: Any = None) -> str:
+    """The page of a tomogram.
+
+    Args:
+        summary: what the index says of it.
+    """
+    return render("viewer", data["name"], data, summary)
 
 
 def render(name: str, title: str, data: Any, summary: Any = None) -> str:
@@ -61,11 +69,21 @@ def render(name: str, title: str, data: Any, summary: Any = None) -> str:
 
 def read_summary(page: Path) -> Any:
     """The summary in a page that `render` made; None where there is no such page."""
+    return _read_json(page, "summary")
+
+
+def read_data(page: Path) -> Any:
+    """What a page that `render` made is made of; None where there is no such page."""
+    return _read_json(page, "data")
+
+
+def _read_json(page: Path, name: str) -> Any:
+    start, end = f'<script type="application/json" id="{name}">', "</script>\n"
     try:
         with page.open(encoding="ascii") as file:
             for line in file:
-                if line.startswith(_SUMMARY):
-                    return json.loads(line[len(_SUMMARY) :].removesuffix("</script>\n"))
+                if start in line:
+                    return json.loads(line.partition(start)[2].removesuffix(end))
     except (OSError, ValueError):
         return None  # no page of ours
     return None
@@ -116,12 +134,12 @@ def yaml_text(text: Path | str) -> str:
     return quoted.removesuffix("\n")
 
 
-def _data(report: TomogramReport, links: dict[str, str], slices: range) -> dict[str, Any]:
+def _data(report: TomogramReport, links: Mapping[str, str], slices: range) -> dict[str, Any]:
     subject, layout, grey = report.subject, report.layout, report.grey
     rows, columns = layout.pixels
     return describe(subject) | {
         "dataset": subject.dataset_name,
-        "links": links,
+        "links": dict(links),
         "border": subject.neighborhood_size // 2 // layout.binning,
         "rows": rows,
         "columns": columns,

@@ -38,6 +38,9 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
     return {
         "mode": particles.mode,
         "method": particles.method,
+        "name": particles.picking,
+        "greatest": particles.settings.get("max_height"),
+        "first": picks.first,
         "how": ", ".join([both, *particles.found]),
         "doubt": particles.doubt,
         "diameter": particles.diameter,

@@ -1,15 +1,18 @@
 """The contact sheet of one tomogram, for people on a terminal: three slices by all workflows."""
 
+import zlib
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from picket_gpu.particles.particles import Particles
-from picket_gpu.report.collect import Findings, TomogramReport
 from picket_gpu.report.picked import circles
-from picket_gpu.report.slices import Layout
+from picket_gpu.report.slices import central
 
 TILE = 256  # pixels of a picture's longer side
 MARGIN, HEAD, FOOT = 8, 76, 26
@@ -28,12 +31,18 @@ class _Column(NamedTuple):
     picked: Particles | None
 
 
-def preview(report: TomogramReport) -> Image.Image:
-    """The sheet: a row for each slice; columns are the blurred slice and each workflow."""
-    columns = [_Column("blurred slice", "", None, report.picked[0] if report.picked else None)]
-    columns += [_column(findings, report) for findings in report.findings]
-    greys = _stretched(report.grey.central)
-    width, height = _tile_size(report)
+def preview(data: Mapping[str, Any], picked: Sequence[Particles]) -> Image.Image:
+    """The sheet: a row for each slice; columns are the blurred slice and each workflow.
+
+    Args:
+        data: of the tomogram's page, which has the slices.
+        picked: particles; those of a workflow that come first are drawn.
+    """
+    shown = central(len(data["places"]))
+    columns = [_Column("blurred slice", "", None, picked[0] if picked else None)]
+    columns += [_column(workflow, data, shown, picked) for workflow in data["workflows"]]
+    greys = _stretched(np.stack([grey_pixels(data["grey"][number]) for number in shown]))
+    width, height = _tile_size(data)
     pitch = width + MARGIN
     sheet = Image.new(
         "RGB",
@@ -42,30 +51,48 @@ def preview(report: TomogramReport) -> Image.Image:
     )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
-    draw.text((MARGIN, 6), _headline(report), INK, font)
+    draw.text((MARGIN, 6), _headline(data), INK, font)
     for (place, column), row in product(enumerate(columns), range(len(greys))):
         left, top = MARGIN + place * pitch, HEAD + row * (height + FOOT)
         if row == 0:
             draw.text((left, 34), column.title, INK, font)
             draw.text((left, 52), column.note, QUIET, font)
-        z = report.layout.places[report.layout.central[row]]
+        z = data["places"][shown[row]]
         tile = _tile(greys[row], None if column.masks is None else column.masks[row])
         tile = tile.resize((width, height), Image.Resampling.BILINEAR)
         if column.picked is not None:
-            tile.paste(CIRCLE, mask=_circled(tile.size, column.picked, z, report.layout))
+            tile.paste(CIRCLE, mask=_circled(tile.size, column.picked, z, data))
         sheet.paste(tile, (left, top))
         if place == 0:
             draw.text((left, top + height + 2), f"z {z}", QUIET, font)
     return sheet
 
 
-def _column(findings: Findings, report: TomogramReport) -> _Column:
-    one = findings.segmentation
-    picked = report.picked_from(one)
-    note = f"label 1: {one.foreground_fraction or 0:.1%}"
-    if picked is not None:
-        note += f", {picked.count} particles"
-    return _Column(f"{one.mode} {one.method}", note, findings.slices.central, picked)
+def _column(
+    workflow: Mapping[str, Any],
+    data: Mapping[str, Any],
+    shown: Sequence[int],
+    picked: Sequence[Particles],
+) -> _Column:
+    mode, method = workflow["mode"], workflow["method"]
+    first = next((one for one in picked if one.workflow == (mode, method)), None)
+    note = f"label 1: {workflow['share'] or 0:.1%}"
+    if first is not None:
+        note += f", {first.count} particles"
+    size = data["rows"], data["columns"]
+    masks = np.stack([_mask(workflow["bits"][number], size) for number in shown])
+    return _Column(f"{mode} {method}", note, masks, first)
+
+
+def grey_pixels(jpeg: str) -> np.ndarray:
+    """A slice of grey values as the page has it, (rows, columns) uint8."""
+    return np.asarray(Image.open(BytesIO(b64decode(jpeg))))
+
+
+def _mask(bits: str, size: tuple[int, int]) -> np.ndarray:
+    """A slice of labels likewise, (rows, columns) bool: True where they are 1."""
+    packed = np.frombuffer(zlib.decompress(b64decode(bits)), np.uint8)
+    return np.unpackbits(packed, count=size[0] * size[1]).reshape(size).astype(bool)
 
 
 def _stretched(grey: np.ndarray) -> np.ndarray:
@@ -74,19 +101,18 @@ def _stretched(grey: np.ndarray) -> np.ndarray:
     return np.asarray(stretched.clip(0, 255).astype(np.uint8))
 
 
-def _tile_size(report: TomogramReport) -> tuple[int, int]:
+def _tile_size(data: Mapping[str, Any]) -> tuple[int, int]:
     """Width and height of a picture, of voxels that need not be cubes."""
-    known = report.subject.is_scaled
-    _, dy, dx = report.subject.voxel_size if known else (1, 1, 1)
-    rows, columns = report.layout.pixels
+    known = min(data["voxelSize"]) > 0
+    _, dy, dx = data["voxelSize"] if known else (1, 1, 1)
+    rows, columns = data["rows"], data["columns"]
     scale = TILE / max(rows * dy, columns * dx)
     return max(1, round(columns * dx * scale)), max(1, round(rows * dy * scale))
 
 
-def _headline(report: TomogramReport) -> str:
-    subject = report.subject
-    text = " ".join(f"{subject.dataset_name}, {subject.name}".split())  # in one line
-    width = report.layout.pixels[1] * report.layout.binning * subject.voxel_size[2] / 10
+def _headline(data: Mapping[str, Any]) -> str:
+    text = " ".join(f"{data['dataset']}, {data['name']}".split())  # in one line
+    width = data["columns"] * data["binning"] * data["voxelSize"][2] / 10
     return f"{text}; a picture is {width:.0f} nm wide" if width > 0 else text
 
 
@@ -98,12 +124,14 @@ def _tile(grey: np.ndarray, mask: np.ndarray | None) -> Image.Image:
     return Image.fromarray(colours)
 
 
-def _circled(size: tuple[int, int], picked: Particles, z: int, layout: Layout) -> Image.Image:
+def _circled(
+    size: tuple[int, int], picked: Particles, z: int, data: Mapping[str, Any]
+) -> Image.Image:
     """Where a picture of ``size``, width and height, has circles: grey values up to 255."""
     width, height = size[0] * FINER, size[1] * FINER
-    rows, columns = layout.pixels
     _, dy, dx = picked.voxel_size
-    across, down = width / (columns * layout.binning * dx), height / (rows * layout.binning * dy)
+    across = width / (data["columns"] * data["binning"] * dx)
+    down = height / (data["rows"] * data["binning"] * dy)
     large = Image.new("L", (width, height))
     draw = ImageDraw.Draw(large)
     for x, y, radius in circles(picked, z):

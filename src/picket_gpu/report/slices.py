@@ -43,12 +43,6 @@ class Layout:
         return rows // self.binning, columns // self.binning
 
     @property
-    def central(self) -> list[int]:
-        """Numbers of three slices around the middle."""
-        last = len(self.places) - 1
-        return [round(last * part) for part in (0.35, 0.5, 0.65)]
-
-    @property
     def sampled(self) -> tuple[slice, slice]:
         """Rows and columns of the voxels by which clusters are compared, all of them labelled."""
         half, (_, rows, columns) = self.side // 2, self.shape
@@ -56,6 +50,11 @@ class Layout:
         while len(self.places) * (rows // step) * (columns // step) > MOST_SAMPLES:
             step += 1
         return slice(half, rows - half, step), slice(half, columns - half, step)
+
+
+def central(count: int) -> list[int]:
+    """Numbers of three of ``count`` slices, around the middle."""
+    return [round((count - 1) * part) for part in (0.35, 0.5, 0.65)]
 
 
 def choose_layout(shape: Shape, side: int) -> Layout:
@@ -76,13 +75,11 @@ class GreySlices:
     Attributes:
         jpegs: one for each slice of the layout.
         histogram: how many pixels of all slices have each of the 256 values.
-        central: (3, rows, columns) uint8.
         sample: float32, grey values of the voxels by which clusters are compared.
     """
 
     jpegs: list[bytes]
     histogram: np.ndarray
-    central: np.ndarray
     sample: np.ndarray
 
 
@@ -91,15 +88,14 @@ def grey_slices(plane: Callable[[int], np.ndarray], layout: Layout) -> GreySlice
     sample = np.stack([plane(z)[layout.sampled].copy() for z in layout.places])  # not the planes
     low, high = np.percentile(sample, RANGE)
     scale = 255 / max(high - low, np.finfo(np.float32).tiny)
-    jpegs, central = [], []
+    jpegs = []
     histogram = np.zeros(256, dtype=np.int64)
-    for number, z in enumerate(layout.places):
+    for z in layout.places:
         mean = block_sums(plane(z), layout.binning) / layout.binning**2
         pixels = ((mean - low) * scale).round().clip(0, 255).astype(np.uint8)
         histogram += np.bincount(pixels.ravel(), minlength=256)
         jpegs.append(to_jpeg(pixels))
-        central += [pixels] * layout.central.count(number)
-    return GreySlices(jpegs, histogram, np.stack(central), sample)
+    return GreySlices(jpegs, histogram, sample)
 
 
 def to_jpeg(pixels: np.ndarray) -> bytes:
@@ -115,25 +111,22 @@ class LabelSlices:
 
     Attributes:
         bits: of each slice, whether a pixel is label 1, row by row, packed and deflated.
-        central: (3, rows, columns) bool.
         sample: labels of the voxels by which clusters are compared, int8.
     """
 
     bits: list[bytes]
-    central: np.ndarray
     sample: np.ndarray
 
 
 def label_slices(labels: np.ndarray, layout: Layout) -> LabelSlices:
     """Slices of ``labels``, int8, (z, y, x). A pixel is label 1 where half of its voxels are."""
-    bits, central = [], []
-    for number, z in enumerate(layout.places):
+    bits = []
+    for z in layout.places:
         counts = block_sums(labels[z] == FOREGROUND, layout.binning)
         mask = 2 * counts >= layout.binning**2
         bits.append(zlib.compress(np.packbits(mask).data))
-        central += [mask] * layout.central.count(number)
     sample = np.stack([labels[z][layout.sampled] for z in layout.places])
-    return LabelSlices(bits, np.stack(central), sample)
+    return LabelSlices(bits, sample)
 
 
 def separation(grey: np.ndarray, labels: np.ndarray) -> float | None:

@@ -10,10 +10,20 @@ from PIL import Image
 
 from picket_gpu.files.atomic import Pace, atomic_file
 from picket_gpu.files.filenames import INDEX, page_name, preview_name, report_names
+from picket_gpu.particles.particles import Particles
 from picket_gpu.report.collect import TomogramReport
-from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
+from picket_gpu.report.page import (
+    describe,
+    describe_workflow,
+    page_data,
+    read_data,
+    read_summary,
+    render,
+    tomogram_page,
+)
+from picket_gpu.report.picked import describe_picked
 from picket_gpu.report.preview import preview
-from picket_gpu.report.slices import QUALITY
+from picket_gpu.report.slices import QUALITY, central
 
 THUMBNAIL = 96  # pixels of the longer side
 
@@ -30,12 +40,37 @@ def write_page(
     Returns:
         The tomogram's row of the index.
     """
-    index = report.subject.index
+    data = page_data(report, links)
     row = _row(report, alone)
-    with atomic_file(directory / preview_name(index)) as temporary:
-        preview(report).save(temporary, "PNG")
-    _write(directory / page_name(index, alone), tomogram_page(report, dict(links), row))
+    _write_both(directory / page_name(report.subject.index, alone), data, report.picked, row)
     return row
+
+
+def renew_page(page: Path, picked: Sequence[Particles]) -> dict[str, Any] | None:
+    """Write the page and the preview of a tomogram again with other particles.
+
+    Args:
+        page: path of the page.
+        picked: all particles of the tomogram, with all candidates.
+
+    Returns:
+        The tomogram's row of the index; None where there is no such page.
+    """
+    data, row = read_data(page), read_summary(page)
+    if data is None or row is None or "grey" not in data:
+        return None
+    data["picked"] = [describe_picked(one) for one in picked]
+    row |= _row_of_particles(picked)
+    _write_both(page, data, picked, row)
+    return dict(row)
+
+
+def _write_both(
+    page: Path, data: dict[str, Any], picked: Sequence[Particles], row: dict[str, Any]
+) -> None:
+    with atomic_file(page.with_name(preview_name(row["index"]))) as temporary:
+        preview(data, picked).save(temporary, "PNG")
+    _write(page, tomogram_page(data, row))
 
 
 def page_is_of(directory: Path, index: int, alone: bool, fingerprints: set[str]) -> bool:
@@ -123,7 +158,7 @@ def _write(path: Path, page: str) -> None:
 
 def _row(report: TomogramReport, alone: bool) -> dict[str, Any]:
     """A tomogram's row of the index."""
-    image = Image.fromarray(report.grey.central[1])
+    image = Image.open(io.BytesIO(report.grey.jpegs[central(len(report.grey.jpegs))[1]]))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
@@ -132,5 +167,10 @@ def _row(report: TomogramReport, alone: bool) -> dict[str, Any]:
         "page": page_name(report.subject.index, alone),
         "thumbnail": f"data:image/jpeg;base64,{encoded}",
         "workflows": [describe_workflow(findings) for findings in report.findings],
-        "particles": [f"{one.count:,} from {one.mode} {one.method}" for one in report.picked],
+        **_row_of_particles(report.picked),
     }
+
+
+def _row_of_particles(picked: Sequence[Particles]) -> dict[str, Any]:
+    """What a row says of particles."""
+    return {"particles": [f"{one.count:,} from {one.title}" for one in picked]}

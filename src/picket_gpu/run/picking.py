@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,17 +16,27 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.location import absolute
+from picket_gpu.files.location import absolute, file_signature
 from picket_gpu.files.segmentation import Segmentation, Subject, read_attributes
+from picket_gpu.files.tomogram import read_mask
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
-from picket_gpu.particles.files import read_metadata, read_particles, write_particles
-from picket_gpu.particles.from_files import check_size, pick_in_segmentation, pick_in_tomogram
+from picket_gpu.particles.candidates import SPACING, Candidates, Pool
+from picket_gpu.particles.files import (
+    read_metadata,
+    read_particles,
+    read_with_candidates,
+    write_particles,
+)
+from picket_gpu.particles.formats.npz import NPZ
+from picket_gpu.particles.from_files import check_size, find_in_segmentation, find_in_tomogram
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.run.existing import digest
 
+# What a run may replace: only what is outdated, particles of other settings too, or everything.
+Replace: TypeAlias = Literal["nothing", "particles", "all"]
 LEAST_BUDGET = 256 * MIB  # to pick in small tomograms, if the user sets no budget
 # ``pex_mode`` in PickET's files; PickET has the last two.
 PEX_MODES = {
@@ -34,6 +44,11 @@ PEX_MODES = {
     "components": "connected_component_labeling",
     "watershed": "watershed_segmentation",
 }
+
+
+def replaced_by(overwrite: bool, overwrite_particles: bool) -> Replace:
+    """What options say that may be replaced."""
+    return "all" if overwrite else "particles" if overwrite_particles else "nothing"
 
 
 @dataclass(frozen=True)
@@ -116,17 +131,8 @@ def plan_picking(
     plans: list[PickingPlan] = []
     for settings in config.pickings:
         check_size(str(subject.tomogram), settings, subject.shape, subject.voxel_size)
-        before = [plan for plan in plans if plan.settings.name in (settings.not_in or ())]
         plans += [
-            plan_workflow(
-                settings,
-                workflow,
-                subject,
-                files,
-                fingerprints,
-                replace,
-                claims=[plan.fingerprint for plan in before],
-            )
+            plan_workflow(settings, workflow, subject, files, fingerprints, replace)
             for workflow in settings.chosen(config.workflows)
         ]
     return plans
@@ -141,7 +147,6 @@ def plan_workflow(
     replace: Replace,
     voxel_size: tuple[float, float, float] | None = None,
     bare: bool = False,
-    claims: Sequence[str] = (),
 ) -> PickingPlan:
     """Plan what is picked in one tomogram from one workflow.
 
@@ -150,7 +155,6 @@ def plan_workflow(
         replace: which files may be replaced.
         voxel_size: angstrom, (z, y, x), if it overrides that of the segmentation.
         bare: labels stand for scores, which the segmentation lacks.
-        claims: fingerprints of the particles whose places are left alone.
 
     Raises:
         PicketError: files of other settings or programs would be replaced.
@@ -166,8 +170,6 @@ def plan_workflow(
     else:
         about["segmentation"] = source = fingerprints[workflow]
     facts = settings.facts() | about | {"name": subject.run_name}
-    if claims:
-        facts["claims"] = list(claims)
     if lists := exclusion_files(settings, subject):
         facts["excluded"] = [file_signature(path, {}) for path in lists]
     fingerprint, search = digest(facts), digest(settings.search | about)
@@ -212,9 +214,8 @@ def find_earlier(
     difference = settings.difference(found["settings"])
     if difference is not None and found["source"] == source:
         raise PicketError(
-            f"{files['csv']}: was picked with other settings ({difference}); give the new particles "
-            "a name (particles: {name: ...}, --name), or replace these by --overwrite, of a run by "
-            "--overwrite-particles"
+            f"{files['csv']}: was picked with other settings ({difference}); give the new ones a "
+            "name, or replace these by --overwrite of pick, --overwrite-particles of a run"
         )
     return None
 
@@ -269,13 +270,8 @@ def pick(
         memory = picking_budget(backend, subject, memory_budget)
         candidates = _find(backend, subject, plan, segmentation, tomogram, memory)
         attributes = {} if segmentation is None else read_attributes(segmentation.path)
-    pool = Pool(
-        candidates,
-        _excluded(candidates, settings, subject),
-        claimed_by(candidates, others),
-        Scale.of([candidates]),
-        plan.search,
-    ).rescaled()
+    excluded = _excluded(candidates, settings, subject)
+    pool = Pool.of(candidates, excluded, claimed_by(candidates, others), plan.search)
     picks = pool.choose(settings.model_dump())
     seconds = time.perf_counter() - started
     particles = Particles(
@@ -334,13 +330,13 @@ def _find(
 def _excluded(candidates: Candidates, settings: ParticleSettings, subject: Subject) -> np.ndarray:
     """Which candidates the settings leave out, (m,) bool."""
     gone = np.zeros(len(candidates.points), dtype=bool)
-    *lists, last = [*exclusion_files(settings, subject), None]
+    lists = exclusion_files(settings, subject)
     if settings.exclude_mask is not None:
         mask = read_mask(lists.pop(), subject.shape)
         voxels = np.rint(candidates.points).astype(np.int64)
         gone |= mask[tuple(voxels.clip(0, np.array(subject.shape) - 1).T)]
     for path in lists:
-        points = points_in(path, subject)
+        points = np.empty((0, 3))
         if settings.exclude_radius is not None:
             gone |= candidates.near(points, settings.exclude_radius)
         else:
@@ -353,9 +349,7 @@ def claimed_by(candidates: Candidates, others: Iterable[Particles]) -> np.ndarra
     than two particles are picked."""
     claimed = np.zeros(len(candidates.points), dtype=bool)
     for other in others:
-        claimed |= candidates.near(
-            other.coordinates, SPACING / 2 * other.diameters, SPACING / 2
-        )
+        claimed |= candidates.near(other.coordinates, SPACING / 2 * other.diameters, SPACING / 2)
     return claimed
 
 

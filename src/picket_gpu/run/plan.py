@@ -28,7 +28,7 @@ from picket_gpu.run.existing import (
     subject_of,
 )
 from picket_gpu.run.outputs import check_outputs, files_of
-from picket_gpu.run.picking import PickingPlan, plan_picking
+from picket_gpu.run.picking import PickingPlan, Replace, plan_picking
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,14 @@ class RunPlan:
 def plan_run(
     config: S1Config,
     backend: Backend | None,
-    overwrite: bool,
+    replaced: Replace = "nothing",
     tomograms: Iterable[int] | None = None,
 ) -> RunPlan:
     """Check everything that can be checked without reading every voxel.
 
     Args:
         backend: device whose memory must suffice; None if workers elsewhere check theirs.
-        overwrite: run everything again.
+        replaced: what may be replaced; "all" runs everything again.
         tomograms: indices of those to run, from 0; default: all.
 
     Raises:
@@ -145,8 +145,8 @@ def plan_run(
             continue
         subject = subject_of(config, entry, index, header, warnings)
         try:
-            plan = _plan_tomogram(config, backend, header, subject, overwrite)
-            if not overwrite:
+            plan = _plan_tomogram(config, backend, header, subject, replaced)
+            if replaced != "all":
                 directory.check_replaceable(plan.files, plan.fingerprints, subject)
                 plan = without_done(config, plan)
             plans.append(plan)
@@ -206,7 +206,7 @@ def _plan_tomogram(
     backend: Backend | None,
     header: TomogramHeader,
     subject: Subject,
-    overwrite: bool,
+    replaced: Replace,
 ) -> TomogramPlan:
     """The plan for one tomogram as if nothing existed.
 
@@ -231,8 +231,8 @@ def _plan_tomogram(
         pending=list(config.feature_extraction_params),
         reused=[],
         changed=[],
-        overwrite=overwrite,
-        picking=plan_picking(config, subject, files, wanted, overwrite),
+        overwrite=replaced == "all",
+        picking=plan_picking(config, subject, files, wanted, replaced),
         lacks_page=config.report,
     )
 
@@ -264,7 +264,7 @@ def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
         config.directory, plan.index, plan.total == 1, set(plan.fingerprints.values())
     )
     picking = [
-        replace(one, earlier=None)
+        replace(one, earlier=None, has_candidates=False)
         if one.workflow in outdated or (outdated and one.workflow == TOMOGRAM)
         else one
         for one in plan.picking

@@ -1,53 +1,37 @@
 """Pages made again from the files of a run: `rebuild`."""
 
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from pydantic import ValidationError
 
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
-from picket_gpu.files.filenames import INDEX, TomogramFiles
+from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
 from picket_gpu.files.location import is_same
 from picket_gpu.files.segmentation import Segmentation, Subject
 from picket_gpu.files.tomogram import read_header
-from picket_gpu.method.workflows import PreparedTomogram
-from picket_gpu.particles.files import read_diameter, read_metadata, read_particles
+from picket_gpu.particles.files import (
+    read_diameter,
+    read_metadata,
+    read_particles,
+    read_with_candidates,
+)
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.settings import PICKINGS, TOMOGRAM, ParticleSettings, Workflow
+from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
 from picket_gpu.report.write import Index, write_page
+from picket_gpu.run.dataset import renew_pages
 from picket_gpu.run.existing import Directory
-from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import links_of
 from picket_gpu.run.task import add_to_report, prepare_existing
-
-SAME_PLACE = 0.1  # voxels: a GPU and a CPU pick places as near as that
-
-
-@dataclass(frozen=True)
-class _Picked:
-    """Particles in a directory.
-
-    Attributes:
-        filed: as their files have them, without candidates.
-        plan: how to pick them again; None if their files do not say.
-    """
-
-    filed: Particles
-    plan: PickingPlan | None
 
 
 def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     """Write the report of all segmentations in a directory, and return its path.
 
-    Segmentations of the original PickET work too; what they do not say is left out. Particles are
-    picked again with their settings, so that pages have the candidates below the threshold.
+    Segmentations of the original PickET work too; what they do not say is left out.
 
     Raises:
         PicketError: there are no segmentations, or one of them, its tomogram or its particles are
@@ -76,6 +60,18 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     return directory / INDEX
 
 
+def renew_report(directory: Path, indices: Iterable[int]) -> None:
+    """Write pages of tomograms again with all their particles, and the index, where there are."""
+    rows = list(renew_pages(directory, indices))
+    if rows:
+        pages = {int(path.stem.split("_")[1]) for path in directory.glob(page_name("*", False))}
+        numbers = sorted(pages | {row["index"] for row in rows})
+        index = Index(directory, directory.absolute().name, numbers, {})
+        for row in rows:
+            index.add(row)
+        index.finish()
+
+
 def _check(group: list[Segmentation]) -> None:
     """Check that segmentations are of one tomogram, which exists, with the same settings."""
     first = group[0]
@@ -100,7 +96,7 @@ def _check(group: list[Segmentation]) -> None:
         )
 
 
-def _report(backend: Backend, group: list[Segmentation], picked: list[_Picked]) -> TomogramReport:
+def _report(backend: Backend, group: list[Segmentation], picked: list[Particles]) -> TomogramReport:
     """The report of one tomogram, prepared anew."""
     subject = Subject(**group[0].fields)
     source = prepare_existing(backend, subject)
@@ -108,11 +104,11 @@ def _report(backend: Backend, group: list[Segmentation], picked: list[_Picked]) 
     report = begin_report(subject, lambda z: picture(z, backend.download))
     for one in group:
         add_to_report(report, one, source)
-    report.picked.extend(_with_candidates(backend, one, group, source) for one in picked)
+    report.picked.extend(picked)
     return report
 
 
-def _particles(group: list[Segmentation]) -> list[_Picked]:
+def _particles(group: list[Segmentation]) -> list[Particles]:
     """Particles of a tomogram, as the files in its directory have them.
 
     Raises:
@@ -122,39 +118,22 @@ def _particles(group: list[Segmentation]) -> list[_Picked]:
     files = TomogramFiles(subject.directory, subject.index, [])
     found = []
     for workflow in (TOMOGRAM, *(one.workflow for one in group)):
-        for picking in PICKINGS:
+        for picking in files.pickings(*workflow):
             paths = files.particles(*workflow, picking)
             existing = {kind: path for kind, path in paths.items() if path.exists()}
-            if "csv" in existing and subject.is_scaled:
-                found.append(_read(subject, workflow, existing))
+            if "candidates" in existing:
+                found.append(read_with_candidates(existing["candidates"]))
+            elif subject.is_scaled:
+                found.append(_read(subject, (*workflow, picking), existing))
     return found
 
 
-def _read(subject: Subject, workflow: Workflow, files: dict[str, Path]) -> _Picked:
-    known: dict[str, Any] = {"mode": workflow[0], "method": workflow[1], "fingerprint": ""}
-    known["files"] = [path.name for path in files.values()]
-    metadata = read_metadata(files["yaml"]) if "yaml" in files else None
-    if metadata is not None:
-        with suppress(ValidationError):  # of another version
-            settings = ParticleSettings.model_validate(metadata["settings"])
-            fingerprint, source = metadata["fingerprint"], metadata["source"]
-            plan = PickingPlan(settings, workflow, fingerprint, source, files, metadata)
-            return _Picked(plan.reused(subject), plan)
+def _read(subject: Subject, key: tuple[str, str, str | None], files: dict[str, Path]) -> Particles:
+    """Particles of an earlier version, or beside files that were removed: without candidates."""
+    known: dict[str, Any] = dict(zip(("mode", "method", "picking"), key, strict=True))
+    known |= {"fingerprint": "", "files": [path.name for path in files.values()]}
     if "cmm" in files:
         known["diameter"] = read_diameter(files["cmm"])
-    return _Picked(read_particles(files["csv"], subject, **known | (metadata or {})), None)
-
-
-def _with_candidates(
-    backend: Backend, picked: _Picked, group: list[Segmentation], tomogram: PreparedTomogram
-) -> Particles:
-    """The particles with all candidates, if picking again finds the same."""
-    filed, plan = picked.filed, picked.plan
-    found = {one.workflow: one for one in group}.get(filed.workflow)
-    if plan is None or (found is not None and found.fingerprint != filed.source):
-        return filed
-    again = pick(backend, Subject(**filed.fields), plan, found, tomogram)
-    same = again.count == filed.count and np.allclose(
-        again.coordinates, filed.coordinates, rtol=0, atol=SAME_PLACE
-    )
-    return again if same else filed
+    if "yaml" in files:
+        known |= read_metadata(files["yaml"]) or {}
+    return read_particles(files["csv"], subject, **known)

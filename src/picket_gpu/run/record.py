@@ -76,6 +76,22 @@ class Step(BaseModel):
     particles: list[Particles] = Field([], description="Particles of one workflow")
 
 
+class ListRecord(BaseModel):
+    """Particles of one workflow and name in all tomograms of the directory."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: str = Field(description="Feature mode; tomogram if picked without a segmentation")
+    method: str = Field(description="Clustering method; ball if picked without a segmentation")
+    picking: str | None = Field(description="Name of the particles; null for none")
+    tomograms: int = Field(description="Number of tomograms that were picked in")
+    count: int = Field(description="Number of particles picked in them")
+    files: list[str] = Field(
+        description="Files of the list, relative to the directory of this record"
+    )
+    warnings: list[str] = Field([], description="Warnings about the list")
+
+
 class RunRecord(BaseModel):
     """Record of one run, rewritten while it runs and at its end."""
 
@@ -100,6 +116,9 @@ class RunRecord(BaseModel):
         None, description="Indices of the inputs that the run was for, from 0; null for all"
     )
     seed: int = Field(description="Random seed")
+    lists: list[ListRecord] = Field(
+        [], description="Lists of particles of all tomograms, as they were at the end of the run"
+    )
     units: list[Step] = Field([], description="Steps, in the order in which they ended")
 
 
@@ -132,15 +151,27 @@ class RecordFile:
         self._steps: list[str] = []
         self._pace = Pace()
 
-    def add(self, step: Mapping[str, Any], hold: bool = False) -> None:
+    def add(self, step: Mapping[str, Any], hold: bool = False) -> int:
         """Add a step, as JSON has it.
 
         Args:
             hold: leave the file as it is.
+
+        Returns:
+            Its place, for `replace`.
         """
         self._steps.append(json.dumps(step, ensure_ascii=False))
         if not hold and self._pace.is_due:
             self.write()
+        return len(self._steps) - 1
+
+    def replace(self, place: int, step: Mapping[str, Any]) -> None:
+        """Put another step in the place of one; the file is left as it is."""
+        self._steps[place] = json.dumps(step, ensure_ascii=False)
+
+    def add_lists(self, lists: Iterable[ListRecord]) -> None:
+        """Add the lists of all tomograms; the file is left as it is."""
+        self._record.lists = list(lists)
 
     def finish(self) -> None:
         """Note that the run is over, and write the file."""

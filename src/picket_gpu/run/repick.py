@@ -6,14 +6,15 @@ from pathlib import Path
 
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.filenames import CopickNames, TomogramFiles
+from picket_gpu.files.filenames import CopickNames, TomogramFiles, candidate_files
 from picket_gpu.files.segmentation import Segmentation, Subject, Vector, has_scores
+from picket_gpu.particles.files import read_with_candidates
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings
 from picket_gpu.run.existing import Directory
 from picket_gpu.run.outputs import check_directory
-from picket_gpu.run.picking import PickingPlan, pick, plan_workflow
+from picket_gpu.run.picking import PickingPlan, Replace, pick, plan_workflow
 from picket_gpu.run.task import prepare_existing
 
 
@@ -25,19 +26,21 @@ class Repicking:
         found: the segmentation; for picking in the tomogram itself, one of its segmentations.
         subject: the tomogram, with the directory of the particles.
         plan: the picking.
+        others: files of particles of the tomogram whose places are left alone.
     """
 
     found: Segmentation
     subject: Subject
     plan: PickingPlan
+    others: list[Path]
 
     def pick(self, backend: Backend) -> Particles:
-        """Pick, and write the files; if they exist already, read them."""
+        """Pick, and write the files; if they exist already, read them. With all candidates."""
         if self.plan.earlier is not None:
             return self.plan.reused(self.subject)
         with backend.exclusive():
             tomogram = None
-            if self.plan.settings.from_tomogram:
+            if self.plan.needs_tomogram:
                 try:
                     tomogram = prepare_existing(backend, self.found)
                 except (PicketError, OSError) as error:
@@ -45,8 +48,8 @@ class Repicking:
                         f"{one_line(error)}; or use --source score, which picks without the "
                         "tomogram"
                     ) from None
-            made = pick(backend, self.subject, self.plan, self.found, tomogram)
-        return made.without_candidates()
+            others = map(read_with_candidates, self.others)
+            return pick(backend, self.subject, self.plan, self.found, tomogram, others=list(others))
 
 
 def plan_repicking(
@@ -63,7 +66,7 @@ def plan_repicking(
             each tomogram, and files of segmentations, which are all picked from.
         voxel_size: angstrom, (z, y, x), overriding the files.
         output_dir: directory of all results; default: that of each segmentation.
-        overwrite: pick again, and replace files that picking did not write.
+        overwrite: pick again, and replace files of other settings or programs.
 
     Raises:
         PicketError: a segmentation is unusable or has no voxel size, the diameter cannot be meant
@@ -71,6 +74,7 @@ def plan_repicking(
     """
     if output_dir is not None:
         check_directory(output_dir, "--output-dir")
+    replaced: Replace = "particles" if overwrite else "nothing"
     planned: list[Repicking] = []
     for path in paths:
         groups: dict[int, list[Segmentation]] = {}
@@ -83,7 +87,8 @@ def plan_repicking(
                 raise PicketError(f"{one.path}: voxel size is unknown; give --voxel-size")
             groups.setdefault(one.index, []).append(one)
         for group in groups.values():
-            planned += _plan_group(path, group, settings, voxel_size, output_dir, overwrite)
+            own = _leaving_alone(settings, output_dir or group[0].directory)
+            planned += _plan_group(path, group, own, voxel_size, output_dir, replaced)
     _check_names(planned)
     return planned
 
@@ -94,7 +99,7 @@ def _plan_group(
     settings: ParticleSettings,
     voxel_size: Vector | None,
     output_dir: Path | None,
-    overwrite: bool,
+    replaced: Replace,
 ) -> list[Repicking]:
     """Pickings from the segmentations of one tomogram."""
     fingerprints = {one.workflow: one.fingerprint for one in group}
@@ -118,11 +123,36 @@ def _plan_group(
         check_size(str(found.path), settings, found.shape, found.voxel_size, "--diameter")
         files = _files(found, output_dir)
         subject = Subject(**found.fields | {"directory": files.directory})
+        names = [name for name in settings.not_in or () if name != settings.name]
+        others = [
+            path for name in names for path in candidate_files(files.directory, found.index, name)
+        ]
         plan = plan_workflow(
-            settings, workflow, subject, files, fingerprints, overwrite, voxel_size, bare
+            settings, workflow, subject, files, fingerprints, replaced, voxel_size, bare
         )
-        planned.append(Repicking(found, subject, plan))
+        planned.append(Repicking(found, subject, plan, others))
     return planned
+
+
+def _leaving_alone(settings: ParticleSettings, directory: Path) -> ParticleSettings:
+    """The settings with the names of all particles whose places are left alone.
+
+    Without ``not_in`` these are all that have a name, but for those that leave these alone.
+
+    Raises:
+        PicketError: a name of ``not_in`` is that of no particles.
+    """
+    for name in settings.not_in or ():
+        if not candidate_files(directory, name=name):
+            raise PicketError(f"--not-in: {name}: no particles have this name in {directory}")
+    if settings.name is None or settings.not_in is not None:
+        return settings
+    names = []
+    for path in candidate_files(directory, name="*"):
+        other = read_with_candidates(path).settings
+        if settings.name not in (other["name"], *(other.get("not_in") or ())):
+            names.append(other["name"])
+    return settings.model_copy(update={"not_in": list(dict.fromkeys(names)) or None})
 
 
 def _files(found: Segmentation, output_dir: Path | None) -> TomogramFiles:

@@ -6,6 +6,7 @@ from typing import Any
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.particles.particles import Particles
+from picket_gpu.run.dataset import ParticleList
 
 
 class S1Run(list[Segmentation]):
@@ -14,7 +15,8 @@ class S1Run(list[Segmentation]):
     Attributes:
         failures: failed tomograms or feature modes, with their errors.
         warnings: warnings about the tomograms, one line each.
-        particles: picked particles, in the order of inputs and workflows.
+        particles: picked particles, in the order of inputs, `particles` and workflows.
+        lists: particles of all tomograms in the directory, by workflow and name.
     """
 
     def __init__(
@@ -23,11 +25,13 @@ class S1Run(list[Segmentation]):
         failures: Iterable[Failure] = (),
         warnings: Iterable[str] = (),
         particles: Iterable[Particles] = (),
+        lists: Iterable[ParticleList] = (),
     ) -> None:
         super().__init__(results)
         self.failures = list(failures)
         self.warnings = list(warnings)
         self.particles = list(particles)
+        self.lists = list(lists)
 
     def get(self, tomogram: str | int, workflow: str) -> Segmentation:
         """Return one segmentation.
@@ -89,6 +93,8 @@ class S1Run(list[Segmentation]):
         for one in self.particles:
             frame = one.to_dataframe()
             frame.insert(1, "workflow", "-".join(one.workflow))
+            if any(other.picking is not None for other in self.particles):
+                frame.insert(2, "name", one.picking)
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
 

@@ -18,6 +18,7 @@ from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.files.tomogram import read_ahead
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import Index
+from picket_gpu.run.dataset import Key, ParticleList, renew_pages, update_lists
 from picket_gpu.run.distributed import tomograms_on
 from picket_gpu.run.plan import RunPlan, TomogramPlan
 from picket_gpu.run.record import RecordFile, Step, failed_step
@@ -94,7 +95,8 @@ class Outcome:
         self._plan = plan
         self._reporter = reporter
         self._segmentations: dict[tuple[int, str, str], Segmentation] = {}
-        self._particles: dict[tuple[int, str, str], Particles] = {}
+        self._particles: dict[tuple[int, Key], Particles] = {}
+        self._steps: dict[tuple[int, Key], tuple[int, Step]] = {}  # in the record
         self._failures: list[Failure] = []
         self._warnings: dict[int, list[str]] = {}
         path = config.directory / record_name(plan.chosen)
@@ -137,10 +139,11 @@ class Outcome:
             case Page(row):
                 self._index.add(row)
             case Step():
+                place = self._add(event.segmentations, _plain(event))
                 for particles in event.particles:
-                    self._particles[plan.index, *particles.workflow] = particles
+                    self._particles[plan.index, particles.key] = particles
+                    self._steps[plan.index, particles.key] = place, event
                     self._warn(plan.index, event.warnings)
-                self._add(event.segmentations, _plain(event))
 
     def add_failure(self, failure: Failure) -> None:
         """Add a failure that no task has reported."""
@@ -155,6 +158,7 @@ class Outcome:
         Raises:
             NothingDoneError: nothing but failures came of the run.
         """
+        lists = self._conclude_particles() if self._particles else []
         if self._config.report:
             self._index.finish()
         if self._leaves_a_record:
@@ -166,7 +170,7 @@ class Outcome:
             for index, workflow in product(range(self._plan.total), self._config.workflows)
         ]
         picked = [
-            (plan.index, *picking.workflow)
+            (plan.index, (*picking.workflow, picking.settings.picking))
             for plan in self._plan.tomograms
             for picking in plan.picking
         ]
@@ -175,6 +179,7 @@ class Outcome:
             sorted(self._failures, key=lambda failure: failure.index),
             [text for index in sorted(self._warnings) for text in self._warnings[index]],
             [self._particles[key] for key in picked if key in self._particles],
+            lists,
         )
 
     def interrupt(self) -> None:
@@ -196,11 +201,30 @@ class Outcome:
         self._reporter.line(f"  FAILED: {where}{failure.message}")
         self._add([], _plain(step))
 
-    def _add(self, segmentations: list[Segmentation], step: Mapping[str, Any]) -> None:
+    def _add(self, segmentations: list[Segmentation], step: Mapping[str, Any]) -> int:
+        """Print and record a step; also returns its place in the record."""
         for one in segmentations:
             self._segmentations[one.index, *one.workflow] = one
         self._reporter.unit(step)
-        self._record.add(step, hold=not self._leaves_a_record)
+        return self._record.add(step, hold=not self._leaves_a_record)
+
+    def _conclude_particles(self) -> list[ParticleList]:
+        """Choose by thresholds of the dataset, and write the lists of all tomograms."""
+        update = update_lists(self._config.directory)
+        for one in update.changed:
+            known = self._particles.get((one.index, one.key))
+            if known is not None:
+                fewer = one.without_candidates().model_copy(update={"reused": known.reused})
+                self._particles[one.index, one.key] = fewer
+                place, step = self._steps[one.index, one.key]
+                self._record.replace(place, _plain(step.model_copy(update={"particles": [fewer]})))
+        if self._config.report:
+            for row in renew_pages(self._config.directory, {one.index for one in update.changed}):
+                self._index.add(row)
+        self._record.add_lists(one.record for one in update.lists)
+        for line in update.lines:
+            self._reporter.line(line)
+        return update.lists
 
     @property
     def _leaves_a_record(self) -> bool:

@@ -19,17 +19,17 @@ from picket_gpu.console import Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.beads import write_beads
-from picket_gpu.files.filenames import beads_name
+from picket_gpu.files.filenames import beads_name, page_name
 from picket_gpu.files.segmentation import Segmentation, Subject, write_segmentation
 from picket_gpu.files.tomogram import read_voxels
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import UNLABELLED, foreground_fraction
 from picket_gpu.method.workflows import PreparedTomogram, Settings, WorkflowResult, run_workflows
-from picket_gpu.particles.files import remove_others
+from picket_gpu.particles.files import picked_in, remove_others
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.settings import PICKINGS, TOMOGRAM
+from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
-from picket_gpu.report.write import remove_page, write_page
+from picket_gpu.report.write import remove_page, renew_page, write_page
 from picket_gpu.run.existing import fingerprints, remove_contradicting
 from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import TomogramPlan, recipe_of
@@ -103,6 +103,7 @@ class _Task:
         tomogram: the tomogram, once it is prepared.
         report: its page, if one is to be written.
         made: its segmentations so far, those of earlier runs included.
+        picked: its particles so far.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class _Task:
         self.tomogram: PreparedTomogram | None = None
         self.report: TomogramReport | None = None
         self.made = {one.workflow: one for one in plan.reused}
+        self.picked: list[Particles] = []
 
     def run(self) -> Generator[Event, None, None]:
         """Prepare, segment, pick, and write the page."""
@@ -131,20 +133,18 @@ class _Task:
                 yield self._pick(picking)
             except Exception as error:
                 yield failed(plan, PARTICLES, error, 0)
-        if self.tomogram is not None and self.report is not None:
-            try:
+        try:
+            if self.tomogram is not None and self.report is not None:
                 yield from self._write_page(self.tomogram, self.report)
-            except Exception as error:
-                yield failed(plan, None, error, 0)
+            elif self._config.report and not all(one.reused for one in self.picked):
+                yield from self._renew_page()
+        except Exception as error:
+            yield failed(plan, None, error, 0)
 
     @property
     def _picks_from_voxels(self) -> bool:
-        """Whether something is picked from the tomogram itself, or a page needs new particles."""
-        wants_page = self._config.report
-        return any(
-            picking.earlier is None and (wants_page or picking.settings.from_tomogram)
-            for picking in self._plan.picking
-        )
+        """Whether candidates are to be found in the tomogram itself."""
+        return any(picking.needs_tomogram for picking in self._plan.picking)
 
     @property
     def _warnings(self) -> tuple[str, ...]:
@@ -245,7 +245,7 @@ class _Task:
             segmentation.attributes,
         )
         remove_contradicting(plan.files.others(*workflow), segmentation.fingerprint, plan.overwrite)
-        for picking in PICKINGS:
+        for picking in plan.files.pickings(*workflow):
             remove_others(plan.files.particles(*workflow, picking), segmentation.fingerprint)
         timings = {"files": time.perf_counter() - started, "volume": seconds}
         return segmentation.model_copy(update={"timings": result.timings | timings})
@@ -280,7 +280,9 @@ class _Task:
     def _pick(self, picking: PickingPlan) -> Step:
         """Pick; what an earlier run has picked only for a page, which needs the candidates."""
         plan = self._plan
-        if picking.earlier is not None and self.report is None:
+        # Earlier versions kept no candidates, which a page needs.
+        known = picking.has_candidates or self.report is None
+        if picking.earlier is not None and known:
             particles = picking.reused(plan.subject)
         else:
             segmentation = self.made.get(picking.workflow)
@@ -289,12 +291,16 @@ class _Task:
                     f"no particles, because the segmentation by {'-'.join(picking.workflow)} failed"
                 )
             self._reporter.status(f"{plan.entry.label}: particles")
-            budget = self._config.memory_budget
             particles = pick(
-                self._backend, plan.subject, picking, segmentation, self.tomogram, budget
+                self._backend,
+                plan.subject,
+                picking,
+                segmentation,
+                self.tomogram,
+                self._config.memory_budget,
+                [one for one in self.picked if one.picking in (picking.settings.not_in or ())],
             )
-            if self.report is not None:
-                self.report.picked.append(particles)
+        self.picked.append(particles)
         self._reporter.line(f"  {describe_particles(picking, particles)}")
         return Step(
             index=plan.index,
@@ -309,12 +315,21 @@ class _Task:
     def _write_page(self, tomogram: PreparedTomogram, report: TomogramReport) -> Iterator[Page]:
         """Write the page, with segmentations of earlier runs; none if all have failed."""
         config, plan = self._config, self._plan
+        report.picked.extend(picked_in(config.directory, plan.index, self.picked))
         for reused in plan.reused:
             add_to_report(report, reused, tomogram)
         report.findings.sort(key=lambda one: config.workflows.index(one.segmentation.workflow))
         if report.findings:
             links = plan.links or {}
             yield Page(write_page(config.directory, report, plan.total == 1, links))
+
+    def _renew_page(self) -> Iterator[Page]:
+        """Write the page again with the particles, of segmentations that are as they were."""
+        directory, plan = self._config.directory, self._plan
+        page = directory / page_name(plan.index, plan.total == 1)
+        row = renew_page(page, picked_in(directory, plan.index, self.picked))
+        if row is not None:
+            yield Page(row)
 
 
 def found_beads(subject: Subject, source: PreparedTomogram) -> FoundBeads | None:

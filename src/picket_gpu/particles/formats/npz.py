@@ -1,9 +1,10 @@
 """All candidates that particles were chosen from, so that others can be chosen in no time."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -30,9 +31,13 @@ class NPZ:
     ``points`` are (m, 3) float64, (z, y, x) in voxels; 0 is the centre of the first voxel.
     """
 
+    several: ClassVar = False
+    holds_none: ClassVar = True
+
     @staticmethod
-    def write(path: Path, particles: Particles) -> None:
+    def write(path: Path, lists: Sequence[Particles]) -> None:
         """Write the arrays of particles that have a pool."""
+        (particles,) = lists
         pool = particles.pool
         if pool is None:
             raise ValueError(f"{path}: particles have no candidates")
@@ -82,7 +87,7 @@ class NPZ:
 
     @staticmethod
     def read_fingerprint(path: Path) -> str | None:
-        """Digest of what the candidates depend on; None where the file is not as `write` makes it."""
+        """Digest of what the candidates depend on; None where the file is not readable."""
         try:
             with np.load(path) as stored:
                 fingerprint: Any = json.loads(str(stored["about"]))["pool"]["fingerprint"]

@@ -1,0 +1,308 @@
+"""The particles of all tomograms in a directory together: one scale of heights, and one list.
+
+Files of single tomograms come first, from runs, parts of runs and `pick`, in any order and at the
+same time. `update_lists` then makes what depends on all of them from what there is.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import yaml
+
+from picket_gpu.errors import PicketError
+from picket_gpu.files.atomic import atomic_file
+from picket_gpu.files.filenames import (
+    PARTICLES,
+    candidate_files,
+    list_name,
+    page_name,
+    particle_kind,
+)
+from picket_gpu.particles.candidates import Scale
+from picket_gpu.particles.files import picked_in, read_with_candidates, write_particles
+from picket_gpu.particles.formats import FORMATS
+from picket_gpu.particles.particles import Particles
+from picket_gpu.report.write import renew_page
+from picket_gpu.run.picking import claimed_by
+from picket_gpu.run.record import ListRecord
+
+MOST_ROUNDS = 20  # while other jobs write to the directory
+# Thresholds differ much where so many particles of a tomogram come or go by that of the dataset.
+MUCH, FEW = 1 / 3, 3
+NAMED = 5  # tomograms in a warning
+Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name
+_State: TypeAlias = dict[Path, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ParticleList:
+    """The particles of one workflow and name in all tomograms of a directory.
+
+    Attributes:
+        key: feature mode, clustering method, name.
+        particles: of each tomogram, in the order of ``inputs``, with all candidates.
+        files: the list's own, by kind; none where there is one tomogram, or names are equal.
+        warnings: what to look at, a line each.
+    """
+
+    key: Key
+    particles: list[Particles]
+    files: dict[str, Path]
+    warnings: list[str]
+
+    @property
+    def count(self) -> int:
+        """Number of particles in all tomograms."""
+        return sum(one.count for one in self.particles)
+
+    @property
+    def record(self) -> ListRecord:
+        """What the record of a run says of it."""
+        mode, method, picking = self.key
+        return ListRecord(
+            mode=mode,
+            method=method,
+            picking=picking,
+            tomograms=len(self.particles),
+            count=self.count,
+            files=[path.name for path in self.files.values()],
+            warnings=self.warnings,
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """What people are told of it."""
+        lines = [f"warning: {text}" for text in self.warnings]
+        if self.files:
+            first, *others = self.files.values()
+            kinds = ", ".join(path.name.removeprefix(first.stem) for path in others)
+            lines.append(
+                f"All {len(self.particles)} tomograms: {first} ({kinds}): {self.count:,} particles"
+            )
+        return lines
+
+
+@dataclass(frozen=True)
+class Update:
+    """What `update_lists` has made.
+
+    Attributes:
+        lists: one for each workflow and name.
+        changed: particles of single tomograms that were chosen anew, by a threshold of the dataset
+            or because others have claimed their places.
+        warnings: files that cannot be read, and are left out, a line each.
+    """
+
+    lists: list[ParticleList]
+    changed: list[Particles]
+    warnings: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """What people are told of it."""
+        faults = [f"warning: {text}" for text in self.warnings]
+        return [*faults, *(line for one in self.lists for line in one.lines)]
+
+
+def update_lists(directory: Path) -> Update:
+    """Choose by thresholds of the dataset, and write its lists.
+
+    Whichever of several jobs is the last to write has seen the files of all: it looks again after
+    it has written.
+
+    """
+    changed: dict[tuple[int, Key], Particles] = {}
+    for _ in range(MOST_ROUNDS):
+        state = _state(directory)
+        found, warnings = _read(state)
+        chosen = _chosen(found)
+        for before, now in zip(found, chosen, strict=True):
+            if now is not before:
+                files = {particle_kind(name): now.place_of(name) for name in now.files}
+                write_particles(files, now)
+                changed[now.index, now.key] = now
+                state[files["candidates"]] = _stamp(files["candidates"])
+        keys = dict.fromkeys(one.key for one in chosen)
+        lists = [_list(directory, [one for one in chosen if one.key == key]) for key in keys]
+        if _state(directory) == state:
+            break
+    return Update(lists, list(changed.values()), warnings)
+
+
+def renew_pages(directory: Path, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Write pages of tomograms again with all their particles, where there are such pages.
+
+    Yields:
+        Rows of the index.
+    """
+    alone = not any(directory.glob(page_name("*", alone=False)))
+    for index in sorted(indices):
+        row = renew_page(directory / page_name(index, alone), picked_in(directory, index))
+        if row is not None:
+            yield row
+
+
+def _read(paths: Iterable[Path]) -> tuple[list[Particles], list[str]]:
+    """Particles in files, and what is wrong with the others."""
+    found, faults = [], []
+    for path in paths:
+        try:
+            found.append(read_with_candidates(path))
+        except PicketError as error:
+            faults.append(f"{error}; left out of the list of all tomograms")
+    return found, faults
+
+
+def _state(directory: Path) -> _State:
+    """Files of candidates in the order of tomograms, and when each was written."""
+    return {path: _stamp(path) for path in candidate_files(directory)}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_ino
+
+
+def _chosen(found: Sequence[Particles]) -> list[Particles]:
+    """The same particles, or others where those of the dataset are to be chosen.
+
+    Those whose places others leave alone are chosen before these.
+    """
+    chosen: dict[int, Particles] = {}
+    waiting = list(range(len(found)))
+    while waiting:
+        names = {found[place].picking for place in waiting}
+        ready = [
+            place
+            for place in waiting
+            if names.isdisjoint(found[place].settings.get("not_in") or ())
+        ] or waiting  # each leaves the other alone: neither can come first
+        for key in dict.fromkeys(found[place].key for place in ready):
+            places = [place for place in ready if found[place].key == key]
+            alike = _claimed([found[place] for place in places], chosen.values())
+            chosen |= dict(zip(places, _scaled(alike), strict=True))
+        waiting = [place for place in waiting if place not in chosen]
+    return [chosen[place] for place in range(len(found))]
+
+
+def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> list[Particles]:
+    """Particles that leave alone what has been chosen by now."""
+    result = []
+    for one in particles:
+        names = one.settings.get("not_in") or ()
+        others = [other for other in chosen if other.index == one.index and other.picking in names]
+        assert one.pool is not None
+        claimed = claimed_by(one.pool.candidates, others)
+        if not np.array_equal(claimed, one.pool.claimed):
+            pool = replace(one.pool, claimed=claimed)
+            one = one.chosen_by(pool)
+        result.append(one)
+    return result
+
+
+def _scaled(particles: Sequence[Particles]) -> list[Particles]:
+    """Particles on the scale of all those with equal settings, where the threshold is theirs."""
+    result = []
+    for one in particles:
+        pool = one.pool
+        assert pool is not None
+        alike = [one]
+        if one.settings.get("threshold") == "dataset":
+            alike = [other for other in particles if other.settings == one.settings]
+        scale = Scale.of([other.pool.free for other in alike if other.pool is not None])
+        result.append(one if scale == pool.scale else one.chosen_by(replace(pool, scale=scale)))
+    return result
+
+
+def _list(directory: Path, particles: list[Particles]) -> ParticleList:
+    """Write the list of all tomograms, if there are several."""
+    key = particles[0].key
+    stem = list_name(*key)
+    warnings = [*_unequal(particles), *_differing(particles)]
+    names = [one.run_name for one in particles]
+    twice = next((one for one in particles if names.count(one.run_name) > 1), None)
+    files: dict[str, Path] = {}
+    if twice is not None:
+        warnings.append(
+            f"{stem}: not written, because several tomograms are called {twice.run_name}; set name "
+            "in inputs"
+        )
+    elif len(particles) > 1:
+        kinds = dict.fromkeys(particle_kind(name) for one in particles for name in one.files)
+        for kind in kinds:
+            if FORMATS[kind].several and (FORMATS[kind].holds_none or any(names)):
+                files[kind] = directory / f"{stem}{PARTICLES[kind]}"
+        files["yaml"] = directory / f"{stem}{PARTICLES['yaml']}"
+        for kind, path in files.items():
+            if kind != "yaml":
+                FORMATS[kind].write(path, particles)
+        _write_about(files["yaml"], particles)
+    return ParticleList(key, particles, files, warnings)
+
+
+def _write_about(path: Path, particles: Sequence[Particles]) -> None:
+    """What the list is of: settings, and of each tomogram the particles and the threshold."""
+    about = {
+        "version": version("picket-gpu"),
+        "workflow": "-".join(particles[0].workflow),
+        "particles": particles[0].settings,
+        "count": sum(one.count for one in particles),
+        "tomograms": [
+            {
+                "index": one.index,
+                "name": one.run_name,
+                "particles": one.count,
+                "threshold": one.threshold,
+                **({} if one.settings == particles[0].settings else {"settings": one.settings}),
+            }
+            for one in particles
+        ],
+    }
+    with atomic_file(path) as temporary:
+        text = yaml.safe_dump(about, allow_unicode=True, sort_keys=False, default_flow_style=None)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _unequal(particles: Sequence[Particles]) -> list[str]:
+    """A warning where tomograms were picked in with different settings."""
+    others = [one for one in particles if one.settings != particles[0].settings]
+    if not others:
+        return []
+    return [
+        f"{particles[0].title}: {_named(others)} picked with other settings than "
+        f"{particles[0].run_name}; pick in all of them again with --overwrite"
+    ]
+
+
+def _differing(particles: Sequence[Particles]) -> list[str]:
+    """A warning where thresholds of single tomograms are far from that of all."""
+    own = [one for one in particles if one.settings.get("threshold", "auto") == "auto"]
+    own = [one for one in own if one.pool is not None and one.pool.candidates.floor is None]
+    if len(own) < 2:
+        return []
+    common = Scale.of([one.pool.free for one in own if one.pool is not None])
+    far = []
+    for one in own:
+        assert one.pool is not None
+        by_all = replace(one.pool, scale=common).choose(one.settings).count
+        if abs(by_all - one.count) > max(FEW, MUCH * max(by_all, one.count)):
+            far.append(f"{one.run_name} {one.count} and {by_all}")
+    if not far:
+        return []
+    more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
+    return [
+        f"{own[0].title}: automatic thresholds of single tomograms differ; particles by its own "
+        f"and by that of all: {', '.join(far[:NAMED])}{more}; look at the circles, and set "
+        "threshold: dataset if those of all are right"
+    ]
+
+
+def _named(particles: Sequence[Particles]) -> str:
+    names = [one.run_name for one in particles]
+    if len(names) > NAMED:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more were"
+    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'}"
