@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from picket_gpu.particles.by_labels import min_distance, pick_by_labels
+from picket_gpu.particles.by_labels import find_by_labels, min_distance
+from picket_gpu.particles.candidates import choose
 from picket_gpu.particles.settings import ParticleSettings
 from tests.support.golden_s2 import assert_same, golden
 
 CUBE = (10.0, 10.0, 10.0)
+
+
+def pick_by_labels(labels, settings, voxel_size):
+    found = find_by_labels(labels, settings, voxel_size)
+    return choose(found, settings.threshold, settings.max_height, settings.max_particles)
 
 
 def settings(**changes) -> ParticleSettings:

@@ -425,19 +425,19 @@ def test_no_two_results_share_a_name(tmp_path):
         for mode in modes:
             for method in methods:
                 paths += files.of(mode, method).values()
-                for picking in (None, "components", "watershed"):
+                for picking in (None, "components", "watershed", "shells"):
                     new = files.particles(mode, method, picking)
-                    assert list(new) == [*PARTICLES, "copick"]
+                    assert list(new) == [*PARTICLES, "candidates", "copick"]
                     paths += new.values()
     assert len({str(path).lower() for path in paths}) == len(paths)
-    assert {*PARTICLES, "copick"} == {*FORMATS}
+    assert {*PARTICLES, "candidates", "copick"} == {*FORMATS}
 
 
 def test_names(tmp_path):
     files = TomogramFiles(tmp_path, 3, ["hdf5"])
     names = [path.name for path in files.particles("gabor", "gmm").values()]
     assert names == [
-        f"particles_3_gabor_gmm{ending}" for ending in (".csv", ".star", ".cmm", ".yaml")
+        f"particles_3_gabor_gmm{ending}" for ending in (".csv", ".star", ".cmm", ".yaml", ".npz")
     ]
     assert files.particles("ffts", "kmeans", "watershed")["csv"] == (
         tmp_path / "particles_3_ffts_kmeans_watershed.csv"

@@ -14,6 +14,7 @@ import yaml
 
 from benchmarks.sklearn_recipe import normalised
 from picket_gpu import run_s1
+from picket_gpu.errors import PicketError
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.picking import pick, pick_by_both
 from picket_gpu.particles.settings import ParticleSettings
@@ -90,7 +91,7 @@ def test_it_picks_what_the_run_picks(finished, bare):
     assert len(tables(bare)) == 3
     (line,) = process.stdout.splitlines()
     count = len(CSV.read(bare / f"{STEM}.csv"))
-    assert f"{STEM}.csv (.star, .cmm, .yaml): {count} particles from " in line
+    assert f"{STEM}.csv (.star, .cmm, .yaml, .npz): {count} particles from " in line
 
 
 def test_a_run_that_follows_keeps_it_if_its_settings_are_the_same(bare):
@@ -98,9 +99,21 @@ def test_a_run_that_follows_keeps_it_if_its_settings_are_the_same(bare):
     before = snapshot(bare)
     for diameter, kept in ((140, True), (130, False)):
         settings = config(bare.parent, particles={"diameter": diameter})
-        (result,) = run_s1(settings, quiet=True).particles
+        (result,) = run_s1(settings, quiet=True, overwrite_particles=not kept).particles
         assert result.reused is kept
         assert (snapshot(bare)[f"{STEM}.csv"] == before[f"{STEM}.csv"]) is kept
+
+
+def test_other_settings_replace_nothing_unless_they_are_to(run, capsys):
+    before = snapshot(run)
+    assert main([str(run), "--diameter", "120"]) == 2
+    error = the_error(capsys.readouterr().err)
+    assert (
+        f"{STEM}.csv: was picked with other settings (diameter: 140.0 before, 120.0 now)" in error
+    )
+    with pytest.raises(PicketError, match="threshold: auto before, 0.5 now"):
+        run_s1(config(run.parent, particles={"diameter": 140, "threshold": 0.5}), quiet=True)
+    assert snapshot(run) == before
 
 
 def test_it_keeps_what_a_run_has_picked_with_the_same_settings(run, capsys):
@@ -112,7 +125,7 @@ def test_it_keeps_what_a_run_has_picked_with_the_same_settings(run, capsys):
 
 def test_another_diameter_replaces_them(run):
     before = tables(run)
-    assert main([str(run), "--diameter", "120", "-q"]) == 0
+    assert main([str(run), "--diameter", "120", "-q", "--overwrite"]) == 0
     assert tables(run).keys() == before.keys()
     assert all(tables(run)[name] != before[name] for name in before)
     with h5py.File(run / "segmentation_0_intensities_gmm.h5") as file:
@@ -167,9 +180,9 @@ def test_picks_of_copick_go_along(tmp_path):
     run_s1(config(tmp_path, save=["hdf5", "copick"], particles=particles), quiet=True)
     made = tables(tmp_path)
     assert len(made) == 4
-    assert main([str(tmp_path / "set"), "--diameter", "120", "-q"]) == 0
+    assert main([str(tmp_path / "set"), "--diameter", "120", "-q", "--overwrite"]) == 0
     assert all(tables(tmp_path)[name] != made[name] for name in made)
-    assert main([str(tmp_path / "set"), "--diameter", "140", "-q"]) == 0
+    assert main([str(tmp_path / "set"), "--diameter", "140", "-q", "--overwrite"]) == 0
     assert tables(tmp_path) == made
 
 
@@ -316,7 +329,8 @@ def test_geometry_comes_from_the_tomogram_or_an_option(tmp_path, labels, capsys)
     assert main([str(path), "--diameter", "140", "--voxel-size", "13.48", *score]) == 0
     assert "origin of the tomogram is unknown" in capsys.readouterr().out
     np.testing.assert_array_equal(CSV.read(tmp_path / f"{STEM}.csv")[:, 3:], first[:, 3:])
-    assert main([str(path), "--diameter", "280", "--voxel-size", "26.96", *score, "-q"]) == 0
+    size = ["--diameter", "280", "--voxel-size", "26.96", "--overwrite"]
+    assert main([str(path), *size, *score, "-q"]) == 0
     table = CSV.read(tmp_path / f"{STEM}.csv")
     np.testing.assert_array_equal(table[:, 3:], first[:, 3:])
     np.testing.assert_allclose(table[:, :3], 26.96 * table[:, 4:])
@@ -341,13 +355,14 @@ def test_without_its_tomogram_it_says_what_to_do_and_picks_from_nothing_else(
 
 def test_the_contrast_that_was_found_is_told_and_kept(bare, capsys):
     for source, contrast in (("both", "dark"), ("tomogram", "dark"), ("score", None)):
-        assert main([str(bare), "--diameter", "140", "--source", source]) == 0
+        options = [str(bare), "--diameter", "140", "--source", source]
+        assert main([*options, "--overwrite"]) == 0
         (line,) = capsys.readouterr().out.splitlines()
         assert (", dark, threshold" in line) == (contrast is not None)
         stem = STEM if source != "tomogram" else "particles_0_tomogram_ball"
         told = yaml.safe_load((bare / f"{stem}.yaml").read_text())["metadata"]
         assert told.get("particles_contrast") == contrast
-        assert main([str(bare), "--diameter", "140", "--source", source]) == 0
+        assert main(options) == 0
         again = capsys.readouterr().out.splitlines()[0]
         assert again == line + ", picked earlier"
 
@@ -355,7 +370,7 @@ def test_the_contrast_that_was_found_is_told_and_kept(bare, capsys):
 def test_a_threshold_of_both_counts_from_the_automatic_one(bare):
     heights = {}
     for threshold in ("auto", 0, 1, -0.9):
-        options = ["--diameter", "140", "--threshold", str(threshold), "-q"]
+        options = ["--diameter", "140", "--threshold", str(threshold), "-q", "--overwrite"]
         assert main([str(bare), *options]) == 0
         heights[threshold] = CSV.read(bare / f"{STEM}.csv")[:, 3]
     np.testing.assert_array_equal(heights[0], heights["auto"])
@@ -519,10 +534,13 @@ BAD = {
     "diameter nan": (["--diameter", "nan"], "--diameter: must be a number above 0"),
     "diameter in voxels": (["--diameter", "14"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "diameter huge": (["--diameter", "1e5"], "--diameter: must be 26.96 to 1294.08 angstrom"),
-    "threshold": (["--threshold", "101"], "--threshold: must be auto or a number from -100 to 100"),
+    "threshold": (
+        ["--threshold", "101"],
+        "--threshold: must be auto, dataset or a number from -100 to 100",
+    ),
     "threshold of scores": (
         ["--source", "score", "--threshold", "1.5"],
-        "--threshold: must be auto or a number from 0 to 1",
+        "--threshold: must be auto, dataset or a number from 0 to 1",
     ),
     "spacing": (["--spacing", "0"], "--spacing: must be above 0 (got 0)"),
     "margin": (["--margin", "-1"], "--margin: must be 0 or more (got -1)"),

@@ -14,7 +14,7 @@ from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picks import Picks
 from picket_gpu.report.collect import begin_report
-from picket_gpu.report.page import tomogram_page
+from picket_gpu.report.page import page_data, tomogram_page
 from picket_gpu.report.picked import circles
 from tests.support.chromium import assert_no_complaint, needs_chromium, open_page, set_range, the
 
@@ -69,7 +69,7 @@ def opened(browser, path: Path, particles: Particles) -> None:
     segmentation = Segmentation(**SUBJECT.fields, **WORKFLOW, **made, foreground_fraction=0.5)
     report.add(segmentation, (noise > 0.8).astype(np.int8))
     report.picked.append(particles)
-    path.write_text(tomogram_page(report, {}))
+    path.write_text(tomogram_page(page_data(report, {})))
     open_page(browser, path)
 
 

@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.picks import Picks
 from picket_gpu.report.collect import begin_report
-from picket_gpu.report.page import tomogram_page
+from picket_gpu.report.page import page_data, tomogram_page
 from picket_gpu.report.picked import MOST_CANDIDATES
 from tests.support.chromium import (
     assert_no_complaint,
@@ -63,7 +63,7 @@ def page_of(*found, shape=SHAPE, size=SIZE):
     for workflow in WORKFLOWS:
         report.add(segmentation_of(subject, *workflow), (noise > 0.8).astype(np.int8))
     report.picked.extend(found)
-    return tomogram_page(report, {})
+    return tomogram_page(page_data(report, {}))
 
 
 GMM, OTHER = (

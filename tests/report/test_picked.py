@@ -13,9 +13,10 @@ from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.report.__main__ import main
 from picket_gpu.report.collect import begin_report
-from picket_gpu.report.page import tomogram_page
+from picket_gpu.report.page import page_data, tomogram_page
 from picket_gpu.report.picked import MOST_CANDIDATES, circles
 from picket_gpu.report.preview import CIRCLE, FOOT, HEAD, MARGIN, TILE, preview
+from picket_gpu.report.slices import central
 from tests.support.pages import candidates_of, data_of
 from tests.support.records import particles_of, picks_of, segmentation_of, subject_of, with_picks
 
@@ -82,19 +83,19 @@ def test_a_page_holds_candidates_to_the_last_bit():
     rng = np.random.default_rng(0)
     points, heights = rng.random((50, 3)) * SHAPE, np.sort(rng.random(50))[::-1]
     report = report_of(particles(points, heights, 20))
-    (told,) = data_of(tomogram_page(report, {}))["picked"]
+    (told,) = data_of(tomogram_page(page_data(report, {})))["picked"]
     assert (candidates_of(told) == np.column_stack([points, heights])).all()
     assert (told["count"], told["total"], told["threshold"]) == (20, 50, 0.3)
     assert told["stem"] == "particles_0_gabor_gmm"
 
 
 def test_a_page_without_picks_has_none():
-    assert data_of(tomogram_page(report_of(), {}))["picked"] == []
+    assert data_of(tomogram_page(page_data(report_of(), {})))["picked"] == []
 
 
 def test_a_page_holds_so_many_candidates_and_says_of_how_many():
     found = particles(np.zeros((MOST_CANDIDATES + 5, 3)))
-    (told,) = data_of(tomogram_page(report_of(found), {}))["picked"]
+    (told,) = data_of(tomogram_page(page_data(report_of(found), {})))["picked"]
     kept = candidates_of(told)
     assert len(kept) == MOST_CANDIDATES == told["count"]
     assert told["total"] == MOST_CANDIDATES + 5
@@ -104,7 +105,7 @@ def test_a_page_holds_so_many_candidates_and_says_of_how_many():
 def test_a_report_with_picks_travels_between_processes():
     report = report_of(particles([[1, 2, 3]]))
     again = pickle.loads(pickle.dumps(report))
-    assert tomogram_page(again, {}) == tomogram_page(report, {})
+    assert tomogram_page(page_data(again, {})) == tomogram_page(page_data(report, {}))
 
 
 # Previews.
@@ -120,13 +121,14 @@ def test_a_preview_circles_particles_where_they_are():
     """On the blurred slice, and on the workflow that they are picked from, not on another."""
     shape, size = (40, 90, 60), (10.0, 10.0, 20.0)  # wider than high
     report = report_of(shape=shape, size=size)
-    z = report.layout.places[report.layout.central[1]]
+    places = report.layout.places
+    z = places[central(len(places))[1]]
     found = particles([[z, 30.2, 40.4]], shape=shape, size=size, diameter=20.0)
     report.picked.append(found)
     scale = TILE / (60 * 20)
     height = round(90 * 10 * scale)
     middle = np.array([40.9 * 20, 30.7 * 10]) * scale  # x, y
-    image = cyan(preview(report))
+    image = cyan(preview(page_data(report, {}), report.picked))
     rings = []
     for row in range(3):
         for column in range(3):
@@ -142,7 +144,7 @@ def test_a_preview_circles_particles_where_they_are():
 
 
 def test_a_preview_without_picks_has_no_circles():
-    assert not cyan(preview(report_of())).any()
+    assert not cyan(preview(page_data(report_of(), {}), [])).any()
 
 
 # Reading back.
@@ -150,7 +152,10 @@ def test_a_preview_without_picks_has_no_circles():
 
 @pytest.fixture
 def done(tmp_path):
-    """A run of one tomogram with particles beside its segmentations, and these particles."""
+    """A run of one tomogram with particles beside its segmentations, and these particles.
+
+    They have no candidates, as those of earlier versions.
+    """
     noise = np.random.default_rng(0).random((12, 14, 16), dtype=np.float32)
     mrcfile.write(tmp_path / "TS_01.mrc", noise, voxel_size=10)
     with mrcfile.open(tmp_path / "TS_01.mrc", "r+") as file:
@@ -170,6 +175,7 @@ def done(tmp_path):
     found = particles(points, [0.9, 2 / 3, 0.1], 2, 37.5, (12, 14, 16), (10.0,) * 3)
     found = found.model_copy(update={"origin": (30.0, -20.0, 50.0)})  # of nstart
     paths = TomogramFiles(config.directory, 0, []).particles("intensities", "gmm")
+    del paths["candidates"]
     for kind, path in paths.items():
         FORMATS[kind].write(path, [found])
     return config.directory, paths, found

@@ -80,8 +80,7 @@ def test_particles_and_candidates_are_those_of_the_run(settings, particles):
         assert (candidates_of(ours[workflow]) == candidates_of(told)).all()
 
 
-def test_particles_of_another_segmentation_are_shown_as_they_were_filed(settings):
-    """Picking again would find others."""
+def test_particles_that_were_changed_by_hand_are_shown_as_they_are(settings):
     run_s1(settings | {"particles": {"diameter": 140.0}}, quiet=True)
     directory = settings["output_dir"] / "set"
     path = directory / "particles_0_intensities_gmm.csv"

@@ -30,7 +30,7 @@ from picket_gpu.report.__main__ import main
 from picket_gpu.report.binning import block_sums
 from picket_gpu.report.collect import begin_report
 from picket_gpu.report.components import find_components
-from picket_gpu.report.page import MOST_BYTES, tomogram_page, yaml_text
+from picket_gpu.report.page import MOST_BYTES, page_data, tomogram_page, yaml_text
 from picket_gpu.report.preview import preview
 from picket_gpu.report.slices import MOST_PIXELS, MOST_SAMPLES, MOST_SIDE, choose_layout, separation
 from picket_gpu.report.write import Index, write_page
@@ -134,7 +134,7 @@ def test_a_page_holds_the_slices(hiv):
     blurred = ndimage.gaussian_filter(hiv.astype(np.float32), 2)
     report = begin_report(subject_of(hiv.shape), lambda z: blurred[z])
     report.add(segmentation_of(report.subject, "gabor", "gmm"), labels)
-    data = data_of(tomogram_page(report, {}))
+    data = data_of(tomogram_page(page_data(report, {})))
     assert data["places"] == list(range(2, 99))
     for number in (0, 48, 96):
         z = data["places"][number]
@@ -171,7 +171,10 @@ def test_slices_come_from_a_device_too(slab):
             reports.append(begin_report(subject_of(volume.shape), picture))
     ours, theirs = (r.grey for r in reports)
     assert np.corrcoef(ours.sample.ravel(), theirs.sample.ravel())[0, 1] > 0.999999
-    assert (np.abs(ours.central.astype(int) - theirs.central) <= 1).all()
+    (z,) = {len(one.jpegs) // 2 for one in (ours, theirs)}
+    pixels = [np.asarray(Image.open(BytesIO(one.jpegs[z]))).astype(int) for one in (ours, theirs)]
+    # JPEG makes a little more of a step of one.
+    assert (np.abs(pixels[0] - pixels[1]) <= 3).all()
 
 
 @pytest.mark.slow
@@ -185,7 +188,7 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
     labels = rng.integers(0, 2, shape, dtype=np.int8)
     for number in range(6):
         report.add(segmentation_of(report.subject, f"m{number}", "gmm"), labels)
-    page = tomogram_page(report, {})
+    page = tomogram_page(page_data(report, {}))
     assert MOST_BYTES / 4 < len(page) <= MOST_BYTES <= 12_000_000
     places = data_of(page)["places"]
     assert places == report.layout.places[:: len(report.layout.places) // len(places)]
@@ -234,7 +237,7 @@ def test_no_name_can_leave_the_data(hiv):
     report = begin_report(
         subject_of(hiv.shape, name=path.name, tomogram=path), lambda z: hiv[z].astype(np.float32)
     )
-    page = tomogram_page(report, {})
+    page = tomogram_page(page_data(report, {}))
     assert page.count("<script") == page.count("</script>") == 3
     assert data_of(page)["path"] == str(path)
     assert "alert(1)</script>" not in page
@@ -250,7 +253,7 @@ def test_preview_has_a_picture_for_each_slice_and_workflow(hiv):
     labels[:, 60:80, 60:80] = 1
     for number in range(6):
         report.add(segmentation_of(report.subject, f"m{number}", "gmm"), labels)
-    image = np.asarray(preview(report)).astype(int)
+    image = np.asarray(preview(page_data(report, {}), report.picked)).astype(int)
     orange = (image[:, :, 0] - image[:, :, 2]) > 60
     _, squares = ndimage.label(ndimage.binary_opening(orange, iterations=8))
     assert squares == 3 * 6
@@ -261,7 +264,7 @@ def test_preview_of_voxels_that_are_not_cubes():
         subject_of((9, 40, 60), voxel_size=(20.0, 20.0, 10.0)),
         lambda z: np.random.default_rng(z).random((40, 60)),
     )
-    width, height = preview(report).size
+    width, height = preview(page_data(report, {}), report.picked).size
     assert width > 192  # 40 voxels of 20 by 60 of 10: higher than wide
     assert height > 3 * 256
 

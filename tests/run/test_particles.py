@@ -25,7 +25,7 @@ from tests.support.three_tomograms import break_nan, configure, record, stamps
 from tests.support.three_tomograms import place as place
 
 OUT = Path("out/set")
-ENDINGS = (".csv", ".star", ".cmm", ".yaml")
+ENDINGS = (".csv", ".star", ".cmm", ".yaml", ".npz")
 VOXEL = 13.48
 PICK = {"diameter": 140.0}
 
@@ -38,8 +38,9 @@ def run(**changes):
         "report": False,
         "particles": PICK,
     }
+    replaced = changes.pop("overwrite_particles", False)
     configure(**(one | changes))
-    return run_s1("params.yaml", quiet=True)
+    return run_s1("params.yaml", quiet=True, overwrite_particles=replaced)
 
 
 def particle_stamps() -> dict[str, int]:
@@ -54,9 +55,14 @@ def files(index=0, workflow="gabor_gmm") -> set[str]:
     return {f"particles_{index}_{workflow}{ending}" for ending in ENDINGS}
 
 
+def lists(workflow="gabor_gmm") -> set[str]:
+    """Of all tomograms."""
+    return {f"particles_{workflow}{ending}" for ending in (".csv", ".star", ".yaml")}
+
+
 def test_a_run_ends_with_what_pick_finds_in_its_scores(place):
     results = run()
-    assert picked() == files(0) | files(1) | files(2)
+    assert picked() == files(0) | files(1) | files(2) | lists()
     assert [r.path.name for r in results.particles] == [
         f"particles_{i}_gabor_gmm.csv" for i in range(3)
     ]
@@ -126,7 +132,8 @@ def test_heights_of_one_hill_are_doubted(place, capsys, source):
     (step,) = [one for one in record()["units"] if one["mode"] == "particles"]
     assert step["warnings"] == [text]
     assert run(**changes, particles=particles).warnings == [text]  # picked earlier
-    assert run(**changes, particles=particles | {"threshold": 0.1}).warnings == []
+    changes |= {"particles": particles | {"threshold": 0.1}, "overwrite_particles": True}
+    assert run(**changes).warnings == []
 
 
 def test_the_record_and_the_yaml_say_how(place):
@@ -180,7 +187,7 @@ def test_other_settings_pick_again_and_segment_nothing(place, report):
     run(report=report)
     before = stamps()
     first = particle_stamps()
-    results = run(report=report, particles={"diameter": 110.0})
+    results = run(report=report, particles={"diameter": 110.0}, overwrite_particles=True)
     assert stamps() == before
     assert all(particle_stamps()[name] > first[name] for name in first)
     assert not any(r.reused for r in results.particles)
@@ -190,12 +197,13 @@ def test_the_index_counts_them(place):
     results = run(report=True)
     told = data_of((OUT / "report.html").read_text())["tomograms"]
     assert [entry["particles"] for entry in told] == [
-        [f"{result.count} from gabor gmm"] for result in results.particles
+        [f"{result.count} from gabor-gmm"] for result in results.particles
     ]
-    again = run(report=True, particles=PICK | {"max_particles": 1})
+    changed = PICK | {"max_particles": 1}
+    again = run(report=True, particles=changed, overwrite_particles=True)
     assert {result.count for result in again.particles} == {1}
     told = data_of((OUT / "report.html").read_text())["tomograms"]
-    assert [entry["particles"] for entry in told] == 3 * [["1 from gabor gmm"]]
+    assert [entry["particles"] for entry in told] == 3 * [["1 from gabor-gmm"]]
 
 
 def test_what_is_lost_is_picked_again(place):
@@ -231,7 +239,7 @@ def test_a_file_of_others_is_not_replaced(place, capsys):
 def test_a_tomogram_that_fails_stops_no_other(place, capsys):
     break_nan(place / "t1.mrc")
     results = run()
-    assert picked() == files(0) | files(2)
+    assert picked() == files(0) | files(2) | lists()
     assert [(f.index, f.mode) for f in results.failures] == [(1, None)]
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, output_dir="other")
     pytest.importorskip("distributed")
@@ -277,9 +285,8 @@ def test_the_default_is_the_mixture_of_gabor_then_any_mixture_then_all(place):
 
 def test_picking_in_the_tomogram_needs_no_scores(place):
     results = run(particles=PICK | {"source": "tomogram"})
-    assert picked() == files(0, "tomogram_ball") | files(1, "tomogram_ball") | files(
-        2, "tomogram_ball"
-    )
+    of_each = [files(index, "tomogram_ball") for index in range(3)]
+    assert picked() == set().union(*of_each, lists("tomogram_ball"))
     assert read_scores(results[0].path) is None
     assert all(r.count > 0 for r in results.particles)
     before = particle_stamps()

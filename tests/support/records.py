@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.files.segmentation import Segmentation, Subject
+from picket_gpu.particles.candidates import Candidates, Pool, Scale
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picks import Picks
 
@@ -55,13 +56,32 @@ def particles_of(
         "candidates": len(picks.candidates),
         "diameter": diameter,
         "picks": picks,
+        "pool": pool_of(picks),
     }
     return Particles(**subject.fields, **fields | changes)
 
 
+def pool_of(picks: Picks) -> Pool:
+    """A pool of the candidates of picks, of which those above the threshold are picked."""
+    count = len(picks.candidates)
+    candidates = Candidates(
+        picks.candidates,
+        np.full(count, 1.0) if picks.candidate_diameters is None else picks.candidate_diameters,
+        picks.candidate_heights[None, :],
+        np.zeros(count, np.int8),
+        (1.0, 1.0, 1.0),
+        sizes=picks.candidate_diameters is not None,
+        label=picks.label,
+        dark=picks.dark,
+    )
+    none = np.zeros(count, dtype=bool)
+    return Pool(candidates, none, none, Scale((), 0.0, 1.0, picks.threshold), "0" * 32)
+
+
 def with_picks(particles: Particles, picks: Picks) -> Particles:
     """The same particles, but for where they are."""
-    return particles.model_copy(update={"picks": picks, "candidates": len(picks.candidates)})
+    changes = {"picks": picks, "candidates": len(picks.candidates), "pool": pool_of(picks)}
+    return particles.model_copy(update=changes)
 
 
 def picks_of(points: Any, heights: Any = None, count: int | None = None) -> Picks:

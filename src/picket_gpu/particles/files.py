@@ -9,6 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 from zipfile import BadZipFile
 
+import numpy as np
+
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import PARTICLES, candidate_files
@@ -16,7 +18,7 @@ from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
-from picket_gpu.particles.formats.npz import NPZ
+from picket_gpu.particles.formats.npz import KEPT, NPZ
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particles import COLUMNS, METADATA, SOMETIMES, Particles
 from picket_gpu.particles.picks import Picks
@@ -32,17 +34,36 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     """
     remove_particles(files)
     for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
-        FORMATS[kind].write(files[kind], [particles])
+        if kind != "candidates" or particles.pool is not None:
+            FORMATS[kind].write(files[kind], [particles])
 
 
 def read_with_candidates(path: Path) -> Particles:
     """Particles with all candidates, from the file that has these.
 
+    What a person has changed in the CSV file next to it holds: then there are no candidates. But
+    where a run may choose anew, by other tomograms or other particles, its candidates hold.
+
+    Raises:
+        PicketError: a file is damaged.
+    """
+    with _readable(path):
+        found = NPZ.read(path)
+    table = path.with_suffix(PARTICLES["csv"])
+    if found.is_chosen_anew or not table.exists() or agrees(found, table):
+        return found
+    known = {name: getattr(found, name) for name in KEPT}
+    return read_particles(table, found, **known)
+
+
+def agrees(particles: Particles, path: Path) -> bool:
+    """Whether a CSV file has these particles.
+
     Raises:
         PicketError: the file is damaged.
     """
     with _readable(path):
-        return NPZ.read(path)
+        return np.array_equal(CSV.read(path), particles.table)
 
 
 def picked_in(directory: Path, index: int, first: Sequence[Particles] = ()) -> list[Particles]:

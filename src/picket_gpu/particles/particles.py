@@ -140,6 +140,12 @@ class Particles(Subject):
         return self.mode, self.method, self.picking
 
     @property
+    def is_chosen_anew(self) -> bool:
+        """Whether they depend on other tomograms, or on other particles of their own."""
+        threshold, names = self.settings.get("threshold"), self.settings.get("not_in")
+        return threshold == "dataset" or bool(names)
+
+    @property
     def title(self) -> str:
         """What people call them: the name if there is one, and the workflow."""
         workflow = "-".join(self.workflow)

@@ -6,6 +6,7 @@ same time. `update_lists` then makes what depends on all of them from what there
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,7 +24,7 @@ from picket_gpu.files.filenames import (
     particle_kind,
 )
 from picket_gpu.particles.candidates import Scale
-from picket_gpu.particles.files import picked_in, read_with_candidates, write_particles
+from picket_gpu.particles.files import agrees, picked_in, read_with_candidates, write_particles
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import renew_page
@@ -34,6 +35,8 @@ MOST_ROUNDS = 20  # while other jobs write to the directory
 # Thresholds differ much where so many particles of a tomogram come or go by that of the dataset.
 MUCH, FEW = 1 / 3, 3
 NAMED = 5  # tomograms in a warning
+ABOUT = "yaml"  # kind of the file by which a list is known
+_HEAD = "# Particles of several tomograms, by picket_gpu"
 Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name
 _State: TypeAlias = dict[Path, tuple[int, int]]
 
@@ -121,13 +124,15 @@ def update_lists(directory: Path) -> Update:
         found, warnings = _read(state)
         chosen = _chosen(found)
         for before, now in zip(found, chosen, strict=True):
-            if now is not before:
+            # Two jobs may have written some of the files each.
+            if now is not before or (now.is_chosen_anew and not agrees(now, now.path)):
                 files = {particle_kind(name): now.place_of(name) for name in now.files}
                 write_particles(files, now)
                 changed[now.index, now.key] = now
                 state[files["candidates"]] = _stamp(files["candidates"])
         keys = dict.fromkeys(one.key for one in chosen)
         lists = [_list(directory, [one for one in chosen if one.key == key]) for key in keys]
+        _remove_others(directory, lists)
         if _state(directory) == state:
             break
     return Update(lists, list(changed.values()), warnings)
@@ -195,11 +200,10 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
     for one in particles:
         names = one.settings.get("not_in") or ()
         others = [other for other in chosen if other.index == one.index and other.picking in names]
-        assert one.pool is not None
-        claimed = claimed_by(one.pool.candidates, others)
-        if not np.array_equal(claimed, one.pool.claimed):
-            pool = replace(one.pool, claimed=claimed)
-            one = one.chosen_by(pool)
+        if one.pool is not None:
+            claimed = claimed_by(one.pool.candidates, others)
+            if not np.array_equal(claimed, one.pool.claimed):
+                one = one.chosen_by(replace(one.pool, claimed=claimed))
         result.append(one)
     return result
 
@@ -209,7 +213,9 @@ def _scaled(particles: Sequence[Particles]) -> list[Particles]:
     result = []
     for one in particles:
         pool = one.pool
-        assert pool is not None
+        if pool is None:  # of a table that was changed by hand
+            result.append(one)
+            continue
         alike = [one]
         if one.settings.get("threshold") == "dataset":
             alike = [other for other in particles if other.settings == one.settings]
@@ -233,21 +239,56 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
         )
     elif len(particles) > 1:
         kinds = dict.fromkeys(particle_kind(name) for one in particles for name in one.files)
-        for kind in kinds:
-            if FORMATS[kind].several and (FORMATS[kind].holds_none or any(names)):
-                files[kind] = directory / f"{stem}{PARTICLES[kind]}"
-        files["yaml"] = directory / f"{stem}{PARTICLES['yaml']}"
-        for kind, path in files.items():
-            if kind != "yaml":
-                FORMATS[kind].write(path, particles)
-        _write_about(files["yaml"], particles)
+        some = any(one.count for one in particles)
+        kinds = {kind for kind in kinds if FORMATS[kind].several}
+        wanted = [
+            kind for kind in PARTICLES if kind in kinds and (some or FORMATS[kind].holds_none)
+        ]
+        files = {kind: directory / f"{stem}{PARTICLES[kind]}" for kind in (*wanted, ABOUT)}
+        about = _about(particles)
+        there = all(path.exists() for path in files.values())
+        if not there or files[ABOUT].read_text(encoding="utf-8", errors="replace") != about:
+            _remove(directory, stem)
+            for kind in wanted:
+                FORMATS[kind].write(files[kind], particles)
+            with atomic_file(files[ABOUT]) as temporary:
+                temporary.write_text(about, encoding="utf-8")
     return ParticleList(key, particles, files, warnings)
 
 
-def _write_about(path: Path, particles: Sequence[Particles]) -> None:
-    """What the list is of: settings, and of each tomogram the particles and the threshold."""
+def _remove(directory: Path, stem: str) -> None:
+    """Remove the files of a list, the one by which it is known last."""
+    for kind in sorted(PARTICLES, key=lambda kind: kind == ABOUT):
+        (directory / f"{stem}{PARTICLES[kind]}").unlink(missing_ok=True)
+
+
+def _remove_others(directory: Path, lists: Sequence[ParticleList]) -> None:
+    """Remove lists of earlier times that are not among these."""
+    known = {path for one in lists for path in one.files.values()}
+    for path in directory.glob(f"particles_*{PARTICLES[ABOUT]}"):
+        if not path.stem.split("_")[1].isdigit() and path not in known and _is_about(path):
+            _remove(directory, path.stem)
+
+
+def _is_about(path: Path) -> bool:
+    """Whether a file is one of ours about a list."""
+    try:
+        return path.read_text(encoding="utf-8").startswith(_HEAD)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _about(particles: Sequence[Particles]) -> str:
+    """What a list is of, as YAML: settings, and of each tomogram the particles and the threshold.
+
+    It differs where the list does.
+    """
+    hashed = sha256()
+    for one in particles:
+        hashed.update(np.ascontiguousarray(one.table).tobytes())
     about = {
         "version": version("picket-gpu"),
+        "digest": hashed.hexdigest()[:32],
         "workflow": "-".join(particles[0].workflow),
         "particles": particles[0].settings,
         "count": sum(one.count for one in particles),
@@ -262,9 +303,8 @@ def _write_about(path: Path, particles: Sequence[Particles]) -> None:
             for one in particles
         ],
     }
-    with atomic_file(path) as temporary:
-        text = yaml.safe_dump(about, allow_unicode=True, sort_keys=False, default_flow_style=None)
-        temporary.write_text(text, encoding="utf-8")
+    text: str = yaml.safe_dump(about, allow_unicode=True, sort_keys=False, default_flow_style=None)
+    return f"{_HEAD}\n{text}"
 
 
 def _unequal(particles: Sequence[Particles]) -> list[str]:

@@ -158,7 +158,7 @@ class Outcome:
         Raises:
             NothingDoneError: nothing but failures came of the run.
         """
-        lists = self._conclude_particles() if self._particles else []
+        lists = self._conclude_particles()
         if self._config.report:
             self._index.finish()
         if self._leaves_a_record:

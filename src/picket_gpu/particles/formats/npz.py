@@ -18,7 +18,7 @@ from picket_gpu.particles.particles import Particles
 _ARRAYS = ("points", "diameters", "heights", "source")
 _MASKS = ("excluded", "claimed")
 # Of `Particles`, beside those of the tomogram.
-_FIELDS = (
+KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
     *("diameter", "attributes"),
 )
@@ -50,7 +50,7 @@ class NPZ:
         }
         about = {
             "tomogram": {k: v for k, v in particles.fields.items() if k != "directory"},
-            "particles": {name: getattr(particles, name) for name in _FIELDS},
+            "particles": {name: getattr(particles, name) for name in KEPT},
             "candidates": plain,
             "pool": {"scale": pool.scale, "fingerprint": pool.fingerprint},
         }
