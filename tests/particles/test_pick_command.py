@@ -162,6 +162,40 @@ def test_zarr_gives_the_same(finished, tmp_path):
         assert tables(tmp_path / "set") == tables(finished)
 
 
+def test_further_formats_are_options(run):
+    before = snapshot(run)
+    process = command(run, "--diameter", 140, "--formats", "warp", "imod", "dynamo", "relion4",
+                      "--binning", 4)  # fmt: skip
+    assert (process.returncode, process.stderr) == (0, "")
+    endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star"
+    assert f"{STEM}.csv ({endings}): " in process.stdout
+    after = snapshot(run)
+    made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:]}
+    assert {name for name in after if Path(name).name in made} == after.keys() - before.keys()
+    assert {Path(name).name for name in after.keys() - before.keys()} == made
+    found = CSV.read(run / f"{STEM}.csv")[:, 4:7]
+    assert np.abs(np.loadtxt(run / f"{STEM}.imod.txt") - found - [0.5, 0.5, 0]).max() <= 0.51e-3
+    tomogram = DATA / "phantom_a.mrc"
+    assert (run / f"{STEM}.doc").read_text() == f"1 {tomogram.absolute()}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--formats", "relion4"], "relion4 counts in unbinned voxels; set binning"),
+        (["--formats", "warp", "warp"], "--formats: warp appears twice; remove one"),
+        (["--formats", "eman"], "--formats"),
+        (["--binning", "4"], "binning: has no effect without formats: [relion4]; remove it"),
+        (["--formats", "relion4", "--binning", "0.5"], "--binning: "),
+    ],
+)
+def test_formats_that_cannot_be_are_told(run, capsys, options, text):
+    before = snapshot(run)
+    assert main([str(run), "--diameter", "140", *options]) == 2
+    assert text in the_error(capsys.readouterr().err)
+    assert snapshot(run) == before
+
+
 def test_picks_of_copick_go_along(tmp_path):
     particles = {"diameter": 140}
     run_s1(config(tmp_path, save=["hdf5", "copick"], particles=particles), quiet=True)

@@ -15,6 +15,8 @@ from pydantic import (
 Angstrom: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]
 Length: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
 Method: TypeAlias = Literal["ball", "components", "watershed"]
+Format: TypeAlias = Literal["warp", "relion4", "imod", "dynamo"]
+Binning: TypeAlias = Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False, strict=True)]
 Height: TypeAlias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False, strict=True)]
 Workflow: TypeAlias = tuple[str, str]  # feature mode and clustering method
 TOMOGRAM: Workflow = ("tomogram", "ball")  # stands for the workflow where source is tomogram
@@ -93,6 +95,17 @@ class ParticleSettings(BaseModel):
         description="Least size of a component or watershed part in angstrom, as the diameter of a "
         "sphere of the same volume; default: any size",
     )
+    formats: list[Format] | None = Field(
+        None,
+        min_length=1,
+        description="Further files of coordinates, for other programs: warp (WarpTools and M), "
+        "relion4, imod, dynamo; default: none",
+    )
+    binning: Binning | None = Field(
+        None,
+        description="Binning of the tomograms, for formats: [relion4], whose coordinates are in "
+        "unbinned voxels; 1 for tomograms that are not binned",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -123,13 +136,13 @@ class ParticleSettings(BaseModel):
             raise ValueError("must be one number, or two in brackets, the lesser first")
         return numbers if several else diameter
 
-    @field_validator("workflows")
+    @field_validator("workflows", "formats")
     @classmethod
-    def _each_once(cls, workflows: list[str] | None) -> list[str] | None:
-        for name in workflows or []:
-            if (workflows or []).count(name) > 1:
+    def _each_once(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or []:
+            if (names or []).count(name) > 1:
                 raise ValueError(f"{name} appears twice; remove one")
-        return workflows
+        return names
 
     @model_validator(mode="after")
     def _used(self) -> Self:
@@ -143,6 +156,13 @@ class ParticleSettings(BaseModel):
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
                 raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
+        for_relion4 = "relion4" in (self.formats or [])
+        if for_relion4 and self.binning is None:
+            raise ValueError(
+                "formats: relion4 counts in unbinned voxels; set binning, 1 if there is none"
+            )
+        if self.binning is not None and not for_relion4:
+            raise ValueError("binning: has no effect without formats: [relion4]; remove it")
         return self
 
     @property

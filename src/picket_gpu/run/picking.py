@@ -21,7 +21,8 @@ from picket_gpu.files.segmentation import Segmentation, Subject, read_attributes
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
-from picket_gpu.particles.files import read_metadata, read_particles, write_particles
+from picket_gpu.particles.files import filled, read_metadata, read_particles, write_particles
+from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.from_files import check_size, pick_in_segmentation, pick_in_tomogram
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
@@ -46,8 +47,8 @@ class PickingPlan:
         fingerprint: digest of everything that the particles depend on.
         source: fingerprint of the segmentation; "tomogram" for the tomogram itself.
         files: by kind.
-        earlier: fields of `Particles` of an earlier picking with the same settings and all its
-            files; None if there is none.
+        earlier: fields of `Particles` of an earlier picking with the same settings; None if there
+            is none.
     """
 
     settings: ParticleSettings
@@ -65,23 +66,40 @@ class PickingPlan:
         and_tomogram = " and the tomogram" if self.settings.from_tomogram else ""
         return "-".join(self.workflow) + and_tomogram
 
-    def known(self, directory: Path) -> dict[str, Any]:
-        """Fields of `Particles` that the plan determines."""
+    @property
+    def pending(self) -> dict[str, Path]:
+        """Files to write, by kind: all of them, or those that an earlier picking lacks."""
+        if self.earlier is None:
+            return dict(self.files)
+        wanted = filled(self.files, self.earlier["count"])
+        return {kind: path for kind, path in wanted.items() if not path.exists()}
+
+    def known(self, directory: Path, count: int) -> dict[str, Any]:
+        """Fields of `Particles` that the plan, and the number of particles, determine."""
         return {
             "mode": self.workflow[0],
             "method": self.workflow[1],
             "fingerprint": self.fingerprint,
             "source": self.source,
-            "files": [os.path.relpath(path, directory) for path in self.files.values()],
+            "files": [
+                os.path.relpath(path, directory) for path in filled(self.files, count).values()
+            ],
             "settings": self.settings.model_dump(mode="json", exclude_none=True),
             "diameter": self.settings.ends[1],
         }
 
     def reused(self, subject: Subject) -> Particles:
-        """The particles of the earlier picking, read from their CSV file."""
+        """The particles of the earlier picking, read from their CSV file.
+
+        Files that are missing, as of a format that is asked for now, are written.
+        """
         assert self.earlier is not None
-        known = self.earlier | self.known(subject.directory) | {"reused": True}
-        return read_particles(self.files["csv"], subject, **known)
+        known = self.known(subject.directory, self.earlier["count"])
+        known = self.earlier | known | {"reused": True}
+        particles = read_particles(self.files["csv"], subject, **known)
+        for kind, path in self.pending.items():
+            FORMATS[kind].write(path, [particles])
+        return particles
 
 
 def plan_picking(
@@ -131,7 +149,8 @@ def plan_workflow(
     Raises:
         PicketError: a file that picking did not write would be replaced.
     """
-    facts = settings.model_dump(mode="json", exclude={"workflows"})
+    unsaid = {"workflows", "formats"} | ({"binning"} if settings.binning is None else set())
+    facts = settings.model_dump(mode="json", exclude=unsaid)
     facts |= {"version": version("picket-gpu"), "workflow": workflow, "name": subject.run_name}
     if voxel_size is not None:
         facts["voxel_size"] = voxel_size
@@ -142,7 +161,7 @@ def plan_workflow(
         facts["segmentations"] = sorted(fingerprints.values())
     else:
         facts["segmentation"] = source = fingerprints[workflow]
-    paths = files.particles(*workflow, settings.picking)
+    paths = files.particles(*workflow, settings.picking, settings.formats or ())
     earlier = find_earlier(
         paths, digest(facts), overwrite, "already exists and carries no picket_gpu settings"
     )
@@ -158,7 +177,8 @@ def find_earlier(
         fault: what is wrong with files that must not be replaced.
 
     Returns:
-        None if a file is missing, or the particles are to be picked again.
+        None if the CSV file, from which the others are written, is missing, or the particles are
+        to be picked again.
 
     Raises:
         PicketError: picking did not write the files.
@@ -170,7 +190,7 @@ def find_earlier(
             f"{existing[0]}: {fault}; use --overwrite to replace it, or change dataset_name"
         )
     same = found is not None and found["fingerprint"] == fingerprint
-    return found if same and len(existing) == len(files) and not overwrite else None
+    return found if same and files["csv"].exists() and not overwrite else None
 
 
 def pick(
@@ -213,7 +233,7 @@ def pick(
     seconds = time.perf_counter() - started
     particles = Particles(
         **subject.fields,
-        **plan.known(subject.directory),
+        **plan.known(subject.directory, picks.count),
         picks=picks,
         candidates=len(picks.candidates),
         reused=plan.earlier is not None,
@@ -237,6 +257,8 @@ def pick(
     if plan.earlier is None:
         plan.files["csv"].parent.mkdir(parents=True, exist_ok=True)
         write_particles(plan.files, particles)
+    elif plan.pending:
+        plan.reused(subject)
     return particles.model_copy(update={"seconds": time.perf_counter() - started})
 
 
