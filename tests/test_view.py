@@ -199,6 +199,13 @@ def test_what_is_missing_or_broken_is_named(run, copy, kind, capsys):
     assert "no segmentation of its tomogram" in capsys.readouterr().err
 
 
+def test_a_list_without_particles_needs_no_markers(copy):
+    csv = copy / f"{NAME}.csv"
+    csv.write_text(csv.read_text().splitlines()[0] + "\n")
+    (copy / f"{NAME}.cmm").unlink()
+    assert NAME not in names(csv)
+
+
 def test_a_tomogram_without_voxel_size_has_no_place_for_particles(copy, tmp_path):
     mrcfile.write(tmp_path / "plain.mrc", np.random.default_rng(0).random(SHAPE, np.float32))
     path = copy / "segmentation_0_intensities_gmm.mrc"

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         ".mrc); or the S2 parameter file (.yaml), on its own",
     )
     for key, field in ParticleSettings.model_fields.items():
-        number = "+" if key in ("workflows", "diameter") else None
+        number = "+" if key in ("workflows", "diameter", "formats") else None
         text = field.description or ""
         text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)

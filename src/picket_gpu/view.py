@@ -10,7 +10,12 @@ import numpy as np
 
 from picket_gpu.command import exit_code, parser_for
 from picket_gpu.errors import PicketError
-from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
+from picket_gpu.files.filenames import (
+    is_particles,
+    particles_beside,
+    particles_csv,
+    segmentation_beside,
+)
 from picket_gpu.files.location import Location, as_location
 from picket_gpu.files.segmentation import read_foreground, read_scores
 from picket_gpu.files.tomogram import read_header, read_voxels
@@ -107,7 +112,7 @@ def layers(path: Path, tomogram: Location | None = None) -> Iterator[Layer]:
         raise PicketError(f"{path}: no such file; name a segmentation or particles")
     pickings = particles_beside(path)
     if is_particles(path):
-        pickings = [path.with_suffix(".csv")]
+        pickings = [particles_csv(path)]
         path = _segmentation_of(path)
     found = Directory(path.parent).read(path, named=False)
     if tomogram is None and found.tomogram == path:

@@ -7,7 +7,9 @@ import resource
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import mrcfile
@@ -17,14 +19,17 @@ import starfile
 import yaml
 
 from picket_gpu import PicketError
-from picket_gpu.files.filenames import PARTICLES, CopickNames, TomogramFiles
+from picket_gpu.files.filenames import FURTHER, CopickNames, TomogramFiles
 from picket_gpu.files.tomogram import read_header
+from picket_gpu.particles.files import describe, write_particles
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.star import STAR
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.settings import ParticleSettings
+from picket_gpu.particles.star_table import MOST_THRESHOLDS
 from tests.support.records import particles_of, subject_of, with_picks
 
 SHAPE = (20, 31, 40)  # z, y, x
@@ -48,7 +53,8 @@ def picks_of(coordinates, heights=HEIGHTS):
 TOMOGRAM = subject_of(
     SHAPE, tomogram=Path("TS_01.mrc"), name="TS_01.mrc", voxel_size=SIZE, origin=ORIGIN
 )
-FOUND = particles_of(TOMOGRAM, picks_of(COORDINATES))
+SETTINGS = {"diameter": 260.0, "formats": ["relion4"], "binning": 4}
+FOUND = particles_of(TOMOGRAM, picks_of(COORDINATES), settings=SETTINGS)
 NONE = with_picks(FOUND, picks_of(np.empty((0, 3))))
 OTHER = with_picks(
     FOUND.model_copy(update={"tomogram": Path("TS_02.mrc"), "name": "TS_02.mrc", "index": 4}),
@@ -62,7 +68,9 @@ def changed(**fields):
 
 def path_of(directory, kind):
     names = CopickNames(directory / "project", "TS_01", 10.0, "me", "{mode}-{method}", "particle")
-    return TomogramFiles(directory, 3, ["copick"], names).particles("gabor", "gmm")[kind]
+    return TomogramFiles(directory, 3, ["copick"], names).particles("gabor", "gmm", None, FURTHER)[
+        kind
+    ]
 
 
 def written(directory, kind, particles=FOUND):
@@ -95,7 +103,7 @@ def test_csv(tmp_path):
 
 
 def test_csv_of_several_names_the_tomogram_first(tmp_path):
-    CSV.write(tmp_path / "all.csv", [FOUND, OTHER, NONE])
+    CSV.write(tmp_path / "all.csv", [FOUND, NONE, OTHER])
     rows = read_csv(tmp_path / "all.csv")
     assert list(rows[0]) == ["tomogram", *CSV_COLUMNS]
     assert [row.pop("tomogram") for row in rows] == ["TS_01"] * 3 + ["TS_02"]
@@ -175,6 +183,96 @@ def test_star_of_several_is_one_table(tmp_path):
     for rows, particles in ((slice(3), FOUND), (slice(3, 4), OTHER)):
         alone = read_star(written(tmp_path, "star", particles))["particles"]
         assert (blocks["particles"][rows].to_numpy() == alone.to_numpy()).all()
+
+
+def head(path):
+    """The comments at the top, up to the table."""
+    return path.read_text().split("data_particles")[0].rstrip().splitlines()
+
+
+def test_star_says_how_it_was_made(tmp_path):
+    release = version("picket-gpu")
+    assert head(written(tmp_path, "star")) == [
+        f"# picket_gpu {release}: gabor-gmm, dataset set",
+        '# particles: {"diameter": 260.0, "formats": ["relion4"], "binning": 4}',
+        "# threshold 0.3",
+    ]
+    # RELION looks for data_ and Warp for loop_, also in comments.
+    path = written(tmp_path, "star", changed(dataset_name="data_1 loop_\n_a", settings={}))
+    told = [f"# picket_gpu {release}: gabor-gmm, dataset data-1 loop-\\n_a", "# threshold 0.3"]
+    assert head(path) == told
+    assert len(read_star(path)["particles"]) == 3
+
+
+def test_star_of_several_tells_their_thresholds(tmp_path):
+    def thresholds(values):
+        lists = [
+            changed(name=f"T{number}", picks=replace(FOUND.picks, threshold=value))
+            for number, value in enumerate(values)
+        ]
+        STAR.write(tmp_path / "all.star", lists)
+        return head(tmp_path / "all.star")[2]
+
+    assert thresholds([0.087, 0.087]) == "# threshold 0.087"
+    assert thresholds([0.25, 0.125]) == "# thresholds 0.25 (T0), 0.125 (T1)"
+    many = [0.5, -0.25, *[0.0] * MOST_THRESHOLDS]
+    assert thresholds(many) == f"# thresholds -0.25 to 0.5 ({len(many)} tomograms)"
+
+
+VOXELS = ["rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ"]
+SCORE = "rlnAutopickFigureOfMerit"
+
+
+def test_warp(tmp_path):
+    path = tmp_path / "all.warp.star"
+    named = OTHER.model_copy(update={"name": "TS_02.tomostar"})
+    FORMATS["warp"].write(path, [FOUND, named])
+    blocks = starfile.read(path, always_dict=True)
+    assert list(blocks) == ["particles"]  # WarpTools reads the first
+    table = blocks["particles"]
+    assert list(table.columns) == [*VOXELS, SCORE, "rlnMicrographName"]
+    assert list(table["rlnMicrographName"]) == ["TS_01.tomostar"] * 3 + ["TS_02.tomostar"]
+    # Voxels of the tomogram, 0 at the centre of the first; WarpTools multiplies by its option.
+    expected = np.vstack([COORDINATES, [[1, 2, 3]]])[:, ::-1]
+    assert np.abs(table[VOXELS].to_numpy() - expected).max() <= 0.51e-6
+    assert head(path)[-1] == "# coordinates in voxels: --coords_angpix 13.48"
+
+
+def test_relion4(tmp_path):
+    path = written(tmp_path, "relion4")
+    table = read_star(path)["particles"]
+    assert list(table.columns) == [*VOXELS, SCORE, "rlnTomoName"]
+    assert list(table["rlnTomoName"]) == ["TS_01"] * 3
+    assert np.abs(table[VOXELS].to_numpy() - COORDINATES[:, ::-1] * 4).max() <= 0.51e-6
+    assert head(path)[-1] == "# coordinates in unbinned voxels, with binning 4"
+    with pytest.raises(PicketError, match=r"relion4\.star: .* set binning in particles"):
+        FORMATS["relion4"].write(path, [changed(settings={"diameter": 260.0})])
+
+
+def test_imod(tmp_path):
+    """The centre of the first voxel is at 0.5, 0.5, 0.0 (IMOD Binary File Format)."""
+    lines = written(tmp_path, "imod").read_text().splitlines()
+    assert lines == ["5.500 3.500 2.000", "39.200 0.833 19.250", "0.600 30.500 0.000"]
+
+
+def test_dynamo(tmp_path):
+    dynamotable = pytest.importorskip("dynamotable")
+    table, tomograms = tmp_path / "all.tbl", tmp_path / "all.doc"
+    for kind, path in (("dynamo", table), ("dynamo tomograms", tomograms)):
+        FORMATS[kind].write(path, [FOUND, OTHER])
+    read = dynamotable.read(table, tomograms)
+    assert list(read["tag"]) == [1, 2, 3, 4]
+    assert list(read["tomo"]) == [1, 1, 1, 5]  # inputs 0 and 4
+    names = [str(Path(name).absolute()) for name in ["TS_01.mrc"] * 3 + ["TS_02.mrc"]]
+    assert list(read["tomo_file"]) == names
+    # Pixels are counted from 1.
+    expected = np.vstack([COORDINATES, [[1, 2, 3]]])[:, ::-1] + 1
+    assert np.abs(read[["x", "y", "z"]].to_numpy() - expected).max() < 1e-5
+    assert read["cc"].to_numpy() == pytest.approx([*HEIGHTS[:3], HEIGHTS[0]])
+    assert set(read["aligned_value"]) == {1}
+    assert set(read["apix"]) == {13.48}
+    angles = read[["dx", "dy", "dz", "tdrot", "tilt", "narot", "ftype"]]
+    assert (angles.to_numpy() == 0).all()
 
 
 def test_star_comes_back(tmp_path):
@@ -377,14 +475,14 @@ def test_copick_reads_its_picks_and_the_same_from_star(tmp_path):
     assert np.array(told["star"]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_no_picks_are_files_without_rows(tmp_path):
-    paths = {kind: written(tmp_path, kind, NONE) for kind in KINDS}
-    assert read_csv(paths["csv"]) == []
+def test_without_picks_only_files_that_say_so_are_written(tmp_path):
+    paths = {kind: path_of(tmp_path, kind) for kind in KINDS}
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of an earlier picking")
+    write_particles(paths, NONE)
+    assert {kind for kind, path in paths.items() if path.exists()} == {"csv", "yaml", "copick"}
     assert paths["csv"].read_text() == "x_angstrom,y_angstrom,z_angstrom,score,x,y,z\n"
-    table = read_star(paths["star"])["particles"]
-    assert list(table.columns) == COLUMNS
-    assert len(table) == 0
-    assert list(ElementTree.parse(paths["cmm"]).getroot()) == []
     content = yaml.safe_load(paths["yaml"].read_text())
     assert content["Predicted_Particle_Centroid_Coordinates"] == []
     assert json.loads(paths["copick"].read_text())["points"] == []
@@ -408,7 +506,7 @@ def test_what_is_interrupted_leaves_what_was_there(tmp_path, kind, before):
     if before is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(before)
-    with pytest.raises(OSError, match="File too large"), files_end_at(50):
+    with pytest.raises(OSError, match="File too large"), files_end_at(5):
         FORMATS[kind].write(path, [FOUND])
     left = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert [file.read_text() for file in left] == ([] if before is None else [before])
@@ -426,11 +524,34 @@ def test_no_two_results_share_a_name(tmp_path):
             for method in methods:
                 paths += files.of(mode, method).values()
                 for picking in (None, "components", "watershed", "shells"):
-                    new = files.particles(mode, method, picking)
-                    assert list(new) == [*PARTICLES, "candidates", "copick"]
+                    new = files.particles(mode, method, picking, FURTHER)
+                    assert {*new} == {*FORMATS}
                     paths += new.values()
     assert len({str(path).lower() for path in paths}) == len(paths)
-    assert {*PARTICLES, "candidates", "copick"} == {*FORMATS}
+
+
+def test_each_further_format_can_be_asked_for():
+    (names,) = get_args(get_args(ParticleSettings.model_fields["formats"].annotation)[0])
+    assert {*get_args(names)} == {*FURTHER}
+
+
+def test_no_wildcard_for_one_format_finds_another(tmp_path):
+    for kind in KINDS:
+        written(tmp_path, kind)
+    assert [path.name for path in tmp_path.glob("particles_*_gabor_gmm.star")] == [
+        "particles_3_gabor_gmm.star"
+    ]
+
+
+def test_what_was_picked_is_told_with_the_files_that_there_are(tmp_path):
+    files = {kind: path_of(tmp_path, kind) for kind in ("csv", "star", "copick", "warp", "imod")}
+    assert describe(files, 2, 0.5, 9, False) == (
+        f"{files['csv']} (.star, .json, .warp.star, .imod.txt): 2 particles from 9 candidates, "
+        "threshold 0.500"
+    )
+    assert describe(files, 0, 0.5, 9, False) == (
+        f"{files['csv']} (.json): 0 particles from 9 candidates, threshold 0.500"
+    )
 
 
 def test_names(tmp_path):
@@ -439,6 +560,9 @@ def test_names(tmp_path):
     assert names == [
         f"particles_3_gabor_gmm{ending}" for ending in (".csv", ".star", ".cmm", ".yaml", ".npz")
     ]
+    names = [path.name for path in files.particles("gabor", "gmm", None, FURTHER).values()][4:-1]
+    endings = (".warp.star", ".relion4.star", ".imod.txt", ".tbl", ".doc")
+    assert names == [f"particles_3_gabor_gmm{ending}" for ending in endings]
     assert files.particles("ffts", "kmeans", "watershed")["csv"] == (
         tmp_path / "particles_3_ffts_kmeans_watershed.csv"
     )

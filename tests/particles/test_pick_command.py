@@ -111,7 +111,7 @@ def test_other_settings_replace_nothing_unless_they_are_to(run, capsys):
     assert (
         f"{STEM}.csv: was picked with other settings (diameter: 140.0 before, 120.0 now)" in error
     )
-    with pytest.raises(PicketError, match="threshold: auto before, 0.5 now"):
+    with pytest.raises(PicketError, match=r"threshold: auto before, 0\.5 now"):
         run_s1(config(run.parent, particles={"diameter": 140, "threshold": 0.5}), quiet=True)
     assert snapshot(run) == before
 
@@ -173,6 +173,40 @@ def test_zarr_gives_the_same(finished, tmp_path):
             (tmp_path / "set/run.json").unlink()
         assert main([str(tmp_path / "set"), "--diameter", "140", "-q", "--overwrite"]) == 0
         assert tables(tmp_path / "set") == tables(finished)
+
+
+def test_further_formats_are_options(run):
+    before = snapshot(run)
+    process = command(run, "--diameter", 140, "--formats", "warp", "imod", "dynamo", "relion4",
+                      "--binning", 4)  # fmt: skip
+    assert (process.returncode, process.stderr) == (0, "")
+    endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star"
+    assert f"{STEM}.csv ({endings}): " in process.stdout
+    after = snapshot(run)
+    made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:]}
+    assert {name for name in after if Path(name).name in made} == after.keys() - before.keys()
+    assert {Path(name).name for name in after.keys() - before.keys()} == made
+    found = CSV.read(run / f"{STEM}.csv")[:, 4:7]
+    assert np.abs(np.loadtxt(run / f"{STEM}.imod.txt") - found - [0.5, 0.5, 0]).max() <= 0.51e-3
+    tomogram = DATA / "phantom_a.mrc"
+    assert (run / f"{STEM}.doc").read_text() == f"1 {tomogram.absolute()}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--formats", "relion4"], "relion4 counts in unbinned voxels; set binning"),
+        (["--formats", "warp", "warp"], "--formats: warp appears twice; remove one"),
+        (["--formats", "eman"], "--formats"),
+        (["--binning", "4"], "binning: has no effect without formats: [relion4]; remove it"),
+        (["--formats", "relion4", "--binning", "0.5"], "--binning: "),
+    ],
+)
+def test_formats_that_cannot_be_are_told(run, capsys, options, text):
+    before = snapshot(run)
+    assert main([str(run), "--diameter", "140", *options]) == 2
+    assert text in the_error(capsys.readouterr().err)
+    assert snapshot(run) == before
 
 
 def test_picks_of_copick_go_along(tmp_path):

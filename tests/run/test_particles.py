@@ -206,16 +206,87 @@ def test_the_index_counts_them(place):
     assert [entry["particles"] for entry in told] == 3 * [["1 from gabor-gmm"]]
 
 
-def test_what_is_lost_is_picked_again(place):
+@pytest.mark.parametrize("report", [False, True])
+def test_what_is_lost_is_written_again(place, report):
+    run(report=report)
+    before = particle_stamps()
+    lost = [OUT / f"particles_1_gabor_gmm{ending}" for ending in (".star", ".cmm")]
+    contents = [path.read_bytes() for path in lost]
+    for path in lost:
+        path.unlink()
+    assert all(particles.reused for particles in run(report=report).particles)
+    after = particle_stamps()
+    assert {name for name in before if after[name] != before[name]} == {p.name for p in lost}
+    assert [path.read_bytes() for path in lost] == contents
+
+
+@pytest.mark.parametrize("report", [False, True])
+def test_a_format_that_is_added_is_written_without_picking_again(place, report, capsys):
+    first = run(report=report)
+    before, new = particle_stamps(), {f"particles_{i}_gabor_gmm.warp.star" for i in range(3)}
+    wanted = PICK | {"formats": ["warp"]}
+    one = [{"mode": "gabor"}]
+    configure(
+        feature_extraction_params=one, clustering_methods=["gmm"], particles=wanted, report=report
+    )
+    assert main(["params.yaml", "--dry-run"]) == 0
+    out = capsys.readouterr().out.split("Files:")[1]
+    assert {Path(line.strip()).name for line in out.splitlines() if "particles_" in line} == new
+    results = run(report=report, particles=wanted)
+    assert all(particles.reused for particles in results.particles)
+    after = particle_stamps()
+    assert after.keys() - before.keys() == new
+    assert {name: after[name] for name in before} == before
+    for one, other in zip(first.particles, results.particles, strict=True):
+        assert other.files == [*one.files, f"{other.path.stem}.warp.star"]
+        table = starfile.read(other.place_of(other.files[-1]))
+        voxels = table[[f"rlnCoordinate{axis}" for axis in "ZYX"]].to_numpy()
+        assert np.abs(voxels - other.coordinates).max() <= 0.51e-6
+        assert set(table["rlnMicrographName"]) == {f"{other.tomogram.stem}.tomostar"}
+    assert all(particles.reused for particles in run(report=report).particles)
+    assert particle_stamps() == after
+
+
+def test_an_old_format_goes_with_what_was_picked(place):
+    run(particles=PICK | {"formats": ["relion4", "dynamo"], "binning": 4})
+    further = {f"particles_0_gabor_gmm{ending}" for ending in (".relion4.star", ".tbl", ".doc")}
+    assert picked() >= files(0) | further
+    run(particles={"diameter": 110.0})
+    assert picked() == files(0) | files(1) | files(2)
+
+
+@pytest.mark.parametrize("report", [False, True])
+def test_without_particles_there_is_no_star(place, report, capsys):
+    none = PICK | {"threshold": 100, "formats": ["warp", "imod"]}
+    results = run(report=report, particles=none)
+    some = {f"particles_{i}_gabor_gmm{ending}" for i in range(3) for ending in (".csv", ".yaml")}
+    assert picked() == some
+    assert [particles.count for particles in results.particles] == [0, 0, 0]
+    assert results.particles[0].files == ["particles_0_gabor_gmm.csv", "particles_0_gabor_gmm.yaml"]
+    before = particle_stamps()
+    assert all(particles.reused for particles in run(report=report, particles=none).particles)
+    assert particle_stamps() == before
+    assert main(["params.yaml", "--dry-run"]) == 0
+    assert "particles_" not in capsys.readouterr().out
+
+
+def test_an_empty_star_of_an_older_version_goes(place):
+    none = PICK | {"threshold": 100}
+    run(particles=none)
+    old = OUT / "particles_0_gabor_gmm.star"
+    old.write_text("data_particles\n\nloop_\n_rlnTomoName #1\n")
+    assert all(particles.reused for particles in run(particles=none).particles)
+    run(particles=none | {"threshold": 99})
+    assert not old.exists()
+
+
+def test_a_lost_csv_is_picked_again(place):
     run()
     before = particle_stamps()
-    lost = OUT / "particles_1_gabor_gmm.star"
-    content = lost.read_text().splitlines()[1:]  # the first has the time
-    lost.unlink()
+    (OUT / "particles_1_gabor_gmm.csv").unlink()
     run()
     after = particle_stamps()
     assert {name for name in before if after[name] != before[name]} == files(1)
-    assert lost.read_text().splitlines()[1:] == content
 
 
 def test_particles_of_a_segmentation_that_is_replaced_go(place):

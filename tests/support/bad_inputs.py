@@ -1119,6 +1119,8 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "method": [5, True, ["ball"], "mean_shift"],
         "min_distance": ["60", True, [60.0], 0.0],
         "least_size": ["60", True, [60.0], -1.0],
+        "formats": ["warp", 5, [5], ["eman"], []],
+        "binning": ["4", True, [4], 0.5, float("nan")],
     },
     FFTs: {"mode": [5, True, ["ffts"]], "n_fft_subsets": NO_INTEGER},
     Gabor: {
@@ -1181,6 +1183,11 @@ BY_LABELS = {
     ),
     "particles distance of a ball": Bad(picking(min_distance=50.0), ("min_distance", "method")),
     "particles size of a ball": Bad(picking(least_size=50.0), ("least_size", "method")),
+    "particles a format twice": Bad(
+        picking(formats=["warp", "warp"]), ("formats", "appears twice")
+    ),
+    "particles relion4 unscaled": Bad(picking(formats=["relion4"]), ("formats", "set binning")),
+    "particles binning of none": Bad(picking(binning=4), ("binning", "no effect without formats")),
     "particles labels of the tomogram": Bad(
         picking(source="tomogram", method="components"), ("method", "needs labels")
     ),

@@ -19,6 +19,13 @@ ENDINGS = {
 PARTICLES = {"csv": ".csv", "star": ".star", "cmm": ".cmm", "yaml": ".yaml"}
 CANDIDATES = ".npz"  # of all that particles were chosen from
 _METHODS = (None, "components", "watershed")  # ways of picking, which are no names of particles
+# Further kinds, by the name in ``formats`` that asks for them.
+FURTHER = {
+    "warp": {"warp": ".warp.star"},
+    "relion4": {"relion4": ".relion4.star"},
+    "imod": {"imod": ".imod.txt"},
+    "dynamo": {"dynamo": ".tbl", "dynamo tomograms": ".doc"},
+}
 _WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
 _SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
 _PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_(?P<picking>[^\W_]+))?")
@@ -124,11 +131,14 @@ class TomogramFiles:
             paths.append(self.copick.path(mode, method))
         return paths
 
-    def particles(self, mode: str, method: str, picking: str | None = None) -> dict[str, Path]:
+    def particles(
+        self, mode: str, method: str, picking: str | None = None, formats: Iterable[str] = ()
+    ) -> dict[str, Path]:
         """Files of the particles of one workflow, by their kind: `PARTICLES`, candidates, copick.
 
         Args:
             picking: name of the particles, or of the way of picking; None for the usual way.
+            formats: what else is wanted, of `FURTHER`.
 
         Raises:
             ValueError: a name is not letters and digits only, so that two results could have files
@@ -136,7 +146,7 @@ class TomogramFiles:
         """
         _check_parts(mode, method, picking)
         stem = "_".join(filter(None, ("particles", str(self.index), mode, method, picking)))
-        files = {kind: self.directory / f"{stem}{ending}" for kind, ending in PARTICLES.items()}
+        files = particle_files(self.directory / stem, formats)
         files["candidates"] = self.directory / f"{stem}{CANDIDATES}"
         if self.copick and "copick" in self.kinds:
             files["copick"] = self.copick.picks(mode, method, picking)
@@ -159,6 +169,14 @@ class TomogramFiles:
 
     def _path(self, kind: str, mode: str, method: str) -> Path:
         return self.directory / f"segmentation_{self.index}_{mode}_{method}{ENDINGS[kind]}"
+
+
+def particle_files(stem: Path, formats: Iterable[str] = ()) -> dict[str, Path]:
+    """Files of particles by kind: `PARTICLES`, and what of `FURTHER` is asked for."""
+    endings = dict(PARTICLES)
+    for name in formats:
+        endings |= FURTHER[name]
+    return {kind: stem.with_name(stem.name + ending) for kind, ending in endings.items()}
 
 
 def _check_parts(*parts: str | None) -> None:
@@ -192,13 +210,6 @@ def candidate_files(
     return [path for _, path in sorted(found)]
 
 
-def particle_kind(name: str) -> str:
-    """Kind of a file that is named like one of `TomogramFiles.particles`."""
-    endings = {**PARTICLES, "candidates": CANDIDATES, "copick": ".json"}
-    kinds = [kind for kind, ending in endings.items() if name.endswith(ending)]
-    return max(kinds, key=lambda kind: len(endings[kind]))
-
-
 def scores_beside(segmentation: Path) -> Path:
     """File of the scores that belong to a segmentation in MRC or Zarr."""
     return segmentation.with_name(f"{segmentation.stem}_score{segmentation.suffix}")
@@ -216,8 +227,20 @@ def particles_beside(segmentation: Path) -> list[Path]:
 
 def is_particles(path: Path) -> bool:
     """Whether a file is named like one of `TomogramFiles.particles`; copick's are not."""
-    named = _PARTICLES.fullmatch(path.stem)
-    return named is not None and path.suffix in PARTICLES.values()
+    stem, ending = _parted(path)
+    endings = [*PARTICLES.values(), *(e for kinds in FURTHER.values() for e in kinds.values())]
+    return _PARTICLES.fullmatch(stem) is not None and ending in endings
+
+
+def particles_csv(path: Path) -> Path:
+    """The CSV file beside one of `TomogramFiles.particles`."""
+    return path.with_name(_parted(path)[0] + PARTICLES["csv"])
+
+
+def _parted(path: Path) -> tuple[str, str]:
+    """Stem and ending of a file of particles; endings such as .warp.star have two points."""
+    stem, point, ending = path.name.partition(".")
+    return stem, point + ending
 
 
 def segmentation_beside(particles: Path) -> Path | None:
@@ -225,7 +248,7 @@ def segmentation_beside(particles: Path) -> Path | None:
 
     HDF5 comes before Zarr and Zarr before MRC, which does not name the tomogram.
     """
-    named = _PARTICLES.fullmatch(particles.stem)
+    named = _PARTICLES.fullmatch(_parted(particles)[0])
     if named is None:
         return None
     for workflow in (named["workflow"], "*"):

@@ -13,7 +13,13 @@ import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
-from picket_gpu.files.filenames import PARTICLES, candidate_files
+from picket_gpu.files.filenames import (
+    FURTHER,
+    PARTICLES,
+    TomogramFiles,
+    candidate_files,
+    particle_files,
+)
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
@@ -25,7 +31,7 @@ from picket_gpu.particles.picks import Picks
 
 
 def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
-    """Write every kind of ``files`` to directories that exist, each whole or not at all.
+    """Write the `filled` ones of ``files`` to directories that exist, each whole or not at all.
 
     The YAML file comes first, when no older file is left: files that exist belong together.
 
@@ -33,9 +39,23 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
         files: paths by kind, as `TomogramFiles.particles` returns them; ``yaml`` is one.
     """
     remove_particles(files)
-    for kind in ("yaml", *(kind for kind in files if kind != "yaml")):
+    kinds = filled(files, particles.count)
+    for kind in ("yaml", *(kind for kind in kinds if kind != "yaml")):
         if kind != "candidates" or particles.pool is not None:
             FORMATS[kind].write(files[kind], [particles])
+
+
+def files_of(particles: Particles) -> dict[str, Path]:
+    """Files of particles by kind, as those of their settings in any number."""
+    names = TomogramFiles(particles.directory, particles.index, [])
+    files = names.particles(*particles.key, particles.settings.get("formats") or ())
+    of_copick = [name for name in particles.files if name.endswith(".json")]
+    return files | dict(zip(["copick"], map(particles.place_of, of_copick), strict=False))
+
+
+def filled(files: Mapping[str, Path], count: int) -> dict[str, Path]:
+    """The files that are written for so many particles: without any, few formats have one."""
+    return {kind: path for kind, path in files.items() if count or FORMATS[kind].holds_none}
 
 
 def read_with_candidates(path: Path) -> Particles:
@@ -117,13 +137,17 @@ def read_spheres(path: Path, subject: Subject) -> Particles:
         PicketError: one of the files is missing, or is not what a run writes.
     """
     markers = path.with_suffix(PARTICLES["cmm"])
+    known = {"mode": "", "method": "", "fingerprint": "", "files": [path.name]}
+    if path.exists() and not markers.exists():
+        none = read_particles(path, subject, **known)
+        if not none.count:
+            return none
     for file in (path, markers):
         if not file.exists():
             raise PicketError(
                 f"{file}: no such file; {path.name} holds the coordinates of the particles and "
                 f"{markers.name} their diameter; run again to write both"
             )
-    known = {"mode": "", "method": "", "fingerprint": "", "files": [path.name]}
     return read_particles(path, subject, **known, diameter=read_diameter(markers))
 
 
@@ -152,9 +176,15 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
 
 
 def remove_particles(files: Mapping[str, Path]) -> None:
-    """Remove the files of a picking, the YAML file, which describes them, last."""
-    for kind in sorted(files, key=lambda kind: kind == "yaml"):
-        remove(files[kind])
+    """Remove the files of a picking, the YAML file, which describes them, last.
+
+    Those of formats that were asked for earlier are removed too.
+    """
+    stem = files["yaml"].with_name(files["yaml"].name.removesuffix(PARTICLES["yaml"]))
+    every = particle_files(stem, FURTHER)
+    every = {kind: path for kind, path in every.items() if kind not in PARTICLES} | dict(files)
+    for kind in sorted(every, key=lambda kind: kind == "yaml"):
+        remove(every[kind])
 
 
 def remove_others(files: Mapping[str, Path], source: str) -> None:
@@ -173,8 +203,13 @@ def describe(
     found: Sequence[str] = (),
 ) -> str:
     """A line on what was picked, with the first file and the endings of the others."""
-    first, *others = files.values()
-    kinds = f" ({', '.join(path.suffix for path in others)})" if others else ""
+    first, *others = filled(files, count).values()
+    stem = first.stem  # not that of copick's file
+    endings = [
+        path.name.removeprefix(stem) if path.stem.startswith(stem) else path.suffix
+        for path in others
+    ]
+    kinds = f" ({', '.join(endings)})" if others else ""
     told = [*found, f"threshold {threshold:.3f}", *(["picked earlier"] if reused else [])]
     return (
         f"{first}{kinds}: {count} particle{'s' * (count != 1)} from {candidates} candidates, "

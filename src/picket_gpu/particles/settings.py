@@ -18,6 +18,8 @@ from pydantic import (
 Angstrom: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]
 Length: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
 Method: TypeAlias = Literal["ball", "components", "watershed"]
+Format: TypeAlias = Literal["warp", "relion4", "imod", "dynamo"]
+Binning: TypeAlias = Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False, strict=True)]
 Height: TypeAlias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False, strict=True)]
 Workflow: TypeAlias = tuple[str, str]  # feature mode and clustering method
 TOMOGRAM: Workflow = ("tomogram", "ball")  # stands for the workflow where source is tomogram
@@ -30,7 +32,7 @@ _USED_BY: dict[str, tuple[Method, ...]] = {
 }
 # Later than the first version: left out of facts where they are not set, so that particles of
 # earlier versions are known again.
-_LATER = ("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask")
+_LATER = ("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning")
 _ONE_OR_MORE = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
 
 
@@ -131,6 +133,17 @@ class ParticleSettings(BaseModel):
         description="Least size of a component or watershed part in angstrom, as the diameter of a "
         "sphere of the same volume; default: any size",
     )
+    formats: list[Format] | None = Field(
+        None,
+        min_length=1,
+        description="Further files of coordinates, for other programs: warp (WarpTools and M), "
+        "relion4, imod, dynamo; default: none",
+    )
+    binning: Binning | None = Field(
+        None,
+        description="Binning of the tomograms, for formats: [relion4], whose coordinates are in "
+        "unbinned voxels; 1 for tomograms that are not binned",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -172,13 +185,13 @@ class ParticleSettings(BaseModel):
             raise ValueError("must be one number, or two in brackets, the lesser first")
         return numbers if several else diameter
 
-    @field_validator("workflows")
+    @field_validator("workflows", "formats")
     @classmethod
-    def _each_once(cls, workflows: list[str] | None) -> list[str] | None:
-        for name in workflows or []:
-            if (workflows or []).count(name) > 1:
+    def _each_once(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or []:
+            if (names or []).count(name) > 1:
                 raise ValueError(f"{name} appears twice; remove one")
-        return workflows
+        return names
 
     @model_validator(mode="after")
     def _used(self) -> Self:
@@ -199,6 +212,13 @@ class ParticleSettings(BaseModel):
         least = -inf if isinstance(self.threshold, str) else self.threshold
         if self.max_height is not None and self.max_height < least:
             raise ValueError(f"max_height: must be {least:g}, the threshold, or more")
+        for_relion4 = "relion4" in (self.formats or [])
+        if for_relion4 and self.binning is None:
+            raise ValueError(
+                "formats: relion4 counts in unbinned voxels; set binning, 1 if there is none"
+            )
+        if self.binning is not None and not for_relion4:
+            raise ValueError("binning: has no effect without formats: [relion4]; remove it")
         return self
 
     def facts(self) -> dict[str, Any]:
@@ -206,7 +226,7 @@ class ParticleSettings(BaseModel):
         unset = {
             key for key in _LATER if getattr(self, key) == type(self).model_fields[key].default
         }
-        return self.model_dump(mode="json", exclude={"workflows", *unset})
+        return self.model_dump(mode="json", exclude={"workflows", "formats", *unset})
 
     def difference(self, earlier: Mapping[str, Any]) -> str | None:
         """What distinguishes these from earlier settings; None if picks would be the same.
@@ -214,7 +234,7 @@ class ParticleSettings(BaseModel):
         Args:
             earlier: as ``model_dump(exclude_none=True)`` gives them.
         """
-        names = type(self).model_fields.keys() - {"workflows"}
+        names = type(self).model_fields.keys() - {"workflows", "formats", "binning"}
         defaults = {name: type(self).model_fields[name].default for name in names}
         now = self.model_dump(mode="json")
         for name in sorted(names):
@@ -226,7 +246,7 @@ class ParticleSettings(BaseModel):
     @property
     def search(self) -> dict[str, Any]:
         """All that candidates depend on, as plain values."""
-        chosen = {"name", "workflows", "threshold", "max_height", "max_particles", *_LATER}
+        chosen = {"workflows", "formats", "threshold", "max_particles", *_LATER}
         return self.model_dump(mode="json", exclude=chosen)
 
     @property

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.particles.formats.star import star_name
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.star_table import comments, notes, star_name
 
 MOST_CANDIDATES = 10_000  # in a page; of more, the highest
 
@@ -47,6 +47,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "sizes": None if sizes is None else _packed(sizes[:MOST_CANDIDATES]),
         "origin": particles.origin,
         "starName": star_name(particles.run_name),
+        "starHead": comments(notes([particles])),
         "threshold": picks.threshold,
         "count": min(picks.count, len(table)),
         "total": len(picks.candidates),

@@ -4,6 +4,7 @@ Files of single tomograms come first, from runs, parts of runs and `pick`, in an
 same time. `update_lists` then makes what depends on all of them from what there is.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,14 +18,22 @@ import yaml
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.filenames import (
+    FURTHER,
     PARTICLES,
     candidate_files,
     list_name,
     page_name,
-    particle_kind,
+    particle_files,
 )
 from picket_gpu.particles.candidates import Scale
-from picket_gpu.particles.files import agrees, picked_in, read_with_candidates, write_particles
+from picket_gpu.particles.files import (
+    agrees,
+    files_of,
+    filled,
+    picked_in,
+    read_with_candidates,
+    write_particles,
+)
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import renew_page
@@ -126,7 +135,11 @@ def update_lists(directory: Path) -> Update:
         for before, now in zip(found, chosen, strict=True):
             # Two jobs may have written some of the files each.
             if now is not before or (now.is_chosen_anew and not agrees(now, now.path)):
-                files = {particle_kind(name): now.place_of(name) for name in now.files}
+                files = files_of(now)
+                names = [
+                    os.path.relpath(path, directory) for path in filled(files, now.count).values()
+                ]
+                now = now.model_copy(update={"files": names})
                 write_particles(files, now)
                 changed[now.index, now.key] = now
                 state[files["candidates"]] = _stamp(files["candidates"])
@@ -238,13 +251,11 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
             "in inputs"
         )
     elif len(particles) > 1:
-        kinds = dict.fromkeys(particle_kind(name) for one in particles for name in one.files)
-        some = any(one.count for one in particles)
-        kinds = {kind for kind in kinds if FORMATS[kind].several}
-        wanted = [
-            kind for kind in PARTICLES if kind in kinds and (some or FORMATS[kind].holds_none)
-        ]
-        files = {kind: directory / f"{stem}{PARTICLES[kind]}" for kind in (*wanted, ABOUT)}
+        formats = {name for one in particles for name in one.settings.get("formats") or ()}
+        named = particle_files(directory / stem, sorted(formats))
+        count = sum(one.count for one in particles)
+        wanted = [kind for kind in filled(named, count) if FORMATS[kind].several]
+        files = {kind: named[kind] for kind in (*wanted, ABOUT)}
         about = _about(particles)
         there = all(path.exists() for path in files.values())
         if not there or files[ABOUT].read_text(encoding="utf-8", errors="replace") != about:
@@ -258,8 +269,9 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
 
 def _remove(directory: Path, stem: str) -> None:
     """Remove the files of a list, the one by which it is known last."""
-    for kind in sorted(PARTICLES, key=lambda kind: kind == ABOUT):
-        (directory / f"{stem}{PARTICLES[kind]}").unlink(missing_ok=True)
+    files = particle_files(directory / stem, FURTHER)
+    for kind in sorted(files, key=lambda kind: kind == ABOUT):
+        files[kind].unlink(missing_ok=True)
 
 
 def _remove_others(directory: Path, lists: Sequence[ParticleList]) -> None:

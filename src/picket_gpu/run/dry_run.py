@@ -58,9 +58,8 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
                 for path in plan.files.of(job.mode, method).values():
                     yield f"  {path}"
         for picking in plan.picking:
-            if picking.earlier is None:
-                for path in picking.files.values():
-                    yield f"  {path}"
+            for path in picking.pending.values():
+                yield f"  {path}"
     yield f"  {config.directory / record_name(run.chosen)}"
     if config.report:
         for name in report_names([plan.index for plan in run.tomograms], run.total == 1):

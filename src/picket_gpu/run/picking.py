@@ -24,14 +24,17 @@ from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
 from picket_gpu.particles.candidates import SPACING, Candidates, Pool
 from picket_gpu.particles.files import (
+    filled,
     read_metadata,
     read_particles,
     read_with_candidates,
     write_particles,
 )
+from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.from_files import check_size, find_in_segmentation, find_in_tomogram
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.points import points_in
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.run.existing import digest
 
@@ -62,8 +65,8 @@ class PickingPlan:
         search: digest of everything that the candidates depend on.
         source: fingerprint of the segmentation; "tomogram" for the tomogram itself.
         files: by kind.
-        earlier: fields of `Particles` of an earlier picking with the same settings and all its
-            files; None if there is none.
+        earlier: fields of `Particles` of an earlier picking with the same settings; None if there
+            is none.
         has_candidates: whether the candidates exist.
     """
 
@@ -89,27 +92,45 @@ class PickingPlan:
         and_tomogram = " and the tomogram" if self.settings.from_tomogram else ""
         return "-".join(self.workflow) + and_tomogram
 
-    def known(self, directory: Path) -> dict[str, Any]:
-        """Fields of `Particles` that the plan determines."""
+    @property
+    def pending(self) -> dict[str, Path]:
+        """Files to write, by kind: all of them, or those that an earlier picking lacks."""
+        if self.earlier is None:
+            return dict(self.files)
+        wanted = filled(self.files, self.earlier["count"])
+        return {kind: path for kind, path in wanted.items() if not path.exists()}
+
+    def known(self, directory: Path, count: int) -> dict[str, Any]:
+        """Fields of `Particles` that the plan, and the number of particles, determine."""
         return {
             "mode": self.workflow[0],
             "method": self.workflow[1],
             "picking": self.settings.picking,
             "fingerprint": self.fingerprint,
             "source": self.source,
-            "files": [os.path.relpath(path, directory) for path in self.files.values()],
+            "files": [
+                os.path.relpath(path, directory) for path in filled(self.files, count).values()
+            ],
             "settings": self.settings.model_dump(mode="json", exclude_none=True),
             "diameter": self.settings.ends[1],
         }
 
     def reused(self, subject: Subject) -> Particles:
-        """The particles of the earlier picking, with all candidates where these are kept."""
+        """The particles of the earlier picking, with all candidates where these are kept.
+
+        Files that are missing, as of a format that is asked for now, are written.
+        """
         assert self.earlier is not None
-        known = self.known(subject.directory) | {"reused": True}
+        known = self.known(subject.directory, self.earlier["count"]) | {"reused": True}
         if self.has_candidates:
-            found = read_with_candidates(self.files["candidates"])
-            return found.model_copy(update=subject.fields | known)
-        return read_particles(self.files["csv"], subject, **self.earlier | known)
+            particles = read_with_candidates(self.files["candidates"])
+            particles = particles.model_copy(update=subject.fields | known)
+        else:
+            particles = read_particles(self.files["csv"], subject, **self.earlier | known)
+        for kind, path in self.pending.items():
+            if kind != "candidates":  # which earlier versions did not keep
+                FORMATS[kind].write(path, [particles])
+        return particles
 
 
 def plan_picking(
@@ -173,7 +194,7 @@ def plan_workflow(
     if lists := exclusion_files(settings, subject):
         facts["excluded"] = [file_signature(path, {}) for path in lists]
     fingerprint, search = digest(facts), digest(settings.search | about)
-    paths = files.particles(*workflow, settings.picking)
+    paths = files.particles(*workflow, settings.picking, settings.formats or ())
     earlier = find_earlier(paths, fingerprint, settings, source, replace)
     has_candidates = replace != "all" and NPZ.read_fingerprint(paths["candidates"]) == search
     return PickingPlan(
@@ -191,7 +212,8 @@ def find_earlier(
     """Fields of `Particles` in files of an earlier picking with the same fingerprint.
 
     Returns:
-        None if a file is missing, or the particles are to be picked again.
+        None if the CSV file, from which the others are written, is missing, or the particles are
+        to be picked again.
 
     Raises:
         PicketError: picking did not write the files, or did with other settings from the same
@@ -209,8 +231,7 @@ def find_earlier(
     if found is None:
         return None
     if found["fingerprint"] == fingerprint:
-        missing = {kind for kind, path in files.items() if path not in existing}
-        return found if missing <= {"candidates"} else None  # earlier versions did not keep these
+        return found if files["csv"].exists() else None
     difference = settings.difference(found["settings"])
     if difference is not None and found["source"] == source:
         raise PicketError(
@@ -276,7 +297,7 @@ def pick(
     seconds = time.perf_counter() - started
     particles = Particles(
         **subject.fields,
-        **plan.known(subject.directory),
+        **plan.known(subject.directory, picks.count),
         picks=picks,
         pool=pool,
         candidates=len(picks.candidates),
@@ -301,6 +322,8 @@ def pick(
     if plan.earlier is None:
         plan.files["csv"].parent.mkdir(parents=True, exist_ok=True)
         write_particles(plan.files, particles)
+    elif plan.pending:
+        plan.reused(subject)
     return particles.model_copy(update={"seconds": time.perf_counter() - started})
 
 
@@ -336,7 +359,7 @@ def _excluded(candidates: Candidates, settings: ParticleSettings, subject: Subje
         voxels = np.rint(candidates.points).astype(np.int64)
         gone |= mask[tuple(voxels.clip(0, np.array(subject.shape) - 1).T)]
     for path in lists:
-        points = np.empty((0, 3))
+        points = points_in(path, subject)
         if settings.exclude_radius is not None:
             gone |= candidates.near(points, settings.exclude_radius)
         else:

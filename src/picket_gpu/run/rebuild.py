@@ -8,7 +8,7 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
-from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
+from picket_gpu.files.filenames import FURTHER, INDEX, TomogramFiles, page_name
 from picket_gpu.files.location import is_same
 from picket_gpu.files.segmentation import Segmentation, Subject
 from picket_gpu.files.tomogram import read_header
@@ -119,7 +119,7 @@ def _particles(group: list[Segmentation]) -> list[Particles]:
     found = []
     for workflow in (TOMOGRAM, *(one.workflow for one in group)):
         for picking in files.pickings(*workflow):
-            paths = files.particles(*workflow, picking)
+            paths = files.particles(*workflow, picking, FURTHER)
             existing = {kind: path for kind, path in paths.items() if path.exists()}
             if "candidates" in existing:
                 found.append(read_with_candidates(existing["candidates"]))

@@ -25,7 +25,7 @@ from picket_gpu.files.filenames import PARTICLES
 from picket_gpu.files.location import absolute
 from picket_gpu.files.segmentation import Segmentation, read_attributes, read_hdf5_labels
 from picket_gpu.particles.by_labels import z_slices
-from picket_gpu.particles.files import describe, read_metadata, write_particles
+from picket_gpu.particles.files import describe, filled, read_metadata, write_particles
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.picks import Picks
@@ -121,7 +121,10 @@ class Extraction:
             method=self.found.method,
             fingerprint=self.fingerprint,
             source=self.found.fingerprint,
-            files=[os.path.relpath(file, directory) for file in self.files.values()],
+            files=[
+                os.path.relpath(file, directory)
+                for file in filled(self.files, picks.count).values()
+            ],
             candidates=len(picks.candidates),
             diameter=self._diameter(picks),
             picks=picks,
@@ -218,7 +221,11 @@ def _planned(
             )
         earlier = None
     # Where nothing was found, the warning is due again.
-    whole = len(existing) == len(files) and earlier is not None and earlier["candidates"]
+    whole = (
+        earlier is not None
+        and earlier["candidates"]
+        and all(path.exists() for path in filled(files, earlier["count"]).values())
+    )
     return Extraction(
         one.key, one.found, one.wanted, one.mode, files, one.fingerprint, earlier if whole else None
     )

@@ -1,6 +1,6 @@
 """Formats of coordinates: a class each, which writes the particles of tomograms.
 
-A new format is a module here, its class in `FORMATS`, and its ending in `PARTICLES` of
+A new format is a module here, its class in `FORMATS`, and its ending in `FURTHER` of
 `picket_gpu.files.filenames`.
 """
 
@@ -11,8 +11,12 @@ from typing import ClassVar, Protocol
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.copick import Copick
 from picket_gpu.particles.formats.csv import CSV
+from picket_gpu.particles.formats.dynamo import Dynamo, DynamoTomograms
+from picket_gpu.particles.formats.imod import IMOD
 from picket_gpu.particles.formats.npz import NPZ
+from picket_gpu.particles.formats.relion4 import RELION4
 from picket_gpu.particles.formats.star import STAR
+from picket_gpu.particles.formats.warp import Warp
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particles import Particles
 
@@ -50,4 +54,9 @@ FORMATS: dict[str, type[Format]] = {
     "yaml": YAML,
     "copick": Copick,
     "candidates": NPZ,
+    "warp": Warp,
+    "relion4": RELION4,
+    "imod": IMOD,
+    "dynamo": Dynamo,
+    "dynamo tomograms": DynamoTomograms,
 }

@@ -1,17 +1,15 @@
 """STAR for RELION 5, which extracts subtomograms at these coordinates."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from picket_gpu.errors import PicketError
-from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.star_table import SCORE, read_table, write_star
 
-TABLE, NAME, SCORE = "particles", "rlnTomoName", "rlnAutopickFigureOfMerit"
+NAME = "rlnTomoName"
 CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
 
 
@@ -31,6 +29,7 @@ class STAR:
     The table is the only one in the file, because Import reads the first. Extract reads the file
     too, and makes the optics table from tomograms.star. There are no orientations, which nothing
     here determines, and no rlnCoordinateX, which would be in voxels of the unbinned tomogram.
+    Import of several files ends at one without rows (import_coordinates.cpp).
     """
 
     several: ClassVar = True
@@ -43,26 +42,7 @@ class STAR:
         Raises:
             PicketError: a STAR file cannot hold the tomogram's name.
         """
-        # Slow to import.
-        import pandas as pd
-        import starfile
-
-        for particles in lists:
-            if star_name(particles.run_name) is None:
-                raise PicketError(
-                    f"{path}: {particles.run_name!r} is not a valid tomogram name in a STAR file; "
-                    "set a name without quotes, # and tabs"
-                )
-        # The name last, because a line that starts with data_ or _ would end the table.
-        table = pd.concat(
-            pd.DataFrame(
-                dict(zip(CENTRED, one.angstrom(one.coordinates, _centre(one)).T, strict=True))
-                | {SCORE: one.heights, NAME: [one.run_name] * one.count}
-            )
-            for one in lists
-        )
-        with atomic_file(path) as temporary:
-            starfile.write({TABLE: table}, temporary)
+        write_star(path, lists, _centred, NAME)
 
     @staticmethod
     def read(path: Path) -> tuple[str | None, np.ndarray, np.ndarray]:
@@ -72,11 +52,9 @@ class STAR:
         are (n,) float64.
 
         Raises:
-            KeyError, ValueError: the file is not as `write` makes it.
+            KeyError, ValueError: the file is not as `write` makes it for one tomogram.
         """
-        import starfile  # slow to import
-
-        table = starfile.read(path, always_dict=True, parse_as_string=[NAME])[TABLE]
+        table = read_table(path, NAME)
         name, *others = dict.fromkeys(table[NAME]) or (None,)
         if others:
             raise ValueError(f"particles of {1 + len(others)} tomograms")
@@ -84,13 +62,7 @@ class STAR:
         return name, centred, table[SCORE].to_numpy(dtype=np.float64)
 
 
-def _centre(particles: Particles) -> list[float]:
-    """Where RELION puts the centre, in voxels, (z, y, x)."""
-    return [n / 2 for n in particles.shape]
-
-
-def star_name(name: str) -> str | None:
-    """A tomogram's name as a table has it, in quotes if need be; None for one that cannot be."""
-    if not re.fullmatch(r"[^\s\"'#]+( [^\s\"'#]+)*", name):
-        return None
-    return f'"{name}"' if " " in name else name
+def _centred(particles: Particles) -> dict[str, np.ndarray]:
+    middle = [n / 2 for n in particles.shape]
+    centred = particles.angstrom(particles.coordinates, middle)
+    return dict(zip(CENTRED, centred.T, strict=True))

@@ -138,14 +138,15 @@ function csvText({ candidates, kept, origin, sizes }) {
 }
 
 // For RELION 5: angstrom from the centre, which is at half the number of voxels.
-function starText({ candidates, kept, starName }) {
+function starText({ candidates, kept, chosen, starName, starHead }) {
   const centred = (place, axis) => (place - DATA.shape[axis] / 2) * DATA.voxelSize[axis];
   const lines = candidates.slice(0, kept).map(({ z, y, x, height }) =>
     [...[centred(x, 2), centred(y, 1), centred(z, 0), height].map(sixDecimals), starName].join("\t"),
   );
   const names = [..."XYZ"].map((axis) => `rlnCenteredCoordinate${axis}Angst`);
   const head = [...names, "rlnAutopickFigureOfMerit", "rlnTomoName"].map((name, place) => `_${name} #${place + 1}`);
-  return ["# Saved from a report of picket_gpu", "", "", "data_particles", "", "loop_", ...head, ...lines, "", "", ""].join("\n");
+  const threshold = `# threshold ${Number(chosen.toPrecision(6))}`;
+  return [starHead + threshold, "", "", "data_particles", "", "loop_", ...head, ...lines, "", "", ""].join("\n");
 }
 
 // A float64 as Python writes it: as short as reads back the same, with a point or an exponent.
