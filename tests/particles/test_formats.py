@@ -481,7 +481,7 @@ def test_without_picks_only_files_that_say_so_are_written(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("of an earlier picking")
     write_particles(paths, NONE)
-    assert {kind for kind, path in paths.items() if path.exists()} == {"csv", "yaml", "copick"}
+    assert {kind for kind, path in paths.items() if path.exists()} == {"csv", "yaml", "copick", "candidates"}
     assert paths["csv"].read_text() == "x_angstrom,y_angstrom,z_angstrom,score,x,y,z\n"
     content = yaml.safe_load(paths["yaml"].read_text())
     assert content["Predicted_Particle_Centroid_Coordinates"] == []

@@ -224,6 +224,7 @@ def test_what_is_lost_is_written_again(place, report):
 def test_a_format_that_is_added_is_written_without_picking_again(place, report, capsys):
     first = run(report=report)
     before, new = particle_stamps(), {f"particles_{i}_gabor_gmm.warp.star" for i in range(3)}
+    kept = {name for name in before if name not in lists() and not name.endswith(".npz")}
     wanted = PICK | {"formats": ["warp"]}
     one = [{"mode": "gabor"}]
     configure(
@@ -235,39 +236,42 @@ def test_a_format_that_is_added_is_written_without_picking_again(place, report, 
     results = run(report=report, particles=wanted)
     assert all(particles.reused for particles in results.particles)
     after = particle_stamps()
-    assert after.keys() - before.keys() == new
-    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == new | {"particles_gabor_gmm.warp.star"}
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     for one, other in zip(first.particles, results.particles, strict=True):
-        assert other.files == [*one.files, f"{other.path.stem}.warp.star"]
-        table = starfile.read(other.place_of(other.files[-1]))
+        added = f"{other.path.stem}.warp.star"
+        assert {*other.files} == {*one.files, added}
+        table = starfile.read(other.place_of(added))
         voxels = table[[f"rlnCoordinate{axis}" for axis in "ZYX"]].to_numpy()
         assert np.abs(voxels - other.coordinates).max() <= 0.51e-6
         assert set(table["rlnMicrographName"]) == {f"{other.tomogram.stem}.tomostar"}
     assert all(particles.reused for particles in run(report=report).particles)
-    assert particle_stamps() == after
+    after_all = particle_stamps()
+    assert {name: after_all[name] for name in kept} == {name: before[name] for name in kept}
 
 
 def test_an_old_format_goes_with_what_was_picked(place):
     run(particles=PICK | {"formats": ["relion4", "dynamo"], "binning": 4})
     further = {f"particles_0_gabor_gmm{ending}" for ending in (".relion4.star", ".tbl", ".doc")}
     assert picked() >= files(0) | further
-    run(particles={"diameter": 110.0})
-    assert picked() == files(0) | files(1) | files(2)
+    run(particles={"diameter": 110.0}, overwrite_particles=True)
+    assert picked() == files(0) | files(1) | files(2) | lists()
 
 
 @pytest.mark.parametrize("report", [False, True])
 def test_without_particles_there_is_no_star(place, report, capsys):
     none = PICK | {"threshold": 100, "formats": ["warp", "imod"]}
     results = run(report=report, particles=none)
-    some = {f"particles_{i}_gabor_gmm{ending}" for i in range(3) for ending in (".csv", ".yaml")}
-    assert picked() == some
+    each = (".csv", ".yaml", ".npz")
+    some = {f"particles_{i}_gabor_gmm{ending}" for i in range(3) for ending in each}
+    assert picked() == some | {"particles_gabor_gmm.csv", "particles_gabor_gmm.yaml"}
     assert [particles.count for particles in results.particles] == [0, 0, 0]
-    assert results.particles[0].files == ["particles_0_gabor_gmm.csv", "particles_0_gabor_gmm.yaml"]
+    assert results.particles[0].files == [f"particles_0_gabor_gmm{ending}" for ending in each]
     before = particle_stamps()
     assert all(particles.reused for particles in run(report=report, particles=none).particles)
     assert particle_stamps() == before
     assert main(["params.yaml", "--dry-run"]) == 0
-    assert "particles_" not in capsys.readouterr().out
+    assert "particles_0_" not in capsys.readouterr().out
 
 
 def test_an_empty_star_of_an_older_version_goes(place):
@@ -276,7 +280,7 @@ def test_an_empty_star_of_an_older_version_goes(place):
     old = OUT / "particles_0_gabor_gmm.star"
     old.write_text("data_particles\n\nloop_\n_rlnTomoName #1\n")
     assert all(particles.reused for particles in run(particles=none).particles)
-    run(particles=none | {"threshold": 99})
+    run(particles=none | {"threshold": 99}, overwrite_particles=True)
     assert not old.exists()
 
 

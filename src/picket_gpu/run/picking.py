@@ -123,13 +123,17 @@ class PickingPlan:
         assert self.earlier is not None
         known = self.known(subject.directory, self.earlier["count"]) | {"reused": True}
         if self.has_candidates:
-            particles = read_with_candidates(self.files["candidates"])
-            particles = particles.model_copy(update=subject.fields | known)
+            found = read_with_candidates(self.files["candidates"])
+            particles = found.model_copy(update=subject.fields | known)
+            if particles.pool is not None and particles.settings != found.settings:
+                # The list of all tomograms is written by its settings.
+                NPZ.write(self.files["candidates"], [particles])
         else:
             particles = read_particles(self.files["csv"], subject, **self.earlier | known)
-        for kind, path in self.pending.items():
-            if kind != "candidates":  # which earlier versions did not keep
-                FORMATS[kind].write(path, [particles])
+        pending = {**self.pending}
+        pending.pop("candidates", None)  # which earlier versions did not keep
+        for kind, path in pending.items():
+            FORMATS[kind].write(path, [particles])
         return particles
 
 
