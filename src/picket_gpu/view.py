@@ -11,7 +11,7 @@ import numpy as np
 from picket_gpu.command import exit_code, parser_for
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import is_particles, particles_beside, segmentation_beside
-from picket_gpu.files.location import Location, as_location
+from picket_gpu.files.location import Location, location_argument, path_argument
 from picket_gpu.files.segmentation import read_foreground, read_scores
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.particles.files import read_spheres
@@ -53,13 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "segmentation",
-        type=Path,
+        type=path_argument,
         help="file of a segmentation (segmentation_*.h5, .mrc or .zarr), or of its particles "
         "(particles_*.csv, .star, .cmm or .yaml) in the same directory",
     )
     parser.add_argument(
         "--tomogram",
-        type=as_location,
+        type=location_argument,
         help="tomogram to show; default: the one that the segmentation was made from",
     )
     options = parser.parse_args(arguments)

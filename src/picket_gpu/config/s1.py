@@ -24,7 +24,7 @@ from pydantic import (
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.device.backend import KMeansEngine, Precision
 from picket_gpu.device.select import DEVICES
-from picket_gpu.files.location import check_name
+from picket_gpu.files.location import check_name, expanded
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.features import FeatureParams, FFTs, Gabor, Intensities
 from picket_gpu.particles.settings import ParticleSettings, Workflow
@@ -38,7 +38,7 @@ RUN_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,200}")  # of copick
 def _named(path: Any) -> Any:
     if isinstance(path, str | Path):
         check_name(str(path))
-    return path
+    return expanded(path) if isinstance(path, str) else path
 
 
 def _one_directory(name: str) -> str:

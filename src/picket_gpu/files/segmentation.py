@@ -17,7 +17,7 @@ from picket_gpu.files.formats import FORMATS, Format
 from picket_gpu.files.formats.hdf5 import HDF5
 from picket_gpu.files.formats.mrc import IN_HEADER, MRC
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Place, Url, absolute, stem_of
+from picket_gpu.files.location import RecordedPlace, Url, absolute, stem_of
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
@@ -110,7 +110,7 @@ class Subject(BaseModel):
     # run.json has these in its configuration.
     directory: Path = Field(exclude=True)
     index: int = Field(ge=0, exclude=True)
-    tomogram: Place = Field(exclude=True)
+    tomogram: RecordedPlace = Field(exclude=True)
     name: str = Field(exclude=True)
     dataset_name: str = Field(exclude=True)
     dataset: str | None = Field(None, exclude=True)
@@ -128,8 +128,8 @@ class Subject(BaseModel):
     upper_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_lower_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_upper_z_slice_limit: int | None = Field(None, exclude=True)
-    mask_for_fitting: Place | None = Field(None, exclude=True)
-    mask_for_output: Place | None = Field(None, exclude=True)
+    mask_for_fitting: RecordedPlace | None = Field(None, exclude=True)
+    mask_for_output: RecordedPlace | None = Field(None, exclude=True)
     outside_is_padding: bool = Field(False, exclude=True)
     warnings: tuple[str, ...] = Field((), exclude=True)
 
