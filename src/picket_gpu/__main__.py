@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
     plan = plan_run(config, backend, options.overwrite, options.tomograms)
     reporter = reporter_for(options.log_format, options.quiet)
     reporter.line(f"Device: {backend.reason}")
-    for line in describe_plan(config, backend, plan):
+    for line in (*config.notes, *describe_plan(config, backend, plan)):
         reporter.line(line)
     return report_failures(plan.failures)
 

@@ -80,6 +80,8 @@ def run_s1(
         backend = select_backend(config.device, config.kmeans_engine)
     reporter = reporter_for(log_format, quiet)
     reporter.line(f"Device: {backend.reason}")
+    for note in config.notes:
+        reporter.line(note)
     if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
         reporter.line("precision: tf32 works on GPUs only; using float32 on the CPU")
     plan = plan_run(config, None if elsewhere else backend, overwrite, tomograms)

@@ -654,7 +654,7 @@ VALUES = {
     ),
     "copick run twice": Bad(
         config(save=["copick"], inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "more/tomo.rec"}]),
-        ("inputs[1].name", "copick run name, tomo"),
+        ("inputs[1].name", "tomo.mrc and more/tomo.rec are both called tomo"),
     ),
     "prediction in the border": Bad(
         entry(**{"prediction_lower_z-slice_limit": 11}),

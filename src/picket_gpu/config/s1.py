@@ -4,7 +4,7 @@ Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -16,6 +16,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PrivateAttr,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -30,9 +31,6 @@ from picket_gpu.method.features import FeatureParams, FFTs, Gabor, Intensities
 from picket_gpu.particles.settings import ParticleSettings, Workflow
 
 FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
-
-
-RUN_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,200}")  # of copick
 
 
 def _named(path: Any) -> Any:
@@ -192,6 +190,8 @@ class S1Config(BaseModel):
         True, strict=True, description="Write report.html and a preview of each tomogram"
     )
 
+    _notes: tuple[str, ...] = PrivateAttr(())
+
     @field_validator("memory_budget", mode="before")
     @classmethod
     def _bytes_or_text(cls, budget: Any) -> Any:
@@ -238,23 +238,6 @@ class S1Config(BaseModel):
         return entries
 
     @model_validator(mode="after")
-    def _copick_runs(self) -> Self:
-        if "copick" in self.save and not any(entry.is_list for entry in self.inputs):
-            names = [entry.run_name for entry in self.inputs]
-            for place, name in enumerate(names):
-                if not RUN_NAME.fullmatch(name):
-                    raise ValueError(
-                        f"inputs[{place}].name: {name!r} is not a valid name of a copick run; "
-                        "use letters, digits, dots, hyphens and underscores"
-                    )
-                if name in names[:place]:
-                    raise ValueError(
-                        f"inputs[{place}].name: two tomograms have the same copick run name, "
-                        f"{name}; give each its own name"
-                    )
-        return self
-
-    @model_validator(mode="after")
     def _pickable(self) -> Self:
         if self.particles is None:
             return self
@@ -266,6 +249,16 @@ class S1Config(BaseModel):
             raise ValueError(
                 "particles: copick files contain no scores; add hdf5, mrc or zarr to save"
             )
+        return self
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the tomograms that the inputs stand for, a line each."""
+        return self._notes
+
+    def with_notes(self, notes: Iterable[str]) -> Self:
+        """The same configuration, with these notes."""
+        self._notes = tuple(notes)
         return self
 
     @property

@@ -148,6 +148,11 @@ def stem_of(where: Location) -> str:
     return Path(re.sub(r"\.(gz|bz2)$", "", where.name)).stem
 
 
+def name_in_lists(name: str, where: Location) -> str:
+    """What STAR files, copick and lists call a tomogram: its name, less the ending of its file."""
+    return stem_of(where) if name == where.name else name
+
+
 def file_signature(where: Location, storage_options: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the state of a volume without reading its voxels, to notice that it has changed.
 

@@ -17,7 +17,7 @@ from picket_gpu.files.formats import FORMATS, Format
 from picket_gpu.files.formats.hdf5 import HDF5
 from picket_gpu.files.formats.mrc import IN_HEADER, MRC
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import RecordedPlace, Url, absolute, stem_of
+from picket_gpu.files.location import RecordedPlace, Url, absolute, name_in_lists
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
@@ -150,7 +150,7 @@ class Subject(BaseModel):
     @property
     def run_name(self) -> str:
         """Name in RELION and copick: as set, else the file name less its ending."""
-        return stem_of(self.tomogram) if self.name == self.tomogram.name else self.name
+        return name_in_lists(self.name, self.tomogram)
 
     @property
     def selector(self) -> VolumeSelector:

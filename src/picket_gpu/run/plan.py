@@ -138,8 +138,11 @@ def plan_run(
     for index in _indices(total, chosen):
         entry = config.inputs[index]
         try:
+            if entry.listed.fault is not None:
+                raise PicketError(entry.listed.fault)
             header = read_header(entry.tomogram, entry.selector)
-            warnings = (*header.warnings, *_mask_warnings(entry, header))
+            odd = (*entry.listed.warnings, *header.warnings)
+            warnings = (*odd, *_mask_warnings(entry, header))
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue

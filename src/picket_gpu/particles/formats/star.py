@@ -43,10 +43,9 @@ class STAR:
         import starfile
 
         name = particles.run_name
-        if star_name(name) is None:
+        if (fault := name_fault(name)) is not None:
             raise PicketError(
-                f"{path}: {name!r} is not a valid tomogram name in a STAR file; set a name "
-                "without quotes, # and tabs"
+                f"{path}: the name {name!r} has {fault}; set another name and run again"
             )
         picks = particles.picks
         centred = particles.angstrom(particles.coordinates, [n / 2 for n in particles.shape])
@@ -78,8 +77,19 @@ class STAR:
         return name, centred, table[SCORE].to_numpy(dtype=np.float64)
 
 
+def name_fault(name: str) -> str | None:
+    """What is in a tomogram's name that a STAR file cannot hold; None if it can be held."""
+    if (quote := re.search("[\"'#]", name)) is not None:
+        return f"the character {quote[0]}"
+    if re.search(r"[^\S ]", name):
+        return "a tab or another blank that is no space"
+    if "  " in name:
+        return "two spaces in a row"
+    return "a space at its start or end" if name != name.strip() else None
+
+
 def star_name(name: str) -> str | None:
     """A tomogram's name as a table has it, in quotes if need be; None for one that cannot be."""
-    if not re.fullmatch(r"[^\s\"'#]+( [^\s\"'#]+)*", name):
+    if name_fault(name) is not None:
         return None
     return f'"{name}"' if " " in name else name
