@@ -146,9 +146,12 @@ def _counted(number: int, thing: str) -> str:
 
 def _summary(results: list[Segmentation]) -> list[list[str]]:
     header = ["tomogram", "mode", "method", "foreground", "iterations", "seconds", "file"]
+    places: dict[str, set[int]] = {}
+    for r in results:
+        places.setdefault(r.name, set()).add(r.index)
     rows = [
         [
-            r.name,
+            r.name if len(places[r.name]) == 1 else str(r.tomogram),
             r.mode,
             r.method,
             f"{r.foreground_fraction:.1%}",

@@ -45,6 +45,7 @@ VoxelSize = Annotated[
     ),
 ]
 Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Voxel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]
 
 PATTERN = re.compile(r"[*?]|\[.+\]")
 
@@ -93,6 +94,11 @@ class TomogramInput(BaseModel):
         None,
         description="Voxel size in angstrom, one number or [z, y, x], overriding the file. For an "
         "OME-Zarr without level it selects the level",
+    )
+    centre: tuple[Voxel, Voxel, Voxel] | None = Field(
+        None,
+        description="Centre that coordinates in STAR files count from, [z, y, x] in voxels; "
+        "default: that of a tomograms.star of RELION 5, else half the number of voxels",
     )
     level: Slice | None = Field(
         None, description="Level of an OME-Zarr, counted from 0, the finest and the default"
@@ -225,5 +231,5 @@ class TomogramInput(BaseModel):
         return bounds != (None, None)
 
     def facts(self) -> Mapping[str, Any]:
-        """All that labels depend on, as plain values: what was set, but for the name."""
-        return self.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+        """All that labels depend on, as plain values: what was set, but for name and centre."""
+        return self.model_dump(mode="json", exclude={"name", "centre"}, exclude_none=True)

@@ -125,6 +125,7 @@ def _of_star(star: Path, entry: TomogramInput) -> list[_Found]:
                 "tomogram": listed.path,
                 "name": listed.name,
                 "voxel_size": entry.voxel_size or listed.voxel_size,
+                "centre": entry.centre or listed.centre,
             },
             {} if listed.name is None else {"name": listed.name},
             Listed(listed.warnings, listed.fault),

@@ -92,6 +92,7 @@ class Subject(BaseModel):
         shape: voxels, (z, y, x).
         voxel_size: (z, y, x); 0.0 if unknown.
         origin: centre of the first voxel, (x, y, z).
+        centre: where RELION counts coordinates from, (z, y, x) in voxels; None for half the voxels.
         neighborhood_size: side of a neighborhood in voxels.
         max_num_neighborhoods_for_fitting: greatest number of neighborhoods used for fitting.
         seed: random seed.
@@ -117,6 +118,7 @@ class Subject(BaseModel):
     shape: Shape = Field(exclude=True)
     voxel_size: Vector = Field(UNKNOWN, exclude=True)
     origin: Vector = Field(UNKNOWN, exclude=True)
+    centre: Vector | None = Field(None, exclude=True)
     neighborhood_size: int = Field(ge=3, exclude=True)
     max_num_neighborhoods_for_fitting: int | None = Field(None, exclude=True)
     seed: int = Field(0, exclude=True)
@@ -170,6 +172,12 @@ class Subject(BaseModel):
         size = self.voxel_size if self.is_scaled else (1.0, 1.0, 1.0)
         lengths: np.ndarray = (points - np.array(zero)) * np.array(size)
         return lengths[:, ::-1]
+
+    @property
+    def relion_centre(self) -> Vector:
+        """Where RELION counts coordinates from, (z, y, x) in voxels: see `picket_gpu.particles`."""
+        z, y, x = self.shape
+        return (z / 2, y / 2, x / 2) if self.centre is None else self.centre
 
     def in_file(self, points: np.ndarray) -> np.ndarray:
         """The same in the frame of the tomogram's file, which includes its origin."""
@@ -277,7 +285,8 @@ class Segmentation(Subject):
             **dict.fromkeys(_FILLED_IN_BY_S2),
             "particle_score_is": _SCORES.get(self.method) if self.scored else None,
             "warnings": "\n".join(self.warnings) or None,
-            # Files of earlier versions have neither, nor do others where they change nothing.
+            # Files of earlier versions have none, nor do others where they change nothing.
+            **({} if self.centre is None else {"centre": self.centre}),
             **({"outside_is_padding": True} if self.outside_is_padding else {}),
             **({"beads": "keep"} if self.beads == "keep" else {}),
         }
@@ -308,6 +317,7 @@ class Segmentation(Subject):
         fields["warnings"] = str(attributes.get("warnings", "")).splitlines()
         fields["outside_is_padding"] = bool(attributes.get("outside_is_padding", False))
         fields["beads"] = attributes.get("beads", "mask")
+        fields["centre"] = attributes.get("centre")
         if "fingerprint" not in attributes:  # PickET takes padding and beads as data
             fields["padding"] = fields["beads"] = "keep"
         return cls.model_validate(fields | known)

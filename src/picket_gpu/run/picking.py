@@ -135,6 +135,8 @@ def plan_workflow(
     facts |= {"version": version("picket-gpu"), "workflow": workflow, "name": subject.run_name}
     if voxel_size is not None:
         facts["voxel_size"] = voxel_size
+    if subject.centre is not None:
+        facts["centre"] = subject.centre
     if bare:  # so that a run, whose segmentation has scores, picks again
         facts["bare"] = True
     source = "tomogram"

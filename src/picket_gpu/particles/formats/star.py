@@ -21,8 +21,9 @@ class STAR:
     particle_set.cpp and reconstruct_tomogram.cpp): of 200 voxels, at the centre of number 100; of
     201, between numbers 100 and 101. The origin in the tomogram's file does not count.
 
-    RELION counts unbinned voxels. Where binning did not divide their number, RELION rounded it, and
-    the coordinates are off by half of what it rounded: less than half a binned voxel. RELION's own
+    RELION counts unbinned voxels. Where binning did not divide their number, RELION rounded it. The
+    centre is exact where the tomogram has a ``centre``, as from RELION's list; otherwise
+    coordinates are off by half of what was rounded: less than half a binned voxel. RELION's own
     Pick job (get_particle_poses) adds one unbinned voxel on each axis; Extract does not subtract
     it.
 
@@ -48,7 +49,7 @@ class STAR:
                 f"{path}: the name {name!r} has {fault}; set another name and run again"
             )
         picks = particles.picks
-        centred = particles.angstrom(particles.coordinates, [n / 2 for n in particles.shape])
+        centred = particles.angstrom(particles.coordinates, particles.relion_centre)
         # The name last, because a line that starts with data_ or _ would end the table.
         table = pd.DataFrame(
             dict(zip(CENTRED, centred.T, strict=True))
@@ -82,7 +83,7 @@ def name_fault(name: str) -> str | None:
     if (quote := re.search("[\"'#]", name)) is not None:
         return f"the character {quote[0]}"
     if re.search(r"[^\S ]", name):
-        return "a tab or another blank that is no space"
+        return "a tab" if "\t" in name else "a blank that is no space"
     if "  " in name:
         return "two spaces in a row"
     return "a space at its start or end" if name != name.strip() else None
