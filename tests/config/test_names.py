@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picket_gpu import PicketError, load_config, run_s1
+from picket_gpu.__main__ import main
 from picket_gpu.config.names import matched
 from picket_gpu.particles.formats.star import name_fault
 from tests.support.command_line import ONE, SHAPE, picket, the_error
@@ -167,28 +168,30 @@ def test_a_name_that_is_that_of_another_file_is_refused_too():
         load_config(settings(*inputs, **PICKED))
 
 
-def test_equal_names_by_a_pattern_are_refused_before_the_run(place):
+def test_equal_names_by_a_pattern_are_refused_before_the_run(place, capsys):
     for number in (1, 2):
         write(f"TS_0{number}/rec.mrc")
     config = settings({"tomogram": "TS_*/rec.mrc"}, **ONE, **PICKED)
     Path("params.yaml").write_text(yaml.safe_dump(config))
     for options in ([], ["--dry-run"]):
-        done = picket(place, "params.yaml", *options)
-        assert done.returncode == 2
-        assert "TS_01/rec.mrc and TS_02/rec.mrc are both called rec" in the_error(done.stderr)
+        assert main(["params.yaml", *options]) == 2
+        message = the_error(capsys.readouterr().err)
+        assert message.startswith("params.yaml: inputs[1].name: TS_01/rec.mrc and TS_02/rec.mrc")
     assert not Path("out").exists()
 
 
-def test_without_lists_a_tomogram_may_be_there_twice_and_the_summary_tells_them_apart(place):
+def test_without_lists_a_tomogram_may_be_there_twice_and_the_summary_tells_them_apart(
+    place, capsys
+):
     """As PickET's own parameter files may have it, with other limits."""
     for number in (1, 2):
         write(f"TS_0{number}/rec.mrc")
     twice = {"tomogram": "TS_01/rec.mrc", "lower_z-slice_limit": 4}
     config = settings({"tomogram": "TS_*/rec.mrc"}, twice, **ONE)
     Path("params.yaml").write_text(yaml.safe_dump(config))
-    done = picket(place, "params.yaml")
-    assert done.returncode == 0, done.stderr
-    table = [line.split() for line in done.stdout.splitlines() if " intensities  kmeans" in line]
+    assert main(["params.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line.split() for line in lines if " intensities  kmeans" in line]
     assert [row[0] for row in table] == ["TS_01/rec.mrc", "TS_02/rec.mrc", "TS_01/rec.mrc"]
 
 

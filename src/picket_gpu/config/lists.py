@@ -91,9 +91,9 @@ def _of_pattern(key: str, pattern: Path) -> tuple[list[_Found], list[Path]]:
     """
     paths = [Path(match) for match in sorted(set(glob.glob(str(pattern), recursive=True)))]
     ours = [path for path in paths if _is_ours(path)]
-    found = [
-        _Found({"tomogram": path}, matched(pattern, path)) for path in paths if path not in ours
-    ]
+    written = set(ours)
+    others = [path for path in paths if path not in written]
+    found = [_Found({"tomogram": path}, matched(pattern, path)) for path in others]
     if not found and ours:
         raise PicketError(f"{key}.tomogram: {pattern} matches only {_such_as(ours)}")
     if not found:
