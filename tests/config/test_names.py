@@ -126,6 +126,8 @@ def test_names_from_a_template_are_in_files_and_records(place):
         write(f"rec_TS_0{number}.mrc")
     config = settings({"tomogram": "rec_*.mrc", "name": "{1}.tomostar"}, **ONE, **PICKED, **COPICK)
     Path("params.yaml").write_text(yaml.safe_dump(config))
+    told = picket(place, "params.yaml", "--dry-run").stdout.splitlines()
+    assert told[told.index("[tomogram 1, 2 of 2] rec_TS_02.mrc") + 1] == "  name: TS_02.tomostar"
     done = picket(place, "params.yaml")
     assert done.returncode == 0, done.stderr
     assert "TS_02.tomostar  intensities" in done.stdout

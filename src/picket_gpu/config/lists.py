@@ -46,7 +46,7 @@ def expanded(entries: list[TomogramInput]) -> tuple[list[TomogramInput], list[st
     tomograms: list[TomogramInput] = []
     notes: list[str] = []
     for number, entry in enumerate(entries):
-        key, where = f"inputs[{number}]", entry.tomogram
+        where = entry.tomogram
         if entry.is_listed or not (entry.is_list or is_template(entry.name)):
             tomograms.append(entry)
             continue
@@ -55,35 +55,35 @@ def expanded(entries: list[TomogramInput]) -> tuple[list[TomogramInput], list[st
         elif where.suffix.lower() == ".star":
             found = _of_star(where, entry)
         else:
-            found, ours = _of_pattern(key, where)
-            notes += [f"{key}.tomogram: left out {_such_as(ours)}"] if ours else []
-        tomograms += _made(key, entry, found)
+            found, ours = _of_pattern(number, where)
+            notes += [f"inputs[{number}].tomogram: left out {_such_as(ours)}"] if ours else []
+        tomograms += _made(number, entry, found)
     return tomograms, notes
 
 
-def _made(key: str, entry: TomogramInput, found: list[_Found]) -> list[TomogramInput]:
+def _made(number: int, entry: TomogramInput, found: list[_Found]) -> list[TomogramInput]:
     """The tomograms of one entry, each with its name."""
     if entry.name is not None and not is_template(entry.name) and len(found) > 1:
         raise PicketError(
-            f"{key}.name: {entry.name} would name {len(found)} tomograms; use a template, such as "
-            "{1}, or remove it"
+            f"inputs[{number}].name: {entry.name} would name {len(found)} tomograms; use a "
+            "template, such as {1}, or remove it"
         )
     tomograms = []
     for one in found:
         keys = {**dict(entry), **one.keys}
         try:
-            if entry.name is not None:
+            if entry.name is not None and one.listed.fault is None:
                 keys["name"] = filled(entry.name, keys["tomogram"], one.fields)
             made = TomogramInput.model_validate(keys)
         except ValidationError as error:
             raise PicketError(f"{entry.tomogram}: {first_fault(error, {})}") from None
         except ValueError as error:
-            raise PicketError(f"{key}.name: {error}") from None
+            raise PicketError(f"inputs[{number}].name: {error}") from None
         tomograms.append(made.of_list(one.listed))
     return tomograms
 
 
-def _of_pattern(key: str, pattern: Path) -> tuple[list[_Found], list[Path]]:
+def _of_pattern(number: int, pattern: Path) -> tuple[list[_Found], list[Path]]:
     """Tomograms that a pattern matches, and files that picket_gpu wrote.
 
     Raises:
@@ -95,9 +95,9 @@ def _of_pattern(key: str, pattern: Path) -> tuple[list[_Found], list[Path]]:
     others = [path for path in paths if path not in written]
     found = [_Found({"tomogram": path}, matched(pattern, path)) for path in others]
     if not found and ours:
-        raise PicketError(f"{key}.tomogram: {pattern} matches only {_such_as(ours)}")
+        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches only {_such_as(ours)}")
     if not found:
-        raise PicketError(f"{key}.tomogram: {pattern} matches no file")
+        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches no file")
     return found, ours
 
 

@@ -96,11 +96,7 @@ def read_tomograms(path: Path) -> list[StarTomogram]:
     """
     program, (columns, rows) = _list_of_tomograms(path)
     if not rows:
-        raise PicketError(
-            f"{path}: lists no tomograms; reconstruct them in {program.name} first"
-            if program is RELION
-            else f"{path}: lists no tomograms; write it again with IsoNet"
-        )
+        raise PicketError(f"{path}: lists no tomograms; make them in {program.name} first")
     for number, row in enumerate(rows, 1):
         if len(row) != len(columns):
             raise PicketError(
