@@ -86,7 +86,9 @@ def name_fault(name: str) -> str | None:
         return "a tab" if "\t" in name else "a blank that is no space"
     if "  " in name:
         return "two spaces in a row"
-    return "a space at its start or end" if name != name.strip() else None
+    if name != name.strip():
+        return "a space at its start or end"
+    return None if name else "no letters"
 
 
 def star_name(name: str) -> str | None:
