@@ -100,6 +100,9 @@ def _literal(text: str) -> str:
         ("a[]]b*.mrc", "a]bc.mrc", ["]", "c"]),
         ("a[b*", "a[bc", ["c"]),  # an open bracket is a letter
         ("a.*", "a.mrc", ["mrc"]),
+        ("[^a]b*", "^bc", ["^", "c"]),
+        ("[z-ab]b*", "bbc", ["b", "c"]),  # there is nothing from z to a
+        ("[\\]b*", "\\bc", ["\\", "c"]),
         ("*/a/*", "b/a/c", ["b", "c"]),
         ("**", "b/a/c", ["b/a/c"]),
         ("a/**/c", "a/c", [""]),

@@ -196,8 +196,9 @@ class TomogramInput(BaseModel):
 
     def of_list(self, listed: Listed) -> Self:
         """The same tomogram, as one that came of a list."""
-        self._listed = listed
-        return self
+        marked = self.model_copy()
+        marked._listed = listed
+        return marked
 
     @property
     def label(self) -> str:

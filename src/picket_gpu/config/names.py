@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import translate
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +15,7 @@ RUN_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,200}")  # of copick
 _FIELD = re.compile(r"\{([^{}]*)\}")
 # Of a pattern, as `glob` reads it; a bracket that is not closed is a letter.
 _WILDCARD = re.compile(r"[*?]|\[!?\]?[^\]]*\]")
+_SIMPLE = {"*": "[^/]*", "?": "[^/]"}
 
 
 def is_template(name: str | None) -> bool:
@@ -81,18 +83,16 @@ def _pieces(part: str) -> Iterator[tuple[bool, str]]:
     for match in _WILDCARD.finditer(part):
         if match.start() > end:
             yield False, re.escape(part[end : match.start()])
-        yield True, _SIMPLE.get(match[0]) or _one_of(match[0])
+        yield True, _wild(match[0])
         end = match.end()
     if end < len(part):
         yield False, re.escape(part[end:])
 
 
-_SIMPLE = {"*": "[^/]*", "?": "[^/]"}
-
-
-def _one_of(brackets: str) -> str:
-    letters = brackets[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
-    return f"[^{letters[1:]}]" if letters.startswith("!") else f"[{letters}]"
+def _wild(wildcard: str) -> str:
+    if wildcard in _SIMPLE:
+        return _SIMPLE[wildcard]
+    return translate(wildcard).removeprefix("(?s:").removesuffix(r")\Z").removesuffix(r")\z")
 
 
 def check_names(config: S1Config) -> None:

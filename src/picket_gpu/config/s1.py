@@ -34,7 +34,7 @@ FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
 
 def _named(path: Any) -> Any:
-    if isinstance(path, str | Path):
+    if isinstance(path, Path):
         check_name(str(path))
     return expanded(path) if isinstance(path, str) else path
 
@@ -258,8 +258,9 @@ class S1Config(BaseModel):
 
     def with_notes(self, notes: Iterable[str]) -> Self:
         """The same configuration, with these notes."""
-        self._notes = tuple(notes)
-        return self
+        noted = self.model_copy()
+        noted._notes = tuple(notes)
+        return noted
 
     @property
     def workflows(self) -> list[Workflow]:

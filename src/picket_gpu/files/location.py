@@ -68,9 +68,10 @@ def expanded(path: str) -> str:
     What exists under the name as it is written, and URLs, stay as they are.
 
     Raises:
-        ValueError: an environment variable is not set, or empty.
+        ValueError: it cannot be a path, or an environment variable is not set, or empty.
     """
-    if "://" in path or not re.search(r"^~|\$", path) or _exists(path):
+    check_name(path)
+    if "://" in path or not re.search(r"^~|\$", path) or os.path.lexists(path):
         return path
 
     def value(match: re.Match[str]) -> str:
@@ -82,13 +83,6 @@ def expanded(path: str) -> str:
     return os.path.expanduser(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, path))
 
 
-def _exists(path: str) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:  # it has a null character
-        return False
-
-
 def path_argument(text: str) -> Path:
     """A path among the arguments of a command, after `expanded`.
 
@@ -96,7 +90,6 @@ def path_argument(text: str) -> Path:
         argparse.ArgumentTypeError: it cannot be a path.
     """
     try:
-        check_name(text)
         return Path(expanded(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

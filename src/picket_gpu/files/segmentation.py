@@ -175,7 +175,7 @@ class Subject(BaseModel):
 
     @property
     def relion_centre(self) -> Vector:
-        """Where RELION counts coordinates from, (z, y, x) in voxels: see `picket_gpu.particles`."""
+        """Where RELION counts coordinates from, (z, y, x) in voxels; `STAR` says why."""
         z, y, x = self.shape
         return (z / 2, y / 2, x / 2) if self.centre is None else self.centre
 
