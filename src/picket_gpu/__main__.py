@@ -22,14 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
         "my_dataset.yaml --dry-run",
         "docs/command-line.md",
     )
-    parser.add_argument("config", type=Path, help="parameter file (YAML)")
+    parser.add_argument("config", type=_path, help="parameter file (YAML)")
     parser.add_argument(
         "--device",
         type=_device,
         help="where to compute: auto, cpu, gpu, or gpu:N for the N-th GPU from 0",
     )
     parser.add_argument(
-        "--output-dir", type=_directory, metavar="DIR", help="override output_dir of the YAML file"
+        "--output-dir", type=_path, metavar="DIR", help="override output_dir of the YAML file"
     )
     parser.add_argument(
         "--tomograms",
@@ -78,14 +78,10 @@ def _device(name: str) -> str:
     return name
 
 
-def _directory(text: str) -> Path:
-    from picket_gpu.files.location import check_name
+def _path(text: str) -> Path:
+    from picket_gpu.files.location import path_argument
 
-    try:
-        check_name(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return Path(text)
+    return path_argument(text)
 
 
 def _positive(text: str) -> int:
@@ -134,7 +130,7 @@ def _run(options: argparse.Namespace) -> int:
     plan = plan_run(config, backend, replaced, options.tomograms)
     reporter = reporter_for(options.log_format, options.quiet)
     reporter.line(f"Device: {backend.reason}")
-    for line in describe_plan(config, backend, plan):
+    for line in (*config.notes, *describe_plan(config, backend, plan)):
         reporter.line(line)
     return report_failures(plan.failures)
 

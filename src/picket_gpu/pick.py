@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
+    from picket_gpu.files.location import path_argument
     from picket_gpu.particles.settings import ParticleSettings
 
     parser = parser_for(
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="DIR_OR_FILE",
         help="output directory of S1, or file of a segmentation (segmentation_*.h5, .zarr or "
         ".mrc); or the S2 parameter file (.yaml), on its own",
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--output-dir",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="directory of the particles; default: that of the segmentations",
     )

@@ -83,6 +83,8 @@ def run_s1(
         backend = select_backend(config.device, config.kmeans_engine)
     reporter = reporter_for(log_format, quiet)
     reporter.line(f"Device: {backend.reason}")
+    for note in config.notes:
+        reporter.line(note)
     if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
         reporter.line("precision: tf32 works on GPUs only; using float32 on the CPU")
     replaced = replaced_by(overwrite, overwrite_particles)
@@ -148,9 +150,12 @@ def _counted(number: int, thing: str) -> str:
 
 def _summary(results: list[Segmentation]) -> list[list[str]]:
     header = ["tomogram", "mode", "method", "foreground", "iterations", "seconds", "file"]
+    places: dict[str, set[int]] = {}
+    for r in results:
+        places.setdefault(r.name, set()).add(r.index)
     rows = [
         [
-            r.name,
+            r.name if len(places[r.name]) == 1 else str(r.tomogram),
             r.mode,
             r.method,
             f"{r.foreground_fraction:.1%}",

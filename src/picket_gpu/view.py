@@ -16,7 +16,7 @@ from picket_gpu.files.filenames import (
     particles_csv,
     segmentation_beside,
 )
-from picket_gpu.files.location import Location, as_location
+from picket_gpu.files.location import Location, location_argument, path_argument
 from picket_gpu.files.segmentation import read_foreground, read_scores
 from picket_gpu.files.tomogram import read_header, read_voxels
 from picket_gpu.particles.files import read_spheres
@@ -58,13 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "segmentation",
-        type=Path,
+        type=path_argument,
         help="file of a segmentation (segmentation_*.h5, .mrc or .zarr), or of its particles "
         "(particles_*.csv, .star, .cmm or .yaml) in the same directory",
     )
     parser.add_argument(
         "--tomogram",
-        type=as_location,
+        type=location_argument,
         help="tomogram to show; default: the one that the segmentation was made from",
     )
     options = parser.parse_args(arguments)

@@ -273,6 +273,7 @@ def test_the_json_schema_has_the_names_of_the_file():
         "upper_z-slice_limit",
         "name",
         "voxel_size",
+        "centre",
         "level",
         "dataset",
         "storage_options",

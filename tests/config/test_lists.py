@@ -1,15 +1,21 @@
 """Patterns and star files that stand for several tomograms."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import h5py
 import mrcfile
 import numpy as np
 import pytest
+import starfile
 import yaml
 
 from picket_gpu import PicketError, load_config, run_s1
+from picket_gpu.__main__ import main
+from picket_gpu.particles.settings import ParticleSettings
+from picket_gpu.pick import pick_files
 from tests.support.command_line import ONE, SHAPE, picket
 
 STAR = """
@@ -199,3 +205,297 @@ def test_numbers_follow_the_list_from_the_dry_run_to_the_record(place):
     record = json.loads(Path("out/set/run_1.json").read_text())
     inputs = [entry["tomogram"] for entry in record["config"]["inputs"]]
     assert inputs == ["data/a.mrc", "data/b.mrc", "data/c.mrc"]
+
+
+# Rows of a star file without a tomogram
+
+
+BOTH = f"{LOOP} #2\n_rlnTomoReconstructedTomogramDenoised #3\n"
+NA = "(N/A in rlnTomoReconstructedTomogramDenoised)"
+
+
+def listed(text):
+    """What a star file says of its tomograms: path, warnings, fault."""
+    Path("tomograms.star").write_text(text)
+    entries = load_config(settings({"tomogram": "tomograms.star"})).inputs
+    return [(str(one.tomogram), *one.listed) for one in entries]
+
+
+@pytest.mark.parametrize("nothing", ["N/A", "None", "nan", "<NA>", '""', "''"])
+def test_a_tomogram_that_is_not_denoised_is_used_and_named(place, nothing):
+    for name in ("a.mrc", "b.mrc", "denoised.mrc"):
+        write(place / name)
+    text = nothing.strip("'\"")
+    warning = (
+        f"tomograms.star: B is not denoised ({text} in rlnTomoReconstructedTomogramDenoised); "
+        "using b.mrc"
+    )
+    assert listed(f"{BOTH}A a.mrc denoised.mrc\nB b.mrc {nothing}\n") == [
+        ("denoised.mrc", (), None),
+        ("b.mrc", (warning,), None),
+    ]
+
+
+def test_where_none_is_denoised_there_is_nothing_to_tell(place):
+    write(place / "a.mrc")
+    assert listed(f"{BOTH}A a.mrc N/A\nB a.mrc N/A\n") == [("a.mrc", (), None)] * 2
+
+
+def test_a_denoised_tomogram_that_is_lost_is_told(place):
+    write(place / "a.mrc")
+    warning = "tomograms.star: A: denoised.mrc was not found; using a.mrc"
+    assert listed(f"{BOTH}A a.mrc denoised.mrc\n") == [("a.mrc", (warning,), None)]
+
+
+@pytest.mark.parametrize(
+    ("row", "where", "fault"),
+    [
+        ("TS_02 N/A N/A", "N/A", f"tomograms.star: TS_02 has no tomogram {NA}"),
+        ("TS_02 'N/A' x[1].mrc", "x[1].mrc", "tomograms.star: TS_02: x[1].mrc was not found in"),
+    ],
+)
+def test_a_row_without_a_tomogram_fails_alone(place, capsys, row, where, fault):
+    for seed, name in enumerate(("raw_1.mrc", "done_1.mrc", "done_3.mrc")):
+        write(place / name, seed)
+    rows = ["TS_01 N/A done_1.mrc", row, "TS_03 N/A done_3.mrc"]
+    Path("tomograms.star").write_text(BOTH + "\n".join(rows) + "\n")
+    entry = {"tomogram": "tomograms.star"}
+    config = settings(entry, neighborhood_size=3, **ONE, particles={"diameter": 60.0})
+    config["particles"]["source"] = "tomogram"
+    Path("params.yaml").write_text(yaml.safe_dump(config))
+    for options in (["--dry-run"], []):
+        assert main(["params.yaml", *options]) == 1
+        output = capsys.readouterr()
+        (line,) = output.err.splitlines()
+        assert line.startswith(f"error: {fault}")
+        assert "[tomogram 2, 3 of 3] done_3.mrc" in output.out
+    # The number of the row is kept for it.
+    made = sorted(path.name for path in Path("out/set").glob("segmentation_*.h5"))
+    assert made == [f"segmentation_{number}_intensities_kmeans.h5" for number in (0, 2)]
+    record = json.loads(Path("out/set/run.json").read_text())
+    assert {unit["index"]: unit["tomogram"] for unit in record["units"]}[1] == where
+    # Once it is there, it is done, and the others are kept.
+    write(place / "done_2.mrc", 5)
+    rows[1] = "TS_02 N/A done_2.mrc"
+    Path("tomograms.star").write_text(BOTH + "\n".join(rows) + "\n")
+    assert [one.reused for one in run_s1("params.yaml", quiet=True)] == [True, False, True]
+
+
+# IsoNet
+
+
+ISONET_1 = """
+data_
+
+loop_
+_rlnIndex #1
+_rlnMicrographName #2
+_rlnPixelSize #3
+_rlnDefocus #4
+_rlnNumberSubtomo #5
+_rlnDeconvTomoName #6
+_rlnMaskName #7
+1  tomoset/TS01-wbp.rec  10.800000  38838.257812  100  hiv_deconv/TS01-wbp.rec  None
+2  tomoset/TS43-wbp.rec  10.800000  25292.275391  100  None  None
+"""
+ISONET_2 = """
+data_
+
+loop_
+_rlnIndex #1
+_rlnTomoName #2
+_rlnTomoReconstructedTomogramHalf1 #3
+_rlnTomoReconstructedTomogramHalf2 #4
+_rlnPixelSize #5
+_rlnCorrectedTomoName #6
+_rlnDenoisedTomoName #7
+1 full/TS_01.mrc even/TS_01.mrc odd/TS_01.mrc 10.0 corrected/c_TS_01.mrc None
+2 full/TS_02.mrc even/TS_02.mrc odd/TS_02.mrc 10.0 None denoised/d_TS_02.mrc
+3 None even/TS_03.mrc odd/TS_03.mrc auto None None
+"""
+
+
+def test_a_list_of_isonet_1(place):
+    for name in ("tomoset/TS01-wbp.rec", "hiv_deconv/TS01-wbp.rec", "tomoset/TS43-wbp.rec"):
+        write(place / name)
+    size = (10.8, 10.8, 10.8)
+    assert of_star(ISONET_1) == [
+        ("TS01-wbp", "hiv_deconv/TS01-wbp.rec", size),
+        ("TS43-wbp", "tomoset/TS43-wbp.rec", size),
+    ]
+    assert listed(ISONET_1)[1][1] == (
+        "tomograms.star: TS43-wbp is not deconvolved (None in rlnDeconvTomoName); using "
+        "tomoset/TS43-wbp.rec",
+    )
+
+
+def test_a_list_of_isonet_2(place):
+    for number in (1, 2):
+        for name in ("full/TS_0{}.mrc", "corrected/c_TS_0{}.mrc", "denoised/d_TS_0{}.mrc"):
+            write(place / name.format(number))
+    size = (10.0, 10.0, 10.0)
+    assert of_star(ISONET_2) == [
+        ("TS_01", "corrected/c_TS_01.mrc", size),
+        ("TS_02", "denoised/d_TS_02.mrc", size),
+        ("row 3", "N/A", None),
+    ]
+    (_, first, _), (_, second, _), (_, _, fault) = listed(ISONET_2)
+    assert first == ()
+    assert second == (
+        "tomograms.star: TS_02 is not corrected (None in rlnCorrectedTomoName); using "
+        "denoised/d_TS_02.mrc",
+    )
+    assert fault.startswith("tomograms.star: row 3 has no tomogram (N/A in rlnCorrectedTomoName, ")
+    named = {"tomogram": "tomograms.star", "name": "{name}.tomostar"}
+    names = [one.name for one in load_config(settings(named)).inputs]
+    assert names == ["TS_01.tomostar", "TS_02.tomostar", "row 3"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "_rlnIndex _rlnImageName _rlnPixelSize",  # IsoNet's subtomograms
+        "_rlnMicrographName _rlnOpticsGroup _rlnPixelSize",  # RELION's micrographs
+        "_rlnTomoName _rlnCoordinateX _rlnPixelSize",  # particles
+    ],
+)
+def test_other_lists_are_none_of_tomograms(place, columns):
+    write(place / "a.mrc")
+    table = "\n".join(columns.split())
+    with pytest.raises(PicketError, match="has no column _rlnTomoReconstructedTomogram; recon"):
+        of_star(f"data_\nloop_\n{table}\na.mrc 1 1\n")
+
+
+def test_names_of_a_star_file_by_a_template(place):
+    for name in ("rec_a.mrc", "rec_b.mrc"):
+        write(place / name)
+    Path("tomograms.star").write_text(f"{LOOP} #2\nA rec_a.mrc\nB rec_b.mrc\n")
+    for template, names in (("{name}.tomostar", ["A.tomostar", "B.tomostar"]), ("{stem}", None)):
+        entry = {"tomogram": "tomograms.star", "name": template}
+        found = [one.name for one in load_config(settings(entry)).inputs]
+        assert found == (names or ["rec_a", "rec_b"])
+
+
+# The centre that RELION counts from
+
+
+SIZED = f"""{LOOP} #2
+_rlnTomoTiltSeriesPixelSize #3
+_rlnTomoTomogramBinning #4
+_rlnTomoSizeX #5
+_rlnTomoSizeY #6
+_rlnTomoSizeZ #7
+"""
+
+
+def test_coordinates_count_from_half_the_unbinned_voxels(place, capsys):
+    """16 x 14 x 12 voxels (x y z) of 4 times 2.5 angstrom: RELION rounded 63, 57 and 49."""
+    write(place / "a.mrc")
+    Path("tomograms.star").write_text(f"{SIZED}A a.mrc 2.5 4.0 63 57 49\n")
+    config = settings({"tomogram": "tomograms.star"}, neighborhood_size=3, **ONE)
+    config["particles"] = {"diameter": 40.0, "threshold": -50.0}
+    Path("params.yaml").write_text(yaml.safe_dump(config))
+    assert main(["params.yaml"]) == 0
+    assert "warning" not in capsys.readouterr().out
+    star, table = stars("out/set")
+    assert len(table) > 5
+    zyx = np.array([[float(row[axis]) for axis in "xyz"] for row in table])
+    # RELION extracts at the coordinate by the pixel size plus half the unbinned size.
+    extracted = star / 2.5 + np.array([63, 57, 49]) / 2
+    assert extracted == pytest.approx(zyx * 4, abs=1e-5)
+    before = {path.name: path.read_bytes() for path in Path("out/set").glob("segmentation_*.h5")}
+    # Picked again from the files, and by a run without the list, whose centre is the middle.
+    shutil.copytree("out/set", "copy")
+    pick_files(["copy"], ParticleSettings(diameter=40.0, threshold=-50.0), overwrite=True)
+    assert stars("copy")[0] == pytest.approx(star)
+    entry = {"tomogram": "a.mrc", "name": "A", "voxel_size": 10.0}
+    (result,) = run_s1(config | {"inputs": [entry]}, quiet=True)
+    assert result.reused  # labels do not depend on it
+    moved = stars("out/set")[0] - star
+    assert moved == pytest.approx(np.broadcast_to([-1.25, 1.25, 1.25], moved.shape), abs=1e-5)
+    assert before == {
+        path.name: path.read_bytes() for path in Path("out/set").glob("segmentation_*.h5")
+    }
+
+
+def stars(directory):
+    """Coordinates in STAR, (n, 3), and rows of the CSV file."""
+    (path,) = Path(directory).glob("particles_*.star")
+    table = starfile.read(path)
+    star = table[[f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]].to_numpy()
+    with path.with_suffix(".csv").open(newline="") as file:
+        return star, list(csv.DictReader(file))
+
+
+def test_a_centre_in_the_parameter_file_wins(place):
+    write(place / "a.mrc")
+    Path("tomograms.star").write_text(f"{SIZED}A a.mrc 2.5 4.0 63 57 49\n")
+    entry = {"tomogram": "tomograms.star"}
+    (of_list,) = load_config(settings(entry)).inputs
+    assert of_list.centre == (6.125, 7.125, 7.875)
+    (given,) = load_config(settings(entry | {"centre": [6, 7.5, 8]})).inputs
+    assert given.centre == (6.0, 7.5, 8.0)
+    assert given.facts() == of_list.facts()
+
+
+@pytest.mark.parametrize("sizes", ["0 0 0", "N/A 57 49", "nan 57 49", "-1 57 49", "inf 57 49"])
+def test_sizes_that_are_none_give_no_centre(place, sizes):
+    write(place / "a.mrc")
+    Path("tomograms.star").write_text(f"{SIZED}A a.mrc 2.5 4.0 {sizes}\n")
+    assert load_config(settings({"tomogram": "tomograms.star"})).inputs[0].centre is None
+
+
+def test_a_list_of_another_tomogram_is_doubted(place):
+    write(place / "a.mrc")
+    Path("tomograms.star").write_text(f"{SIZED}A a.mrc 2.5 8.0 126 114 147\n")
+    config = settings({"tomogram": "tomograms.star"}, neighborhood_size=3, **ONE)
+    (warning,) = run_s1(config, quiet=True).warnings
+    assert warning.startswith(
+        "a.mrc: coordinates in STAR files count from voxel 9.1875 7.125 7.875 (z y x), which is not"
+    )
+
+
+# What picket_gpu wrote
+
+
+@pytest.mark.parametrize("save", [["hdf5", "mrc"], ["zarr", "mrc"]])
+def test_a_pattern_leaves_out_what_picket_gpu_wrote(place, capsys, save):
+    """Whether results sort before or behind the tomograms."""
+    for seed, name in enumerate(("tomo/a.mrc", "tomo/z.mrc", "tomo/segmentation_9_a_b.mrc")):
+        write(place / name, seed)
+    pattern = "**/*.[mzh]*"  # MRC, Zarr, HDF5
+    config = settings({"tomogram": pattern}, **ONE, neighborhood_size=3, scores=True, save=save)
+    config |= {"output_dir": ".", "dataset_name": "tomo"}
+    Path("params.yaml").write_text(yaml.safe_dump(config))
+    first = run_s1("params.yaml", quiet=True)
+    inputs = [str(one.tomogram) for one in first]
+    # It is called like an output, and is none.
+    assert inputs == ["tomo/a.mrc", "tomo/segmentation_9_a_b.mrc", "tomo/z.mrc"]
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(["params.yaml"]) == 0
+        output = capsys.readouterr().out
+        assert "3 segmentations in tomo" in output
+        assert output.count("intensities: done earlier") == 3
+    written = [*Path("tomo").glob("segmentation_[012]_*.[mzh]*")]
+    assert len(written) == 3 * {"hdf5": 3, "zarr": 4}[save[0]]
+    assert any(
+        line.startswith(f"inputs[0].tomogram: left out {len(written)} files that picket_gpu wrote")
+        for line in output.splitlines()
+    )
+    assert main(["params.yaml", "--dry-run"]) == 0
+    assert "files that picket_gpu wrote, such as tomo/segmentation_0_" in capsys.readouterr().out
+
+
+def test_a_file_that_picket_gpu_wrote_can_be_named(place):
+    write(place / "a.mrc")
+    run_s1(settings({"tomogram": "a.mrc"}, neighborhood_size=3, **ONE), quiet=True)
+    mask = "out/set/segmentation_0_intensities_kmeans.mrc"
+    config = load_config(settings({"tomogram": mask, "mask": mask}))
+    assert [str(one.tomogram) for one in config.inputs] == [mask]
+    with pytest.raises(
+        PicketError,
+        match=rf"^inputs\[0\]\.tomogram: out/set/\*\.mrc matches only a file that picket_gpu "
+        rf"wrote, {mask}$",
+    ):
+        load_config(settings({"tomogram": "out/set/*.mrc"}))

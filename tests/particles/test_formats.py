@@ -160,6 +160,22 @@ def test_relion_finds_the_voxel_that_was_picked(tmp_path, size, binning):
     assert middle == pytest.approx(0 if size % 2 == 0 else -pixel * binning / 2, abs=1e-5)
 
 
+@pytest.mark.parametrize(("unbinned", "binning"), [(175, 4), (158, 4), (97, 4), (4000, 7.4)])
+def test_relion_finds_it_where_binning_rounded(tmp_path, unbinned, binning):
+    """The same, with the size in RELION's list; without, it is off by half of what was rounded."""
+    pixel, size = 2.5, round(unbinned / binning)
+    voxel = np.array([[0.0, size // 2, size - 1.0]])
+    plain = changed(picks=picks_of(voxel), shape=(size,) * 3, voxel_size=(pixel * binning,) * 3)
+    for centre, off in (
+        ((unbinned / 2 / binning,) * 3, 0),
+        (None, (unbinned - size * binning) / 2),
+    ):
+        particles = plain.model_copy(update={"centre": centre})
+        table = read_star(written(tmp_path, "star", particles))["particles"]
+        (extracted,) = table[CENTRED].to_numpy() / pixel + unbinned / 2
+        assert extracted == pytest.approx(voxel[0, ::-1] * binning + off, abs=1e-5)
+
+
 @pytest.mark.parametrize("name", ["01", "a b", "Größe", "1e3", "data_1", "_a"])
 def test_a_name_of_a_tomogram_is_the_same_in_star(tmp_path, name):
     path = written(tmp_path, "star", changed(name=name))
@@ -168,9 +184,21 @@ def test_a_name_of_a_tomogram_is_the_same_in_star(tmp_path, name):
     assert table["rlnAutopickFigureOfMerit"][2] == 0.5
 
 
-@pytest.mark.parametrize("name", ["", " a", "a#b", 'a"', "it's", "a\tb", "a\nb"])
-def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name):
-    with pytest.raises(PicketError, match=r"gmm\.star: .* is not a valid tomogram name"):
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("", "no letters"),
+        (" a", "a space at its start"),
+        ("a  b", "two spaces in a row"),
+        ("a#b", "the character #"),
+        ('a"', 'the character "'),
+        ("it's", "the character '"),
+        ("a\tb", "a tab"),
+        ("a\nb", "a blank that is no space"),
+    ],
+)
+def test_a_name_that_no_star_file_can_hold_is_told(tmp_path, name, fault):
+    with pytest.raises(PicketError, match=rf"gmm\.star: the name .* has {fault}.*; set another"):
         written(tmp_path, "star", changed(name=name))
     assert list(tmp_path.iterdir()) == []
 
@@ -481,7 +509,12 @@ def test_without_picks_only_files_that_say_so_are_written(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("of an earlier picking")
     write_particles(paths, NONE)
-    assert {kind for kind, path in paths.items() if path.exists()} == {"csv", "yaml", "copick", "candidates"}
+    assert {kind for kind, path in paths.items() if path.exists()} == {
+        "csv",
+        "yaml",
+        "copick",
+        "candidates",
+    }
     assert paths["csv"].read_text() == "x_angstrom,y_angstrom,z_angstrom,score,x,y,z\n"
     content = yaml.safe_load(paths["yaml"].read_text())
     assert content["Predicted_Particle_Centroid_Coordinates"] == []

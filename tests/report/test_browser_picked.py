@@ -36,6 +36,7 @@ from tests.support.records import particles_of, segmentation_of, subject_of, wit
 pytestmark = needs_chromium
 
 SHAPE, SIZE, ORIGIN = (21, 60, 85), (7.84, 10.0, 13.48), (-11.5, 22.0, 33.25)
+CENTRE = (10.375, 30.0, 42.25)  # of RELION's list, where binning rounded
 PLANE = 10  # the slice that is shown first
 WORKFLOWS = [("gabor", "kmeans"), ("gabor", "gmm"), ("intensities", "gmm")]
 
@@ -52,7 +53,7 @@ def random_picks(seed, number=200):
 
 
 def particle_set(picks, diameter=180.0, name="TS 01", workflow=("gabor", "gmm"), **geometry):
-    geometry = {"shape": SHAPE, "voxel_size": SIZE, "origin": ORIGIN} | geometry
+    geometry = {"shape": SHAPE, "voxel_size": SIZE, "origin": ORIGIN, "centre": CENTRE} | geometry
     return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow)
 
 

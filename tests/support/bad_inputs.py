@@ -507,6 +507,35 @@ VALUES = {
     "no star file": Bad(
         entry(tomogram="tomograms.star"), ("tomograms.star", "No such file or directory")
     ),
+    "a template of a wildcard that is not there": Bad(
+        entry(tomogram="t*.mrc", name="{2}"),
+        ("inputs[0].name", "{2} is unknown for tomo.mrc; use {1}, {stem} or {parent}"),
+    ),
+    "a template of one file": Bad(
+        entry(name="TS_{1}"), ("inputs[0].name", "{1} is unknown for tomo.mrc; use {stem} or")
+    ),
+    "a template that makes nothing": Bad(
+        entry(tomogram="tomo*.mrc", name="{1}"),
+        ("inputs[0].name", "{1} is empty for tomo.mrc; use another template"),
+    ),
+    "two tomograms of one name, picked": Bad(
+        several(
+            rewritten_as("tomo.rec"),
+            config(
+                inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "tomo.rec"}],
+                particles={"diameter": 60.0},
+            ),
+        ),
+        ("inputs[1].name", "tomo.mrc and tomo.rec are both called tomo; give each its own name"),
+    ),
+    "a name that no star file can hold": Bad(
+        config(inputs=[{"tomogram": "tomo.mrc", "name": "a  b"}], particles={"diameter": 60.0}),
+        ("inputs[0].name", "'a  b' has two spaces in a row", "set another name for tomo.mrc"),
+    ),
+    "a star file of nothing but N/A": Bad(
+        several(star(f"{LOOP}\nN/A\n"), entry(tomogram="tomograms.star")),
+        ("tomograms.star: row 1 has no tomogram (N/A in rlnTomoReconstructedTomogram)", "RELION"),
+    ),
     "a star file of files that are gone": Bad(
         several(
             star(f"{LOOP}\ngone/a.mrc\n"),
@@ -654,7 +683,7 @@ VALUES = {
     ),
     "copick run twice": Bad(
         config(save=["copick"], inputs=[{"tomogram": "tomo.mrc"}, {"tomogram": "more/tomo.rec"}]),
-        ("inputs[1].name", "copick run name, tomo"),
+        ("inputs[1].name", "tomo.mrc and more/tomo.rec are both called tomo"),
     ),
     "prediction in the border": Bad(
         entry(**{"prediction_lower_z-slice_limit": 11}),
@@ -1079,6 +1108,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "upper_z-slice_limit": NO_INTEGER,
         "name": [5, True, ["TS_01"]],
         "voxel_size": ["13.48", True, [1.0, 2.0], {"z": 1.0}],
+        "centre": ["half", 5.0, True, [1.0, 2.0], [1.0, 2.0, float("nan")]],
         "level": NO_INTEGER,
         "dataset": [5, True, ["data"]],
         "storage_options": ["anon", 5, ["anon"]],

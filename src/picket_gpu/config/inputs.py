@@ -4,20 +4,21 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Location, Place, stem_of
+from picket_gpu.files.location import Location, Place, name_in_lists
 
 
 def _three(size: Any) -> Any:
@@ -44,8 +45,21 @@ VoxelSize = Annotated[
     ),
 ]
 Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Voxel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]
 
 PATTERN = re.compile(r"[*?]|\[.+\]")
+
+
+class Listed(NamedTuple):
+    """What the list that has a tomogram says of it beside its keys.
+
+    Attributes:
+        warnings: what is odd, a line each.
+        fault: why the tomogram cannot be used; None if it can.
+    """
+
+    warnings: tuple[str, ...] = ()
+    fault: str | None = None
 
 
 class TomogramInput(BaseModel):
@@ -55,7 +69,7 @@ class TomogramInput(BaseModel):
 
     tomogram: Place = Field(
         description="Tomogram: an MRC, EM, OME-Zarr, Zarr, HDF5, NumPy or TIFF file, the URL of a "
-        "Zarr, a pattern such as data/*.mrc, or a tomograms.star of RELION 5"
+        "Zarr, a pattern such as data/*.mrc, or a tomograms.star of RELION 5 or IsoNet"
     )
     lower_z_slice_limit: Slice | None = Field(
         None,
@@ -73,12 +87,18 @@ class TomogramInput(BaseModel):
         None,
         min_length=1,
         max_length=200,
-        description="Name in reports, STAR files and copick; default: the file name",
+        description="Name in reports, STAR files and copick; default: the file name. For several "
+        "tomograms a template: {1}, {2}, what the wildcards match, {stem}, {parent}, {name}",
     )
     voxel_size: VoxelSize | None = Field(
         None,
         description="Voxel size in angstrom, one number or [z, y, x], overriding the file. For an "
         "OME-Zarr without level it selects the level",
+    )
+    centre: tuple[Voxel, Voxel, Voxel] | None = Field(
+        None,
+        description="Centre that coordinates in STAR files count from, [z, y, x] in voxels; "
+        "default: that of a tomograms.star of RELION 5, else half the number of voxels",
     )
     level: Slice | None = Field(
         None, description="Level of an OME-Zarr, counted from 0, the finest and the default"
@@ -119,6 +139,8 @@ class TomogramInput(BaseModel):
         description="End of the z-slices that are labelled, exclusive; default: all slices",
     )
 
+    _listed: Listed | None = PrivateAttr(None)
+
     @field_validator("name")
     @classmethod
     def _printable(cls, name: str | None) -> str | None:
@@ -155,12 +177,28 @@ class TomogramInput(BaseModel):
     @property
     def is_list(self) -> bool:
         """Whether it stands for several tomograms, by a pattern or a star file. A path that is
-        there as it is written is no pattern."""
+        there as it is written is no pattern, nor is one that came of a list."""
         where = self.tomogram
-        if not isinstance(where, Path):
+        if self.is_listed or not isinstance(where, Path):
             return False
         pattern = PATTERN.search(str(where)) is not None and not os.path.lexists(where)
         return pattern or where.suffix.lower() == ".star"
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether it came of a pattern, a star file or a template, with all of its keys."""
+        return self._listed is not None
+
+    @property
+    def listed(self) -> Listed:
+        """What the list says of it, if it came of one."""
+        return self._listed or Listed()
+
+    def of_list(self, listed: Listed) -> Self:
+        """The same tomogram, as one that came of a list."""
+        marked = self.model_copy()
+        marked._listed = listed
+        return marked
 
     @property
     def label(self) -> str:
@@ -169,8 +207,8 @@ class TomogramInput(BaseModel):
 
     @property
     def run_name(self) -> str:
-        """What copick calls the tomogram."""
-        return self.name or stem_of(self.tomogram)
+        """What STAR files, copick and lists call the tomogram."""
+        return name_in_lists(self.label, self.tomogram)
 
     @property
     def selector(self) -> VolumeSelector:
@@ -194,5 +232,5 @@ class TomogramInput(BaseModel):
         return bounds != (None, None)
 
     def facts(self) -> Mapping[str, Any]:
-        """All that labels depend on, as plain values: what was set, but for the name."""
-        return self.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+        """All that labels depend on, as plain values: what was set, but for name and centre."""
+        return self.model_dump(mode="json", exclude={"name", "centre"}, exclude_none=True)

@@ -1,61 +1,134 @@
 """Entries of ``inputs`` that stand for several tomograms: patterns and star files."""
 
 import glob
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from picket_gpu.config.faults import first_fault
-from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.inputs import Listed, TomogramInput
+from picket_gpu.config.names import filled, is_template, matched
 from picket_gpu.config.star import read_tomograms
 from picket_gpu.errors import PicketError
+from picket_gpu.files.filenames import ENDINGS
+from picket_gpu.files.segmentation import read_own_attributes
+
+_OURS = {Path(f"_{ending}").suffix for ending in ENDINGS.values()}
 
 
-def expanded(entries: list[TomogramInput]) -> list[TomogramInput]:
-    """The tomograms that ``entries`` stand for, in their order.
+class _Found(NamedTuple):
+    """A tomogram that an entry stands for.
+
+    Attributes:
+        keys: what it differs in from the entry.
+        fields: what a template of its name may use, by name.
+        listed: what the list says of it.
+    """
+
+    keys: dict[str, Any]
+    fields: Mapping[str, str]
+    listed: Listed = Listed()
+
+
+def expanded(entries: list[TomogramInput]) -> tuple[list[TomogramInput], list[str]]:
+    """The tomograms that ``entries`` stand for, in their order, and what to say of them.
 
     ``data/*.mrc`` stands for all that match, sorted by name, each with the other keys of its entry;
-    ``**`` for any directories. A ``.star`` file of RELION 5 stands for its tomograms.
+    ``**`` for any directories. Files that picket_gpu wrote are left out. A ``.star`` file of RELION
+    5 or IsoNet stands for its tomograms. A ``name`` may be a template.
 
     Raises:
         PicketError: a pattern matches nothing, a star file has no tomograms, what it tells cannot
-            be used, or one name would be that of several.
+            be used, one name would be that of several, or a template makes no name.
     """
-    return [one for number, entry in enumerate(entries) for one in _tomograms(number, entry)]
+    tomograms: list[TomogramInput] = []
+    notes: list[str] = []
+    for number, entry in enumerate(entries):
+        where = entry.tomogram
+        if entry.is_listed or not (entry.is_list or is_template(entry.name)):
+            tomograms.append(entry)
+            continue
+        if not entry.is_list or not isinstance(where, Path):
+            found = [_Found({}, {})]
+        elif where.suffix.lower() == ".star":
+            found = _of_star(where, entry)
+        else:
+            found, ours = _of_pattern(number, where)
+            notes += [f"inputs[{number}].tomogram: left out {_such_as(ours)}"] if ours else []
+        tomograms += _made(number, entry, found)
+    return tomograms, notes
 
 
-def _tomograms(number: int, entry: TomogramInput) -> list[TomogramInput]:
-    where = entry.tomogram
-    if not entry.is_list or not isinstance(where, Path):
-        return [entry]
-    found = _of_star(where, entry) if where.suffix.lower() == ".star" else _of_pattern(where)
-    if not found:
-        raise PicketError(f"inputs[{number}].tomogram: {where} matches no file")
-    if entry.name is not None and len(found) > 1:
+def _made(number: int, entry: TomogramInput, found: list[_Found]) -> list[TomogramInput]:
+    """The tomograms of one entry, each with its name."""
+    if entry.name is not None and not is_template(entry.name) and len(found) > 1:
         raise PicketError(
-            f"inputs[{number}].name: {entry.name} would name {len(found)} tomograms; remove it"
+            f"inputs[{number}].name: {entry.name} would name {len(found)} tomograms; use a "
+            "template, such as {1}, or remove it"
         )
+    tomograms = []
+    for one in found:
+        keys = {**dict(entry), **one.keys}
+        try:
+            if entry.name is not None and one.listed.fault is None:
+                keys["name"] = filled(entry.name, keys["tomogram"], one.fields)
+            made = TomogramInput.model_validate(keys)
+        except ValidationError as error:
+            raise PicketError(f"{entry.tomogram}: {first_fault(error, {})}") from None
+        except ValueError as error:
+            raise PicketError(f"inputs[{number}].name: {error}") from None
+        tomograms.append(made.of_list(one.listed))
+    return tomograms
+
+
+def _of_pattern(number: int, pattern: Path) -> tuple[list[_Found], list[Path]]:
+    """Tomograms that a pattern matches, and files that picket_gpu wrote.
+
+    Raises:
+        PicketError: it matches no tomogram.
+    """
+    paths = [Path(match) for match in sorted(set(glob.glob(str(pattern), recursive=True)))]
+    ours = [path for path in paths if _is_ours(path)]
+    written = set(ours)
+    others = [path for path in paths if path not in written]
+    found = [_Found({"tomogram": path}, matched(pattern, path)) for path in others]
+    if not found and ours:
+        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches only {_such_as(ours)}")
+    if not found:
+        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches no file")
+    return found, ours
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether picket_gpu wrote a file, by what it says of itself."""
+    if path.suffix not in _OURS or not (path.is_file() or path.is_dir()):
+        return False
     try:
-        return [TomogramInput.model_validate({**dict(entry), **one}) for one in found]
-    except ValidationError as error:
-        raise PicketError(f"{where}: {first_fault(error, {})}") from None
+        return read_own_attributes(path) is not None
+    except OSError:  # the run will tell
+        return False
 
 
-def _of_pattern(pattern: Path) -> list[dict[str, Any]]:
-    """What each tomogram differs in from the entry."""
+def _such_as(paths: list[Path]) -> str:
+    one = len(paths) == 1
+    number = "a file" if one else f"{len(paths)} files"
+    return f"{number} that picket_gpu wrote{', ' if one else ', such as '}{paths[0]}"
+
+
+def _of_star(star: Path, entry: TomogramInput) -> list[_Found]:
+    """Tomograms of a star file; what the entry tells wins."""
     return [
-        {"tomogram": Path(match)} for match in sorted(set(glob.glob(str(pattern), recursive=True)))
-    ]
-
-
-def _of_star(star: Path, entry: TomogramInput) -> list[dict[str, Any]]:
-    """The same; what the entry tells wins."""
-    return [
-        {
-            "tomogram": listed.path,
-            "name": entry.name or listed.name,
-            "voxel_size": entry.voxel_size or listed.voxel_size,
-        }
+        _Found(
+            {
+                "tomogram": listed.path,
+                "name": listed.name,
+                "voxel_size": entry.voxel_size or listed.voxel_size,
+                "centre": entry.centre or listed.centre,
+            },
+            {} if listed.name is None else {"name": listed.name},
+            Listed(listed.warnings, listed.fault),
+        )
         for listed in read_tomograms(star)
     ]

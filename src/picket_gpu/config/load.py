@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from picket_gpu.config.faults import first_fault
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.lists import expanded
+from picket_gpu.config.names import check_names
 from picket_gpu.config.s1 import Copick, S1Config
 from picket_gpu.config.yaml_file import read_yaml
 from picket_gpu.errors import PicketError
@@ -34,8 +35,8 @@ def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
         source: path of a YAML file, a mapping with its keys, or an `S1Config`.
 
     Raises:
-        PicketError: the file cannot be read, is not YAML or has invalid keys or values, or a
-            pattern or STAR file lists no tomogram.
+        PicketError: the file cannot be read, is not YAML or has invalid keys or values, a pattern
+            or STAR file lists no tomogram, or a name cannot stand in lists of particles.
     """
     if isinstance(source, S1Config):
         return _with_all_inputs(source, "")
@@ -50,10 +51,14 @@ def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
 
 def _with_all_inputs(config: S1Config, where: str) -> S1Config:
     """The configuration with each tomogram that its inputs stand for, checked as such."""
-    entries = expanded(config.inputs)
-    if entries == config.inputs:
-        return config
     try:
-        return S1Config.model_validate({**dict(config), "inputs": entries})
+        entries, notes = expanded(config.inputs)
+        if entries != config.inputs:
+            config = S1Config.model_validate({**dict(config), "inputs": entries}).with_notes(notes)
+        check_names(config)
     except ValidationError as error:
         raise PicketError(where + first_fault(error, _MODELS)) from None
+    except PicketError as error:  # of a key, or of a star file
+        key = str(error).startswith("inputs[")
+        raise PicketError(where + str(error) if key else str(error)) from None
+    return config

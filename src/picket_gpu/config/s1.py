@@ -4,7 +4,7 @@ Keys and meanings are those of PickET's S1 parameters; the ones that picket_gpu 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     WithJsonSchema,
     field_validator,
@@ -27,7 +28,7 @@ from picket_gpu.config.faults import FORMS
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.device.backend import KMeansEngine, Precision
 from picket_gpu.device.select import DEVICES
-from picket_gpu.files.location import check_name
+from picket_gpu.files.location import check_name, expanded
 from picket_gpu.method.clustering import Method
 from picket_gpu.method.features import FeatureParams, FFTs, Gabor, Intensities
 from picket_gpu.particles.settings import ParticleSettings, Workflow
@@ -35,13 +36,10 @@ from picket_gpu.particles.settings import ParticleSettings, Workflow
 FileKind: TypeAlias = Literal["hdf5", "mrc", "zarr", "copick"]
 
 
-RUN_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,200}")  # of copick
-
-
 def _named(path: Any) -> Any:
-    if isinstance(path, str | Path):
+    if isinstance(path, Path):
         check_name(str(path))
-    return path
+    return expanded(path) if isinstance(path, str) else path
 
 
 def _one_directory(name: str) -> str:
@@ -203,6 +201,8 @@ class S1Config(BaseModel):
         True, strict=True, description="Write report.html and a preview of each tomogram"
     )
 
+    _notes: tuple[str, ...] = PrivateAttr(())
+
     @field_validator("memory_budget", mode="before")
     @classmethod
     def _bytes_or_text(cls, budget: Any) -> Any:
@@ -249,23 +249,6 @@ class S1Config(BaseModel):
         return entries
 
     @model_validator(mode="after")
-    def _copick_runs(self) -> Self:
-        if "copick" in self.save and not any(entry.is_list for entry in self.inputs):
-            names = [entry.run_name for entry in self.inputs]
-            for place, name in enumerate(names):
-                if not RUN_NAME.fullmatch(name):
-                    raise ValueError(
-                        f"inputs[{place}].name: {name!r} is not a valid name of a copick run; "
-                        "use letters, digits, dots, hyphens and underscores"
-                    )
-                if name in names[:place]:
-                    raise ValueError(
-                        f"inputs[{place}].name: two tomograms have the same copick run name, "
-                        f"{name}; give each its own name"
-                    )
-        return self
-
-    @model_validator(mode="after")
     def _pickable(self) -> Self:
         several = isinstance(self.particles, list)
         for place, one in enumerate(self.pickings):
@@ -300,6 +283,17 @@ class S1Config(BaseModel):
                     one = one.model_copy(update={"not_in": before})
                 settings.append(one)
         return settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the tomograms that the inputs stand for, a line each."""
+        return self._notes
+
+    def with_notes(self, notes: Iterable[str]) -> Self:
+        """The same configuration, with these notes."""
+        noted = self.model_copy()
+        noted._notes = tuple(notes)
+        return noted
 
     @property
     def workflows(self) -> list[Workflow]:

@@ -1,5 +1,6 @@
 """Where a volume is, a file, a directory or a URL, and whether it has changed."""
 
+import argparse
 import hashlib
 import os
 import re
@@ -52,12 +53,63 @@ def as_location(text: Any) -> Location:
     return Url(text)
 
 
-Place: TypeAlias = Annotated[
-    Location,
-    PlainValidator(as_location),
+def as_written(text: Any) -> Location:
+    """The same, after `expanded`.
+
+    Raises:
+        ValueError: it is neither, or names a variable that is not set.
+    """
+    return as_location(expanded(text) if isinstance(text, str) else text)
+
+
+def expanded(path: str) -> str:
+    """A path with ``~``, ``~USER``, ``$NAME`` and ``${NAME}`` replaced, as a shell does.
+
+    What exists under the name as it is written, and URLs, stay as they are.
+
+    Raises:
+        ValueError: it cannot be a path, or an environment variable is not set, or empty.
+    """
+    check_name(path)
+    if "://" in path or not re.search(r"^~|\$", path) or os.path.lexists(path):
+        return path
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if not (found := os.environ.get(name)):
+            raise ValueError(f"environment variable {name} is not set; set it, or write the path")
+        return found
+
+    return os.path.expanduser(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, path))
+
+
+def path_argument(text: str) -> Path:
+    """A path among the arguments of a command, after `expanded`.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be a path.
+    """
+    try:
+        return Path(expanded(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def location_argument(text: str) -> Location:
+    """The same for a path or a URL."""
+    try:
+        return as_written(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_AS_TEXT = (
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "minLength": 1}),
-]
+)
+# In a parameter file, and in what a run has written of it.
+Place: TypeAlias = Annotated[Location, PlainValidator(as_written), *_AS_TEXT]
+RecordedPlace: TypeAlias = Annotated[Location, PlainValidator(as_location), *_AS_TEXT]
 
 
 def absolute(where: Location) -> Location:
@@ -87,6 +139,11 @@ def check_name(text: str) -> None:
 def stem_of(where: Location) -> str:
     """The file name without its ending, nor that of a compressed file."""
     return Path(re.sub(r"\.(gz|bz2)$", "", where.name)).stem
+
+
+def name_in_lists(name: str, where: Location) -> str:
+    """What STAR files, copick and lists call a tomogram: its name, less the ending of its file."""
+    return stem_of(where) if name == where.name else name
 
 
 def file_signature(where: Location, storage_options: Mapping[str, Any]) -> dict[str, Any]:

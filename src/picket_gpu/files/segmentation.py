@@ -17,7 +17,7 @@ from picket_gpu.files.formats import FORMATS, Format
 from picket_gpu.files.formats.hdf5 import HDF5
 from picket_gpu.files.formats.mrc import IN_HEADER, MRC
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Place, Url, absolute, stem_of
+from picket_gpu.files.location import RecordedPlace, Url, absolute, name_in_lists
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
@@ -92,6 +92,7 @@ class Subject(BaseModel):
         shape: voxels, (z, y, x).
         voxel_size: (z, y, x); 0.0 if unknown.
         origin: centre of the first voxel, (x, y, z).
+        centre: where RELION counts coordinates from, (z, y, x) in voxels; None for half the voxels.
         neighborhood_size: side of a neighborhood in voxels.
         max_num_neighborhoods_for_fitting: greatest number of neighborhoods used for fitting.
         seed: random seed.
@@ -110,13 +111,14 @@ class Subject(BaseModel):
     # run.json has these in its configuration.
     directory: Path = Field(exclude=True)
     index: int = Field(ge=0, exclude=True)
-    tomogram: Place = Field(exclude=True)
+    tomogram: RecordedPlace = Field(exclude=True)
     name: str = Field(exclude=True)
     dataset_name: str = Field(exclude=True)
     dataset: str | None = Field(None, exclude=True)
     shape: Shape = Field(exclude=True)
     voxel_size: Vector = Field(UNKNOWN, exclude=True)
     origin: Vector = Field(UNKNOWN, exclude=True)
+    centre: Vector | None = Field(None, exclude=True)
     neighborhood_size: int = Field(ge=3, exclude=True)
     max_num_neighborhoods_for_fitting: int | None = Field(None, exclude=True)
     seed: int = Field(0, exclude=True)
@@ -128,8 +130,8 @@ class Subject(BaseModel):
     upper_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_lower_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_upper_z_slice_limit: int | None = Field(None, exclude=True)
-    mask_for_fitting: Place | None = Field(None, exclude=True)
-    mask_for_output: Place | None = Field(None, exclude=True)
+    mask_for_fitting: RecordedPlace | None = Field(None, exclude=True)
+    mask_for_output: RecordedPlace | None = Field(None, exclude=True)
     outside_is_padding: bool = Field(False, exclude=True)
     warnings: tuple[str, ...] = Field((), exclude=True)
 
@@ -150,7 +152,7 @@ class Subject(BaseModel):
     @property
     def run_name(self) -> str:
         """Name in RELION and copick: as set, else the file name less its ending."""
-        return stem_of(self.tomogram) if self.name == self.tomogram.name else self.name
+        return name_in_lists(self.name, self.tomogram)
 
     @property
     def selector(self) -> VolumeSelector:
@@ -170,6 +172,12 @@ class Subject(BaseModel):
         size = self.voxel_size if self.is_scaled else (1.0, 1.0, 1.0)
         lengths: np.ndarray = (points - np.array(zero)) * np.array(size)
         return lengths[:, ::-1]
+
+    @property
+    def relion_centre(self) -> Vector:
+        """Where RELION counts coordinates from, (z, y, x) in voxels; `STAR` says why."""
+        z, y, x = self.shape
+        return (z / 2, y / 2, x / 2) if self.centre is None else self.centre
 
     def in_file(self, points: np.ndarray) -> np.ndarray:
         """The same in the frame of the tomogram's file, which includes its origin."""
@@ -277,7 +285,8 @@ class Segmentation(Subject):
             **dict.fromkeys(_FILLED_IN_BY_S2),
             "particle_score_is": _SCORES.get(self.method) if self.scored else None,
             "warnings": "\n".join(self.warnings) or None,
-            # Files of earlier versions have neither, nor do others where they change nothing.
+            # Files of earlier versions have none, nor do others where they change nothing.
+            **({} if self.centre is None else {"centre": self.centre}),
             **({"outside_is_padding": True} if self.outside_is_padding else {}),
             **({"beads": "keep"} if self.beads == "keep" else {}),
         }
@@ -308,6 +317,7 @@ class Segmentation(Subject):
         fields["warnings"] = str(attributes.get("warnings", "")).splitlines()
         fields["outside_is_padding"] = bool(attributes.get("outside_is_padding", False))
         fields["beads"] = attributes.get("beads", "mask")
+        fields["centre"] = attributes.get("centre")
         if "fingerprint" not in attributes:  # PickET takes padding and beads as data
             fields["padding"] = fields["beads"] = "keep"
         return cls.model_validate(fields | known)

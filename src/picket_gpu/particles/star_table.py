@@ -42,11 +42,10 @@ def write_star(
     import pandas as pd
     import starfile
 
-    for particles in lists:
-        if star_name(particles.run_name) is None:
+    for name in (particles.run_name for particles in lists):
+        if (fault := name_fault(name)) is not None:
             raise PicketError(
-                f"{path}: {particles.run_name!r} is not a valid tomogram name in a STAR file; set "
-                "a name without quotes, # and tabs"
+                f"{path}: the name {name!r} has {fault}; set another name and run again"
             )
     # The name last, because a line that starts with data_ or _ would end the table.
     rows = [
@@ -93,9 +92,22 @@ def thresholds(lists: Sequence[Particles]) -> str:
     return f"thresholds {least} to {greatest} ({len(lists)} tomograms)"
 
 
+def name_fault(name: str) -> str | None:
+    """What is in a tomogram's name that a STAR file cannot hold; None if it can be held."""
+    if (quote := re.search("[\"'#]", name)) is not None:
+        return f"the character {quote[0]}"
+    if re.search(r"[^\S ]", name):
+        return "a tab" if "\t" in name else "a blank that is no space"
+    if "  " in name:
+        return "two spaces in a row"
+    if name != name.strip():
+        return "a space at its start or end"
+    return None if name else "no letters"
+
+
 def star_name(name: str) -> str | None:
     """A tomogram's name as a table has it, in quotes if need be; None for one that cannot be."""
-    if not re.fullmatch(r"[^\s\"'#]+( [^\s\"'#]+)*", name):
+    if name_fault(name) is not None:
         return None
     return f'"{name}"' if " " in name else name
 

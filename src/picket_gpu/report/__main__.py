@@ -2,9 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from picket_gpu.command import exit_code, parser_for
+from picket_gpu.files.location import path_argument
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         "docs/report.md",
     )
     parser.add_argument(
-        "directory", type=Path, help="directory of segmentations, output_dir/dataset_name"
+        "directory", type=path_argument, help="directory of segmentations, output_dir/dataset_name"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)

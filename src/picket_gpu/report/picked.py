@@ -46,6 +46,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "diameter": particles.diameter,
         "sizes": None if sizes is None else _packed(sizes[:MOST_CANDIDATES]),
         "origin": particles.origin,
+        "centre": particles.relion_centre,
         "starName": star_name(particles.run_name),
         "starHead": comments(notes([particles])),
         "threshold": picks.threshold,

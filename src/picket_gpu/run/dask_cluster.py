@@ -12,6 +12,7 @@ from typing import Any
 
 from picket_gpu.device.limits import available_threads
 from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.location import expanded
 
 RETRIES = 2  # of a task whose worker died
 ANSWER = 10  # seconds for a scheduler to answer
@@ -100,6 +101,10 @@ def running_cluster(scheduler: str) -> Iterator[Any]:
     # Users of the client print what these log.
     for name in ("distributed.client", "distributed.batched"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        scheduler = expanded(scheduler)
+    except ValueError as error:
+        raise PicketError(f"scheduler: {error} (got {scheduler!r})") from None
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
         client = distributed.Client(**where, timeout=ANSWER)

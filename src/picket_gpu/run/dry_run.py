@@ -19,6 +19,8 @@ def describe_plan(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[
         size = " x ".join(f"{a:g}" for a in header.voxel_size) + " angstrom"
         size = size if min(header.voxel_size) > 0 else "unknown size"
         yield f"{plan.place} {header.path}"
+        if entry.name is not None:
+            yield f"  name: {entry.name}"
         yield f"  {z} x {y} x {x} voxels (z y x) of {size}"
         for warning in plan.warnings:
             yield f"  warning: {warning}"

@@ -103,7 +103,7 @@ def subject_of(
 
 def _settings_of(config: S1Config, entry: TomogramInput) -> dict[str, Any]:
     of_entry = (
-        *("dataset", "outside_is_padding", "lower_z_slice_limit", "upper_z_slice_limit"),
+        *("dataset", "centre", "outside_is_padding", "lower_z_slice_limit", "upper_z_slice_limit"),
         *("prediction_lower_z_slice_limit", "prediction_upper_z_slice_limit"),
     )
     of_config = (

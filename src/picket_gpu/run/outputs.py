@@ -5,7 +5,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from picket_gpu.config.s1 import RUN_NAME, S1Config
+from picket_gpu.config.names import RUN_NAME
+from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import CopickNames, TomogramFiles
 from picket_gpu.files.segmentation import Subject

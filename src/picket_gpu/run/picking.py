@@ -195,6 +195,8 @@ def plan_workflow(
     else:
         about["segmentation"] = source = fingerprints[workflow]
     facts = settings.facts() | about | {"name": subject.run_name}
+    if subject.centre is not None:
+        facts["centre"] = subject.centre
     if lists := exclusion_files(settings, subject):
         facts["excluded"] = [file_signature(path, {}) for path in lists]
     fingerprint, search = digest(facts), digest(settings.search | about)

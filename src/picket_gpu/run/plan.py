@@ -30,6 +30,10 @@ from picket_gpu.run.existing import (
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.picking import PickingPlan, Replace, plan_picking
 
+# Voxels from the middle of a file to that of the unbinned tomogram: half of what binning rounds,
+# which is up to two voxels where the number is made even.
+ROUNDED = 1.0
+
 
 @dataclass(frozen=True)
 class TomogramPlan:
@@ -138,8 +142,11 @@ def plan_run(
     for index in _indices(total, chosen):
         entry = config.inputs[index]
         try:
+            if entry.listed.fault is not None:
+                raise PicketError(entry.listed.fault)
             header = read_header(entry.tomogram, entry.selector)
-            warnings = (*header.warnings, *_mask_warnings(entry, header))
+            odd = (*entry.listed.warnings, *header.warnings, *_centre_warnings(entry, header))
+            warnings = (*odd, *_mask_warnings(entry, header))
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
@@ -159,6 +166,20 @@ def plan_run(
         pages = [index for index in range(total) if index not in failed]
         plans = [replace(plan, links=links_of(plan.index, pages)) for plan in plans]
     return RunPlan(total, chosen, plans, failures, directory)
+
+
+def _centre_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:
+    """What is odd about the centre that coordinates in STAR files count from."""
+    middle = [n / 2 for n in header.shape]
+    if entry.centre is None or all(
+        abs(one - half) <= ROUNDED for one, half in zip(entry.centre, middle, strict=True)
+    ):
+        return []
+    centre = " ".join(f"{one:g}" for one in entry.centre)
+    return [
+        f"{entry.tomogram}: coordinates in STAR files count from voxel {centre} (z y x), which is "
+        "not the middle of the file; check that it is the tomogram of the list, or set centre"
+    ]
 
 
 def _mask_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:

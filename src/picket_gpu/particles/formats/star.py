@@ -21,8 +21,9 @@ class STAR:
     particle_set.cpp and reconstruct_tomogram.cpp): of 200 voxels, at the centre of number 100; of
     201, between numbers 100 and 101. The origin in the tomogram's file does not count.
 
-    RELION counts unbinned voxels. Where binning did not divide their number, RELION rounded it, and
-    the coordinates are off by half of what it rounded: less than half a binned voxel. RELION's own
+    RELION counts unbinned voxels. Where binning did not divide their number, RELION rounded it. The
+    centre is exact where the tomogram has a ``centre``, as from RELION's list; otherwise
+    coordinates are off by half of what was rounded: less than half a binned voxel. RELION's own
     Pick job (get_particle_poses) adds one unbinned voxel on each axis; Extract does not subtract
     it.
 
@@ -63,6 +64,5 @@ class STAR:
 
 
 def _centred(particles: Particles) -> dict[str, np.ndarray]:
-    middle = [n / 2 for n in particles.shape]
-    centred = particles.angstrom(particles.coordinates, middle)
+    centred = particles.angstrom(particles.coordinates, particles.relion_centre)
     return dict(zip(CENTRED, centred.T, strict=True))

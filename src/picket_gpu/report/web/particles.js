@@ -137,9 +137,9 @@ function csvText({ candidates, kept, origin, sizes }) {
   return [head, ...lines, ""].join("\n");
 }
 
-// For RELION 5: angstrom from the centre, which is at half the number of voxels.
-function starText({ candidates, kept, chosen, starName, starHead }) {
-  const centred = (place, axis) => (place - DATA.shape[axis] / 2) * DATA.voxelSize[axis];
+// For RELION 5: angstrom from where it counts.
+function starText({ candidates, kept, chosen, starName, starHead, centre }) {
+  const centred = (place, axis) => (place - centre[axis]) * DATA.voxelSize[axis];
   const lines = candidates.slice(0, kept).map(({ z, y, x, height }) =>
     [...[centred(x, 2), centred(y, 1), centred(z, 0), height].map(sixDecimals), starName].join("\t"),
   );
