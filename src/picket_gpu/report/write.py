@@ -8,13 +8,22 @@ from typing import Any
 
 from PIL import Image
 
+from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import Pace, atomic_file
 from picket_gpu.files.filenames import INDEX, page_name, preview_name, report_names
 from picket_gpu.report.collect import TomogramReport
-from picket_gpu.report.page import describe, describe_workflow, read_summary, render, tomogram_page
-from picket_gpu.report.preview import preview
-from picket_gpu.report.slices import QUALITY
+from picket_gpu.report.page import (
+    MOST_BYTES,
+    describe,
+    describe_workflow,
+    read_summary,
+    render,
+    tomogram_page,
+)
+from picket_gpu.report.preview import most_preview_bytes, preview
+from picket_gpu.report.slices import QUALITY, choose_layout, most_slices_bytes
 
+PAGE = 2**18  # bytes of a page without slices, and of its row in the index
 THUMBNAIL = 96  # pixels of the longer side
 
 
@@ -36,6 +45,20 @@ def write_page(
         preview(report).save(temporary, "PNG")
     _write(directory / page_name(index, alone), tomogram_page(report, dict(links), row))
     return row
+
+
+def most_report_bytes(shape: Shape, side: int, workflows: int) -> int:
+    """Size of the page and the preview of a tomogram, at most.
+
+    Args:
+        shape: voxels, (z, y, x).
+        side: side of a window in voxels.
+        workflows: number of segmentations.
+    """
+    layout = choose_layout(shape, side)
+    slices = most_slices_bytes(layout, workflows)
+    page = min(MOST_BYTES, slices * 4 // 3 + PAGE)  # in Base64
+    return page + most_preview_bytes(1 + workflows)
 
 
 def page_is_of(directory: Path, index: int, alone: bool, fingerprints: set[str]) -> bool:
