@@ -172,7 +172,8 @@ class ConsoleReporter(Reporter):
             super().done(text, left)
             return
         self._done += 1
-        self._update(done=self._done, end=None if left is None else time.monotonic() + left)
+        end = None if left is None else time.monotonic() + left
+        self._update(done=self._done, end=end, refresh=True)
         self.line(text)
 
     def _update(self, **fields: Any) -> None:

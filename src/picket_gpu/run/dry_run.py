@@ -33,8 +33,10 @@ def _one(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
     recipe = recipe_of(plan.subject, config, entry.storage_options, backend)
     windows = recipe.windows
     z, y, x = header.shape
+    size = " x ".join(f"{a:g}" for a in header.voxel_size) + " angstrom"
+    size = size if min(header.voxel_size) > 0 else "unknown size"
     yield f"{plan.place} {header.path}"
-    yield f"  {z} x {y} x {x} voxels (z y x) of {_voxel_size(plan)}"
+    yield f"  {z} x {y} x {x} voxels (z y x) of {size}"
     for warning in plan.warnings:
         yield f"  warning: {warning}"
     space = disk_space(config, run.tomograms)
@@ -89,13 +91,13 @@ def _several(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
     space = disk_space(config, plans)
     yield from _problems(config, run, space)
     limits = [_limits(plan, recipe) for plan, recipe in zip(plans, recipes, strict=True)]
-    header = ["tomogram", "name", "voxels (z y x)", "voxel size", "limits", "to do"]
+    header = ["tomogram", "name", "voxels (z y x)", "angstrom", "limits", "to do"]
     rows = [
         [
             f"{plan.index}",
             plan.entry.label,
             " x ".join(map(str, plan.header.shape)),
-            _voxel_size(plan),
+            _voxel_size(plan) or "unknown",
             limit or "none",
             _to_do(plan),
         ]
@@ -112,9 +114,12 @@ def _several(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
             f"To try the largest first: --tomograms {largest.index}; with --dry-run it shows all "
             "details"
         )
-    parts = [f"{len(left):,} to do", f"{len(plans) - len(left):,} done earlier"]
-    if run.failures:
-        parts.append(f"{len(run.failures):,} cannot be read")
+    counts = {
+        "to do": len(left),
+        "done earlier": len(plans) - len(left),
+        "cannot be read": len(run.failures),
+    }
+    parts = [f"{number:,} {state}" for state, number in counts.items() if number]
     yield f"{counted(run.count, 'tomogram')}: {', '.join(parts)}"
 
 
@@ -127,10 +132,11 @@ def _problems(config: S1Config, run: RunPlan, space: DiskSpace) -> Iterator[str]
     yield from joined({plan.index: plan.warnings for plan in run.tomograms})
     sizes: dict[str, list[int]] = {}
     for plan in run.tomograms:
-        sizes.setdefault(_voxel_size(plan, digits=3), []).append(plan.index)
+        if size := _voxel_size(plan):
+            sizes.setdefault(size, []).append(plan.index)
     if len(sizes) > 1:
         groups = sorted(sizes.items(), key=lambda group: -len(group[1]))
-        told = ", ".join(f"{size} in {named(indices)}" for size, indices in groups)
+        told = ", ".join(f"{size} angstrom in {named(indices)}" for size, indices in groups)
         yield f"warning: voxel sizes differ: {told}"
     if space.is_short:
         yield f"warning: {_too_little(config, space)}"
@@ -184,11 +190,12 @@ def _range(numbers: list[int], form: str = "") -> str:
     return f"{least:{form}}" if least == most else f"{least:{form}} to {most:{form}}"
 
 
-def _voxel_size(plan: TomogramPlan, digits: int = 6) -> str:
-    sizes = plan.header.voxel_size
-    if min(sizes) <= 0:
-        return "unknown size"
-    return " x ".join(f"{a:.{digits}g}" for a in sizes) + " angstrom"
+def _voxel_size(plan: TomogramPlan) -> str:
+    """Angstrom, once if all axes have the same, or nothing if it is not known."""
+    if not plan.subject.is_scaled:
+        return ""
+    sizes = [f"{a:.4g}" for a in plan.header.voxel_size]
+    return sizes[0] if len(set(sizes)) == 1 else " x ".join(sizes)
 
 
 def _limits(plan: TomogramPlan, recipe: Recipe) -> str:

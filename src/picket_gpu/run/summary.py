@@ -13,7 +13,7 @@ from picket_gpu.run.results import S1Run
 
 MOST_RANGES = 20  # of the numbers of tomograms in a line
 # From here on a number is far from the others': standard deviations, robustly estimated.
-FAR, FEWEST = 5, 5  # among that many numbers at least
+FAR, FEWEST = 4, 5  # among that many numbers at least
 MAD = 1.4826  # standard deviation of normal deviates by their median absolute deviation
 ROOT_SD = 0.5  # standard deviation of the square root of a Poisson count
 
@@ -79,7 +79,7 @@ def changes(plans: Iterable[TomogramPlan]) -> Iterator[str]:
     for modes, indices in groups.items():
         yield (
             f"{named(indices)}: settings or tomogram have changed since the last run; "
-            f"computing again {', '.join(modes)}"
+            f"computing again: {', '.join(modes)}"
         )
 
 
@@ -100,7 +100,8 @@ def what_came_of(
     if len(particles) == 1:
         made = [counted(particles[0].count, "particle")]
     elif particles:
-        made = [f"{one.count:,} particles from {label_of(one)}" for one in particles]
+        made = [f"{one.count:,} from {label_of(one)}" for one in particles]
+        made[0] = made[0].replace(" ", " particles ", 1)
     else:
         made = [counted(len(segmentations), "segmentation")]
     unsure = [

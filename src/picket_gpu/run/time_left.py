@@ -35,11 +35,10 @@ class TimeLeft:
             self._measured += 1
         if self._measured < LEAST_DONE or not self._left:
             return None
-        at_a_time = max(1, min(workers, len(self._left)))
+        tomograms, left = len(self._left), sum(self._left.values())
         # The other workers are halfway through theirs, on average.
-        begun = (at_a_time - 1) / 2 * sum(self._left.values()) / len(self._left)
-        pace = self._seconds / self._work
-        return pace * (sum(self._left.values()) - begun) / at_a_time
+        begun = min(workers - 1, tomograms) / 2 * left / tomograms
+        return self._seconds / self._work * (left - begun) / min(workers, tomograms)
 
 
 def _work(plan: TomogramPlan) -> int:
