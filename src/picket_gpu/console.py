@@ -17,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 LogFormat: TypeAlias = Literal["text", "json"]
@@ -194,7 +195,7 @@ class ConsoleReporter(Reporter):
                 TextColumn(f"{{task.fields[done]}} of {tomograms} tomograms"),
                 BarColumn(),
                 TimeElapsedColumn(),
-                _TimeLeft(),
+                _TimeLeft(Column(no_wrap=True)),
             )
         )
         with _Bar(*columns, console=self._console, transient=True) as self._progress:

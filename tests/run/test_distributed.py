@@ -341,11 +341,15 @@ def test_what_is_sent_with_a_task_does_not_grow_with_the_number_of_tomograms(pla
 
 
 @pytest.mark.slow
-def test_workers_warnings_are_told_once(place, capsys):
+def test_workers_warnings_are_told_under_their_tomogram_and_at_the_end(place, capsys):
     with mrcfile.open("t1.mrc", "r+") as mrc:
         mrc.data[:7] = 0
     assert main(["params.yaml", "--workers", "2"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    lines = capsys.readouterr().out.splitlines()
+    line, again = [line for line in lines if "warning" in line]
+    assert line == again
+    assert ": 4 segmentations, " in lines[lines.index(line) - 1]
+    assert lines[-3:-1] == ["Look at these first:", line]
     assert line.startswith("  warning: t1.mrc: ")
     assert "of the voxels are padding with the value 0;" in line
     warned = [unit["tomogram"] for unit in record()["units"] if unit["warnings"]]

@@ -161,7 +161,7 @@ def test_a_dry_run_names_files_and_writes_none(place, capsys):
     run(clustering_methods=["kmeans", "gmm"])
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, report=False)
     assert main(["params.yaml", "--dry-run"]) == 0
-    assert len(re.findall(r"^\d .* done earlier$", capsys.readouterr().out, re.M)) == 3
+    assert len(re.findall(r"^\d  .* done earlier$", capsys.readouterr().out, re.M)) == 3
     assert main(["params.yaml", "--dry-run", "--tomograms", "1"]) == 0
     assert capsys.readouterr().out.count(" MiB, done earlier") == 1
 
