@@ -10,7 +10,8 @@ import pytest
 
 from picket_gpu.__main__ import main
 from picket_gpu.console import about
-from picket_gpu.run.summary import far_off, joined, listed, named
+from picket_gpu.run.results import S1Run
+from picket_gpu.run.summary import far_off, joined, listed, named, odd
 from picket_gpu.run.time_left import TimeLeft
 from tests.support.three_tomograms import configure, write_tomogram
 from tests.support.three_tomograms import place as place
@@ -284,3 +285,27 @@ def test_the_time_that_is_left_of_workers():
         if done > 1:
             # Right to half a tomogram.
             assert abs(estimate - (40 - done) * 2.5) <= 5
+
+
+def picking(index, count, threshold, stem="intensities_kmeans"):
+    path = Path(f"particles_{index}_{stem}.csv")
+    return SimpleNamespace(index=index, count=count, threshold=threshold, candidates=99, path=path)
+
+
+def test_what_to_look_at_first_in_the_results_of_many():
+    """Counts spread as Poisson's do, but for two; one tomogram has a threshold of its own."""
+    counts = [100, 95, 108, 102, 0, 97, 20, 104, 99]
+    thresholds = [0.50, 0.51, 0.49, 0.50, 0.52, 0.48, 0.50, 2.0, 0.50]
+    particles = [
+        picking(index, count, threshold)
+        for index, (count, threshold) in enumerate(zip(counts, thresholds, strict=True))
+    ]
+    assert list(odd(S1Run(particles=particles, warnings={3: ["t3.mrc: odd"]}))) == [
+        "no particles: tomogram 4",
+        "number of particles far from the others' (median 99.5): 20 in tomogram 6",
+        "threshold far from the others' (median 0.500): 2.000 in tomogram 7",
+        "warning: t3.mrc: odd",
+    ]
+    particles += [picking(index, 0, 0.5, "gabor_gmm_virus") for index in range(9)]
+    assert "no particles from gabor-gmm-virus: 9 tomograms (0-8)" in odd(S1Run(particles=particles))
+    assert list(odd(S1Run(particles=particles[:3]))) == []
