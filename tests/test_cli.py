@@ -203,23 +203,47 @@ def test_a_dry_run_tells_everything_and_writes_nothing(place):
 
 def test_a_terminal_sees_a_bar_and_what_is_going_on(place):
     write_config(place, feature_extraction_params=[GABOR], report=False)
+    text, complaint, code = on_a_terminal(place, columns=120)
+    assert (code, complaint) == (0, "")
+    assert "Steps" in text
+    assert "0/2" in text  # the feature mode, and all else
+    assert "Finished 1 tomogram: 2 segmentations in out/set" in text
+
+
+def test_a_terminal_sees_the_tomograms_and_the_time_that_is_left(place):
+    shutil.copy("tomo.mrc", "a rather long name that must not be cut.mrc")
+    names = ["tomo.mrc", "gone.mrc", "tomo.mrc", "a rather long name that must not be cut.mrc"]
+    inputs = [{"tomogram": name, "voxel_size": 10 + n} for n, name in enumerate(names)]
+    write_config(place, **ONE, inputs=inputs)
+    seen, complaint, code = on_a_terminal(place, columns=60)
+    assert (code, complaint.count("\n")) == (1, 1)
+    assert "0 of 4 tomograms" in seen
+    assert re.search("3 of 4 tomograms .* (less than a minute|about 1 min) left", seen)
+    # The bar counts down; lines that stay do not say it again.
+    lines = re.findall(r"\[\d of 4\] tomogram .*", seen)
+    assert [re.sub(r"\d\.\d s", "_", line.rstrip()) for line in lines] == [
+        "[1 of 4] tomogram 1, gone.mrc: failed",
+        "[2 of 4] tomogram 0, tomo.mrc: 1 segmentation, _",
+        "[3 of 4] tomogram 2, tomo.mrc: 1 segmentation, _",
+        f"[4 of 4] tomogram 3, {names[3]}: 1 segmentation, _",
+    ]
+
+
+def on_a_terminal(directory, columns):
+    """What a run shows on a terminal, what it complains of, and its exit code."""
     screen, terminal = pty.openpty()
     command = [sys.executable, "-m", "picket_gpu", "params.yaml"]
     options = {"stdout": terminal, "stderr": subprocess.PIPE, "text": True}
-    environment = ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": "120"}
-    with subprocess.Popen(command, cwd=place, env=environment, **options) as process:
+    environment = ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+    with subprocess.Popen(command, cwd=directory, env=environment, **options) as process:
         os.close(terminal)
         seen = b""
         with suppress(OSError):  # Linux's way to say that the other end is closed
             while part := os.read(screen, 4096):
                 seen += part
-        assert process.stderr.read() == ""
+        complaint = process.stderr.read()
     os.close(screen)
-    assert process.returncode == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
-    assert "Steps" in text
-    assert "0/1" in text
-    assert "Finished 1 tomogram: 2 segmentations in out/set" in text
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode()), complaint, process.returncode
 
 
 def test_quiet_prints_nothing_on_success(place):

@@ -32,12 +32,12 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.filenames import INDEX
-from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.run.dask_cluster import local_cluster, running_cluster
 from picket_gpu.run.picking import replaced_by
 from picket_gpu.run.plan import RunPlan, plan_run
 from picket_gpu.run.results import S1Run
 from picket_gpu.run.runner import run_planned
+from picket_gpu.run.summary import last_line, odd, table
 
 
 def run_s1(
@@ -91,14 +91,14 @@ def run_s1(
     plan = plan_run(config, None if elsewhere else backend, replaced, tomograms)
     try:
         with (
-            reporter.bar(plan.steps),
+            reporter.bar(plan.steps, plan.count),
             _client(client, workers, scheduler, backend, plan) as cluster,
         ):
             run = run_planned(config, backend, plan, reporter, cluster)
     finally:
         for directory in plan.directories:  # of workers that had to be killed
             remove_leftovers(directory)
-    _conclude(config, run, reporter, whole=tomograms is None)
+    _conclude(config, plan, run, reporter)
     return run
 
 
@@ -115,54 +115,21 @@ def _client(
     return nullcontext(client) if scheduler is None else running_cluster(scheduler)
 
 
-def _conclude(config: S1Config, run: S1Run, reporter: Reporter, whole: bool) -> None:
-    """Say at the end what there is.
-
-    Args:
-        whole: whether the run was for all tomograms.
-    """
+def _conclude(config: S1Config, plan: RunPlan, run: S1Run, reporter: Reporter) -> None:
+    """Say at the end what there is, and what to look at first."""
     if config.report:
         reporter.line(f"Report: {config.directory / INDEX}")
-        if whole and set(config.directory.glob("segmentation_*.h5")) - {
+        if plan.chosen is None and set(config.directory.glob("segmentation_*.h5")) - {
             result.path for result in run
         }:
             reporter.line(
                 "  covers this run only; for all segmentations: python -m "
                 f"picket_gpu.report {config.directory}"
             )
-    reporter.table(_summary(run))
-    reporter.line(_last_line(config, run))
-
-
-def _last_line(config: S1Config, run: S1Run) -> str:
-    """How much was done, and how much failed."""
-    made = [_counted(len(run), "segmentation")]
-    if config.particles:
-        made.append(_counted(sum(result.count for result in run.particles), "particle"))
-    tomograms = len({result.tomogram for result in run})
-    text = f"Finished {_counted(tomograms, 'tomogram')}: {', '.join(made)} in {config.directory}"
-    return f"{text}. {_counted(len(run.failures), 'failure')}, see below" if run.failures else text
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _summary(results: list[Segmentation]) -> list[list[str]]:
-    header = ["tomogram", "mode", "method", "foreground", "iterations", "seconds", "file"]
-    places: dict[str, set[int]] = {}
-    for r in results:
-        places.setdefault(r.name, set()).add(r.index)
-    rows = [
-        [
-            r.name if len(places[r.name]) == 1 else str(r.tomogram),
-            r.mode,
-            r.method,
-            f"{r.foreground_fraction:.1%}",
-            f"{r.iterations}" + ("" if r.converged else " (not converged)"),
-            f"{r.seconds:.1f}",
-            r.path.name,
-        ]
-        for r in results
-    ]
-    return [header, *rows]
+    reporter.table(table(config, run))
+    look = list(odd(run)) if plan.count > 1 else []
+    if look:
+        reporter.line("Look at these first:")
+    for line in look:
+        reporter.line(f"  {line}")
+    reporter.line(last_line(config, run))

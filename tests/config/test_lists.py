@@ -194,7 +194,7 @@ def test_numbers_follow_the_list_from_the_dry_run_to_the_record(place):
     config = settings({"tomogram": "data/*.mrc"}, neighborhood_size=3, **ONE)
     Path("params.yaml").write_text(yaml.safe_dump(config))
     told = picket(place, "params.yaml", "--dry-run").stdout
-    places = [told.index(f"data/{name}.mrc") for name in ("a", "b", "c")]
+    places = [told.index(f"{name}.mrc") for name in ("a", "b", "c")]
     assert places == sorted(places)
     assert not Path("out").exists()
     (result,) = run_s1("params.yaml", tomograms=[1], quiet=True)

@@ -68,17 +68,13 @@ def test_workers_give_the_same_files_and_report(place, undisturbed):
     out, complaint = process.communicate(timeout=120)
     assert (process.returncode, complaint) == (0, "")
     assert_complete(Path("out/set"), expected)
-    lines = out.splitlines()
-    told = {line.partition(": ")[0]: line for line in lines if line.startswith("worker ")}
-    assert told.keys() == {"worker 0", "worker 1"}
-    assert sum("Features array of shape: (7680, 64)" in line for line in lines) == 3
-    for number in range(3):  # each unit by a worker, which says so when it begins and ends
-        for mode in ("gabor", "intensities"):
-            unit = rf"worker [01]: \[tomogram {number}, {number + 1} of 3\] t{number}.mrc"
-            assert sum(bool(re.fullmatch(f"{unit}: {mode}", line)) for line in lines) == 1
-            assert (
-                sum(bool(re.match(f"{unit} {mode} kmeans: .* iter", line)) for line in lines) == 1
-            )
+    lines = [line for line in out.splitlines() if line.startswith("[")]
+    told = r"\[(\d) of 3\] tomogram (\d), t\2.mrc: 4 segmentations, \d+\.\d s(; .* left)?"
+    places, numbers, left = zip(*(re.fullmatch(told, line).groups() for line in lines), strict=True)
+    assert places == ("1", "2", "3")
+    assert sorted(numbers) == ["0", "1", "2"]
+    assert [bool(one) for one in left] == [False, True, False]
+    assert "foreground," not in out
     assert {unit["status"] for unit in record()["units"]} == {"done"}
     assert {unit["worker"] for unit in record()["units"]} == {"worker 0", "worker 1"}
     assert all(unit["device"].startswith("CPU, 1 thread") for unit in record()["units"])
@@ -162,7 +158,7 @@ test_a_bad_tomogram_on_workers = pytest.mark.filterwarnings(
 def test_a_worker_that_dies_is_replaced_and_the_run_completes(place, undisturbed):
     expected, _ = undisturbed
     process = start("--workers", "2")
-    wait_for_line(process, "kmeans")
+    wait_for_line(process, "[1 of 3]")
     workers = [p for p in descendants(process.pid) if b"spawn_main" in cmdline(p)]
     os.kill(workers[0], signal.SIGKILL)
     out, complaint = process.communicate(timeout=120)
@@ -182,7 +178,7 @@ def cmdline(process: int) -> bytes:
 def test_ended_by_a_signal_no_process_and_no_half_file_stays(place, undisturbed, sent):
     expected, _ = undisturbed
     process = start("--workers", "2")
-    wait_for_line(process, "kmeans")
+    wait_for_line(process, "[1 of 3]")
     below = descendants(process.pid)
     assert len(below) >= 2
     process.send_signal(sent)
@@ -227,7 +223,7 @@ def test_workers_that_the_cores_are_too_few_for(place, monkeypatch, workers):
 def test_a_terminal_s_ctrl_c_says_one_word(place):
     """It goes to the workers too."""
     process = start("--workers", "2", start_new_session=True)
-    wait_for_line(process, "kmeans")
+    wait_for_line(process, "[1 of 3]")
     os.killpg(process.pid, signal.SIGINT)
     _, complaint = process.communicate(timeout=30)
     assert (process.returncode, complaint) == (130, "interrupted\n")
@@ -345,11 +341,15 @@ def test_what_is_sent_with_a_task_does_not_grow_with_the_number_of_tomograms(pla
 
 
 @pytest.mark.slow
-def test_workers_warnings_are_told_once(place, capsys):
+def test_workers_warnings_are_told_under_their_tomogram_and_at_the_end(place, capsys):
     with mrcfile.open("t1.mrc", "r+") as mrc:
         mrc.data[:7] = 0
     assert main(["params.yaml", "--workers", "2"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    lines = capsys.readouterr().out.splitlines()
+    line, again = [line for line in lines if "warning" in line]
+    assert line == again
+    assert ": 4 segmentations, " in lines[lines.index(line) - 1]
+    assert lines[-3:-1] == ["Look at these first:", line]
     assert line.startswith("  warning: t1.mrc: ")
     assert "of the voxels are padding with the value 0;" in line
     warned = [unit["tomogram"] for unit in record()["units"] if unit["warnings"]]

@@ -158,13 +158,19 @@ def test_a_dry_run_names_files_and_writes_none(place, capsys):
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK)
     assert main(["params.yaml", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert len(re.findall(r"from gabor-gmm and the tomogram, in at most \d+ MiB\n", out)) == 3
-    assert {Path(line.strip()).name for line in out.splitlines()} >= files(0) | files(1) | files(2)
+    assert len(re.findall(r"from gabor-gmm and the tomogram, in at most \d+ MiB\n", out)) == 1
+    assert out.count("gabor, particles, report\n") == 3
+    assert main(["params.yaml", "--dry-run", "--tomograms", "1"]) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"from gabor-gmm and the tomogram, in at most \d+ MiB\n", out)) == 1
+    assert {Path(line.strip()).name for line in out.splitlines()} >= files(1)
     assert not OUT.exists()
     run(clustering_methods=["kmeans", "gmm"])
     configure(feature_extraction_params=[{"mode": "gabor"}], particles=PICK, report=False)
     assert main(["params.yaml", "--dry-run"]) == 0
-    assert capsys.readouterr().out.count(" MiB, done earlier") == 3
+    assert len(re.findall(r"^\d  .* done earlier$", capsys.readouterr().out, re.M)) == 3
+    assert main(["params.yaml", "--dry-run", "--tomograms", "1"]) == 0
+    assert capsys.readouterr().out.count(" MiB, done earlier") == 1
 
 
 def test_a_rerun_leaves_all_as_it_is(place):

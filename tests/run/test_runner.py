@@ -475,7 +475,7 @@ def test_killed_at_any_moment_a_rerun_completes(place, undisturbed):
 def test_interrupted_it_ends_and_leaves_no_half_file(place, undisturbed, sent, code):
     expected, _ = undisturbed
     process = start()
-    wait_for_line(process, "gabor kmeans")
+    wait_for_line(process, "[1 of 3]")
     process.send_signal(sent)
     _, complaint = process.communicate(timeout=30)
     assert (process.returncode, complaint) == (code, "interrupted\n")

@@ -19,6 +19,7 @@ MARGIN, HEAD, FOOT = 8, 76, 26
 GROUND, INK, QUIET = "#ffffff", "#1c1e21", "#5b626b"
 COLOUR, OPACITY = (255, 120, 0), 0.5
 CIRCLE, FINER = "#2ee6ff", 4  # drawn that many times larger, for smooth edges
+PIXEL_BYTES = 2  # of a PNG, at most: where grey values are noise
 CONTRAST = (1, 99.5)  # percentiles that become black and white
 
 
@@ -66,6 +67,11 @@ def preview(data: Mapping[str, Any], picked: Sequence[Particles]) -> Image.Image
         if place == 0:
             draw.text((left, top + height + 2), f"z {z}", QUIET, font)
     return sheet
+
+
+def most_preview_bytes(columns: int) -> int:
+    """Size of a sheet of that many columns, at most."""
+    return PIXEL_BYTES * columns * (TILE + MARGIN) * (HEAD + 3 * (TILE + FOOT))
 
 
 def _column(

@@ -4,6 +4,7 @@ import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,7 @@ MOST_SLICES = 256
 MOST_SAMPLES = 2**21  # voxels by which clusters are compared
 RANGE = (0.05, 99.95)  # percentiles of the grey values that become black and white
 QUALITY = 85  # of JPEG
+JPEG_BYTES = 0.6  # of a pixel, at most: where it is noise
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ def grey_slices(plane: Callable[[int], np.ndarray], layout: Layout) -> GreySlice
         histogram += np.bincount(pixels.ravel(), minlength=256)
         jpegs.append(to_jpeg(pixels))
     return GreySlices(jpegs, histogram, sample)
+
+
+def most_slices_bytes(layout: Layout, workflows: int) -> int:
+    """Size of the slices of a page, at most: grey values and the labels of some workflows."""
+    pixels = len(layout.places) * prod(layout.pixels)
+    return int(pixels * (JPEG_BYTES + 0.13 * workflows))  # a bit for each label
 
 
 def to_jpeg(pixels: np.ndarray) -> bytes:

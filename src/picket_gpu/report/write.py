@@ -8,11 +8,13 @@ from typing import Any
 
 from PIL import Image
 
+from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import Pace, atomic_file
 from picket_gpu.files.filenames import INDEX, page_name, preview_name, report_names
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.page import (
+    MOST_BYTES,
     describe,
     describe_workflow,
     page_data,
@@ -22,9 +24,10 @@ from picket_gpu.report.page import (
     tomogram_page,
 )
 from picket_gpu.report.picked import describe_picked
-from picket_gpu.report.preview import preview
-from picket_gpu.report.slices import QUALITY, central
+from picket_gpu.report.preview import most_preview_bytes, preview
+from picket_gpu.report.slices import QUALITY, central, choose_layout, most_slices_bytes
 
+PAGE = 2**18  # bytes of a page without slices, and of its row in the index
 THUMBNAIL = 96  # pixels of the longer side
 
 
@@ -44,6 +47,20 @@ def write_page(
     row = _row(report, alone)
     _write_both(directory / page_name(report.subject.index, alone), data, report.picked, row)
     return row
+
+
+def most_report_bytes(shape: Shape, side: int, workflows: int) -> int:
+    """Size of the page and the preview of a tomogram, at most.
+
+    Args:
+        shape: voxels, (z, y, x).
+        side: side of a window in voxels.
+        workflows: number of segmentations.
+    """
+    layout = choose_layout(shape, side)
+    slices = most_slices_bytes(layout, workflows)
+    page = min(MOST_BYTES, slices * 4 // 3 + PAGE)  # in Base64
+    return page + most_preview_bytes(1 + workflows)
 
 
 def renew_page(page: Path, picked: Sequence[Particles]) -> dict[str, Any] | None:

@@ -29,8 +29,10 @@ _log = logging.getLogger("distributed.picket_gpu")  # where a worker's own log h
 
 def tomograms_on(
     client: Any, config: S1Config, plans: list[TomogramPlan], reporter: Reporter
-) -> Generator[tuple[TomogramPlan, list[Event]], None, None]:
-    """Run tomograms on a cluster, and yield what came of each when it is done.
+) -> Generator[tuple[TomogramPlan, list[Event], float | None], None, None]:
+    """Run tomograms on a cluster, and yield what came of each when it is done, and the seconds.
+
+    Seconds are None where no worker has come to the end of it.
 
     Args:
         reporter: receiver of what each worker prints.
@@ -41,7 +43,7 @@ def tomograms_on(
     from distributed import KilledWorker, as_completed
 
     topic = f"picket_gpu-{uuid4()}"
-    client.subscribe_topic(topic, lambda event: _tell(reporter, *event[1]))
+    client.subscribe_topic(topic, lambda event: _tell(reporter.details, *event[1]))
     tasks = {}
     for plan in plans:
         alone = _with_input_of(config, plan)
@@ -52,16 +54,16 @@ def tomograms_on(
         for future in as_completed(list(tasks)):  # type: ignore[no-untyped-call]
             plan = tasks.pop(future)
             try:
-                yield plan, future.result()
+                yield plan, *future.result()
             except KilledWorker:
                 error = PicketError(
                     "its worker died repeatedly, often because memory ran out; use fewer workers"
                 )
-                yield plan, [failed(plan, None, error, len(plan.pending))]
+                yield plan, [failed(plan, None, error, len(plan.pending))], None
             except CancelledError:
                 raise ConnectionError("lost the Dask scheduler; run again to continue") from None
             except Exception as error:
-                yield plan, [failed(plan, None, error, len(plan.pending))]
+                yield plan, [failed(plan, None, error, len(plan.pending))], None
             future.release()
     finally:  # what is not done is not wanted any more
         client.cancel(list(tasks), force=True)
@@ -133,12 +135,15 @@ def _with_input_of(config: S1Config, plan: TomogramPlan) -> S1Config:
     return config.model_copy(update={"inputs": [plan.entry]})
 
 
-def _work(config: S1Config, plan: TomogramPlan, directory: Path, topic: str) -> list[Event]:
-    """One tomogram on a worker; relative paths start at ``directory``."""
+def _work(
+    config: S1Config, plan: TomogramPlan, directory: Path, topic: str
+) -> tuple[list[Event], float]:
+    """One tomogram on a worker, and its seconds; relative paths start at ``directory``."""
     reporter = _WorkerReporter(topic, f"{plan.place} {plan.subject.tomogram}")
     where = {"worker": reporter.name, "host": platform.node()}
     events: list[Event] = []
     with _one_at_a_time, chdir(directory):
+        started = time.perf_counter()
         backend = _backend(config.device, config.kmeans_engine, reporter.threads)
         # A worker that died at this tomogram may have finished some of it.
         left = plan if plan.overwrite else without_done(config, plan)
@@ -152,7 +157,7 @@ def _work(config: S1Config, plan: TomogramPlan, directory: Path, topic: str) -> 
                     events.append(event)
         finally:
             reporter.status("")
-    return [*done_earlier(plan, left), *events]
+    return [*done_earlier(plan, left), *events], time.perf_counter() - started
 
 
 @cache

@@ -85,6 +85,11 @@ class PickingPlan:
         return self.earlier is None and not self.has_candidates and self.settings.from_tomogram
 
     @property
+    def key(self) -> tuple[str, str, str | None]:
+        """Workflow and name, as `Particles.key`."""
+        return *self.workflow, self.settings.picking
+
+    @property
     def source_name(self) -> str:
         """What particles are picked from, for messages."""
         if self.workflow == TOMOGRAM:

@@ -87,6 +87,11 @@ class TomogramPlan:
         picked = all(picking.earlier is not None for picking in self.picking)
         return not self.pending and picked and not self.lacks_page
 
+    @property
+    def steps(self) -> int:
+        """Number of steps: each feature mode to run, and one for all else."""
+        return 0 if self.is_done else len(self.pending) + 1
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -113,8 +118,13 @@ class RunPlan:
 
     @property
     def steps(self) -> int:
-        """Number of feature modes to run in all tomograms."""
-        return sum(len(plan.pending) for plan in self.tomograms)
+        """Number of steps of all tomograms."""
+        return sum(plan.steps for plan in self.tomograms)
+
+    @property
+    def count(self) -> int:
+        """Number of tomograms that the run is for, those that cannot be read included."""
+        return len(self.tomograms) + len(self.failures)
 
 
 def plan_run(

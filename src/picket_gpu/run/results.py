@@ -1,6 +1,6 @@
 """Results of a run for scripts: `S1Run`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from picket_gpu.errors import Failure, PicketError
@@ -15,6 +15,7 @@ class S1Run(list[Segmentation]):
     Attributes:
         failures: failed tomograms or feature modes, with their errors.
         warnings: warnings about the tomograms, one line each.
+        warnings_by_index: the same, by the index of the tomogram in ``inputs``.
         particles: picked particles, in the order of inputs, `particles` and workflows.
         lists: particles of all tomograms in the directory, by workflow and name.
     """
@@ -23,13 +24,14 @@ class S1Run(list[Segmentation]):
         self,
         results: Iterable[Segmentation] = (),
         failures: Iterable[Failure] = (),
-        warnings: Iterable[str] = (),
+        warnings: Mapping[int, Sequence[str]] | None = None,
         particles: Iterable[Particles] = (),
         lists: Iterable[ParticleList] = (),
     ) -> None:
         super().__init__(results)
         self.failures = list(failures)
-        self.warnings = list(warnings)
+        self.warnings_by_index = {i: list(texts) for i, texts in (warnings or {}).items() if texts}
+        self.warnings = [text for texts in self.warnings_by_index.values() for text in texts]
         self.particles = list(particles)
         self.lists = list(lists)
 

@@ -3,8 +3,9 @@
 A tomogram that fails does not stop the others.
 """
 
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import product, zip_longest
 from typing import Any
 
@@ -23,7 +24,9 @@ from picket_gpu.run.distributed import tomograms_on
 from picket_gpu.run.plan import RunPlan, TomogramPlan
 from picket_gpu.run.record import RecordFile, Step, failed_step
 from picket_gpu.run.results import S1Run
+from picket_gpu.run.summary import changes, what_came_of
 from picket_gpu.run.task import Event, Failed, Page, Prepared, run_tomogram, step_of
+from picket_gpu.run.time_left import TimeLeft
 
 
 def run_planned(
@@ -41,6 +44,9 @@ def run_planned(
         remove_leftovers(directory)
     outcome = Outcome(config, backend.reason, plan, reporter)
     try:
+        if plan.count > 1:
+            for line in changes(plan.tomograms):
+                reporter.line(line)
         for failure in plan.failures:
             outcome.add_failure(failure)
         on_workers = [one for one in plan.tomograms if client is not None and not one.is_done]
@@ -63,12 +69,14 @@ def _run_here(
 ) -> None:
     with backend.exclusive():
         for plan, following in zip_longest(plans, plans[1:]):
+            started = time.perf_counter()
             outcome.begin(plan)
-            with closing(run_tomogram(config, backend, plan, reporter)) as events:
+            with closing(run_tomogram(config, backend, plan, reporter.details)) as events:
                 for event in events:
                     outcome.take(plan, event)
                     if isinstance(event, Prepared) and following and following.pending:
                         read_ahead(following.subject.tomogram)
+            outcome.end(plan, time.perf_counter() - started)
 
 
 def _run_on(
@@ -82,22 +90,37 @@ def _run_on(
         if plan.reused or plan.changed or plan.warnings:
             outcome.begin(plan)
     with closing(tomograms_on(client, config, plans, reporter)) as tomograms:
-        for plan, events in tomograms:
+        for plan, events, seconds in tomograms:
             for event in events:
                 outcome.take(plan, event)
+            outcome.end(plan, seconds, _workers(client))
+
+
+def _workers(client: Any) -> int:
+    """Number of workers of a cluster, where they come and go; 1 if it does not say."""
+    with suppress(OSError):
+        return len(client.scheduler_info(n_workers=-1)["workers"])
+    return 1
 
 
 class Outcome:
-    """What has come of a run so far; printed and recorded as it comes."""
+    """What has come of a run so far; printed and recorded as it comes.
+
+    Of several tomograms each has one line when it is done, with warnings and failures under it.
+    """
 
     def __init__(self, config: S1Config, device: str, plan: RunPlan, reporter: Reporter) -> None:
         self._config = config
         self._plan = plan
         self._reporter = reporter
+        self._details = reporter.details
+        self._time_left = TimeLeft(plan.tomograms)
+        self._ended = 0
         self._segmentations: dict[tuple[int, str, str], Segmentation] = {}
         self._particles: dict[tuple[int, Key], Particles] = {}
         self._steps: dict[tuple[int, Key], tuple[int, Step]] = {}  # in the record
         self._failures: list[Failure] = []
+        self._faults: dict[int, list[str]] = {}
         self._warnings: dict[int, list[str]] = {}
         path = config.directory / record_name(plan.chosen)
         self._record = RecordFile(path, config, device, plan.chosen)
@@ -107,14 +130,14 @@ class Outcome:
 
     def begin(self, plan: TomogramPlan) -> None:
         """Name a tomogram, and add what an earlier run has made of it."""
-        self._reporter.line(f"{plan.place} {plan.subject.tomogram}")
+        self._details.line(f"{plan.place} {plan.subject.tomogram}")
         self._warn(plan.index, plan.warnings)
         for mode in dict.fromkeys(one.mode for one in plan.reused):
-            self._reporter.line(f"  {mode}: done earlier")
+            self._details.line(f"  {mode}: done earlier")
             segmentations = [one for one in plan.reused if one.mode == mode]
             self._add(segmentations, self._done_earlier(plan, mode, segmentations))
         for mode in plan.changed:
-            self._reporter.line(
+            self._details.line(
                 f"  {mode}: settings or tomogram have changed since the last run; computing again"
             )
 
@@ -145,9 +168,52 @@ class Outcome:
                     self._steps[plan.index, particles.key] = place, event
                     self._warn(plan.index, event.warnings)
 
+    def end(self, plan: TomogramPlan, seconds: float | None, workers: int = 1) -> None:
+        """Note that nothing more comes of a tomogram.
+
+        Args:
+            seconds: seconds that it took, if they are known.
+            workers: number of tomograms that run at a time.
+        """
+        self._reporter.advance(min(plan.steps, 1))
+        measured = None if self._faults.get(plan.index) else seconds
+        left = self._time_left.done(plan.index, measured, workers)
+        segmentations = [
+            self._segmentations[plan.index, *workflow]
+            for workflow in self._config.workflows
+            if (plan.index, *workflow) in self._segmentations
+        ]
+        particles = [
+            self._particles[plan.index, picking.key]
+            for picking in plan.picking
+            if (plan.index, picking.key) in self._particles
+        ]
+        failures = len(self._faults.get(plan.index, ()))
+        came = what_came_of(segmentations, particles, failures, None if plan.is_done else seconds)
+        self._say(plan.index, came, left)
+
     def add_failure(self, failure: Failure) -> None:
-        """Add a failure that no task has reported."""
+        """Add the failure of a tomogram that has no plan."""
         self._fail(failure, failed_step(failure))
+        self._say(failure.index, "failed", None)
+
+    def _say(self, index: int, came: str, left: float | None) -> None:
+        """Print the line of a tomogram if it is one of several, with all that is odd about it.
+
+        Args:
+            came: what came of it.
+            left: seconds that the others will take, if they are known.
+        """
+        if self._plan.count == 1:
+            return
+        self._ended += 1
+        place = f"[{self._ended} of {self._plan.count}] tomogram {index}"
+        self._reporter.done(f"{place}, {self._config.inputs[index].label}: {came}", left)
+        if self._details is not self._reporter:  # which has printed these as they came
+            for text in self._warnings.get(index, ()):
+                self._reporter.line(f"  warning: {text}")
+            for text in self._faults.get(index, ()):
+                self._reporter.line(f"  FAILED: {text}")
 
     def finish(self) -> S1Run:
         """Write the record and the index for the last time.
@@ -170,14 +236,12 @@ class Outcome:
             for index, workflow in product(range(self._plan.total), self._config.workflows)
         ]
         picked = [
-            (plan.index, (*picking.workflow, picking.settings.picking))
-            for plan in self._plan.tomograms
-            for picking in plan.picking
+            (plan.index, picking.key) for plan in self._plan.tomograms for picking in plan.picking
         ]
         return S1Run(
             [self._segmentations[key] for key in keys if key in self._segmentations],
             sorted(self._failures, key=lambda failure: failure.index),
-            [text for index in sorted(self._warnings) for text in self._warnings[index]],
+            {index: self._warnings[index] for index in sorted(self._warnings)},
             [self._particles[key] for key in picked if key in self._particles],
             lists,
         )
@@ -193,12 +257,13 @@ class Outcome:
         for text in warnings:
             if text not in printed:
                 printed.append(text)
-                self._reporter.line(f"  warning: {text}")
+                self._details.line(f"  warning: {text}")
 
     def _fail(self, failure: Failure, step: Step) -> None:
         self._failures.append(failure)
-        where = f"{failure.mode}: " if failure.mode else ""
-        self._reporter.line(f"  FAILED: {where}{failure.message}")
+        text = f"{failure.mode}: {failure.message}" if failure.mode else failure.message
+        self._faults.setdefault(failure.index, []).append(text)
+        self._details.line(f"  FAILED: {text}")
         self._add([], _plain(step))
 
     def _add(self, segmentations: list[Segmentation], step: Mapping[str, Any]) -> int:

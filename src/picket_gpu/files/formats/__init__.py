@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from picket_gpu.device.operations import Shape
 from picket_gpu.files.formats.copick import Copick
 from picket_gpu.files.formats.hdf5 import HDF5
 from picket_gpu.files.formats.mrc import MRC
@@ -36,6 +37,15 @@ class Format(Protocol):
             scores: float16, (z, y, x), 0 to 1; None for no scores.
             header: geometry of the tomogram.
             attributes: how the segmentation was made, under PickET's names.
+        """
+
+    @staticmethod
+    def most_bytes(shape: Shape, scored: bool) -> int:
+        """Size of the files of a segmentation, at most.
+
+        Args:
+            shape: voxels, (z, y, x).
+            scored: whether there are scores too.
         """
 
     @staticmethod

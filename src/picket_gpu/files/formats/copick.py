@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.formats.omezarr import OMEZarr
 from picket_gpu.files.tomogram import TomogramHeader
@@ -34,6 +35,10 @@ class Copick(OMEZarr):
         path.parent.mkdir(parents=True, exist_ok=True)
         OMEZarr.write(path, labels, None, header, attributes)
         write_config(path.parents[3], path.stem.rpartition("_")[2])
+
+    @staticmethod
+    def most_bytes(shape: Shape, scored: bool) -> int:
+        return OMEZarr.most_bytes(shape, False)
 
 
 def write_config(project: Path, pickable_object: str) -> None:

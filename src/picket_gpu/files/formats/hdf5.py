@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import h5py
 import numpy as np
 
 from picket_gpu.device.limits import available_threads
+from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.readers.hdf5 import DATASET, GROUP
 from picket_gpu.files.tomogram import TomogramHeader
 
 SCORES = "particle_score"
 CHUNK = (16, 256, 256)
+# At most, compressed: of a voxel, where labels or scores are noise, and of a zero among zeros.
+LABEL_BYTES, SCORE_BYTES, ZERO_BYTES = 0.35, 2.01, 0.01
+ATTRIBUTES = 2**16
 
 
 class HDF5:
@@ -38,6 +43,15 @@ class HDF5:
                 _write_dataset(group, SCORES, scores)
             for name, value in attributes.items():
                 group.attrs[name] = "None" if value is None else value
+
+    @staticmethod
+    def most_bytes(shape: Shape, scored: bool) -> int:
+        voxels = prod(shape)
+        chunks = prod(-(-n // min(n, side)) for n, side in zip(shape, CHUNK, strict=True))
+        filled_up = chunks * prod(map(min, shape, CHUNK)) - voxels
+        labels = LABEL_BYTES * voxels + ZERO_BYTES * filled_up
+        scores = SCORE_BYTES * voxels + 2 * ZERO_BYTES * filled_up
+        return int(labels + scored * scores) + 128 * chunks + ATTRIBUTES
 
     @staticmethod
     def read_labels(path: Path) -> np.ndarray:

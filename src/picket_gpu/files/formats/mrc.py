@@ -1,6 +1,7 @@
 """MRC masks and scores, which viewers show and other programs use as masks."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import mrcfile
 import numpy as np
 from mrcfile.mrcfile import MrcFile
 
+from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.filenames import scores_beside
 from picket_gpu.files.tomogram import TomogramHeader
@@ -38,6 +40,10 @@ class MRC:
         _write(path, _MaskFile, (labels == FOREGROUND).view(np.int8), header, notes)
         if scores is not None:
             _write(scores_beside(path), _ScoreFile, scores, header, notes)
+
+    @staticmethod
+    def most_bytes(shape: Shape, scored: bool) -> int:
+        return _HEADER + prod(shape) + scored * (_HEADER + 2 * prod(shape))
 
     @staticmethod
     def read_labels(path: Path) -> np.ndarray:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Mapping
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import atomic_directory
 from picket_gpu.files.filenames import scores_beside
@@ -16,6 +18,9 @@ from picket_gpu.method.labels import FOREGROUND
 
 FACTORS = (1, 2, 4)
 CHUNK = 128
+# At most, compressed: of a voxel, where labels or scores are noise, and of a zero among zeros.
+LABEL_BYTES, SCORE_BYTES, ZERO_BYTES = 0.55, 2.01, 0.01
+ATTRIBUTES = 2**16  # with those of the arrays
 OURS = "picket_gpu"  # attribute of the group, with all that a segmentation says of itself
 _COLOUR = [255, 120, 0, 255]
 _IMAGE_LABEL = {
@@ -44,6 +49,19 @@ class OMEZarr:
         _write(path, mask, most_frequent, header, {"image-label": _IMAGE_LABEL} | ours)
         if scores is not None:
             _write(scores_beside(path), scores, mean, header, ours)
+
+    @staticmethod
+    def most_bytes(shape: Shape, scored: bool) -> int:
+        total = 0.0
+        for factor in FACTORS:
+            level = [-(-n // factor) for n in shape]
+            voxels, sides = prod(level), [min(n, CHUNK) for n in level]
+            chunks = prod(-(-n // side) for n, side in zip(level, sides, strict=True))
+            filled_up = chunks * prod(sides) - voxels
+            total += LABEL_BYTES * voxels + ZERO_BYTES * filled_up
+            total += scored * (SCORE_BYTES * voxels + 2 * ZERO_BYTES * filled_up)
+            total += 2 * 128 * chunks
+        return int(total) + 2 * ATTRIBUTES
 
     @staticmethod
     def read_labels(path: Path) -> np.ndarray:
