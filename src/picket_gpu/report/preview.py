@@ -32,7 +32,7 @@ def preview(report: TomogramReport) -> Image.Image:
     """The sheet: a row for each slice; columns are the blurred slice and each workflow."""
     columns = [_Column("blurred slice", "", None, report.picked[0] if report.picked else None)]
     columns += [_column(findings, report) for findings in report.findings]
-    greys = _stretched(report.grey.central)
+    greys = stretched(report.grey.central)
     width, height = _tile_size(report)
     pitch = width + MARGIN
     sheet = Image.new(
@@ -68,7 +68,8 @@ def _column(findings: Findings, report: TomogramReport) -> _Column:
     return _Column(f"{one.mode} {one.method}", note, findings.slices.central, picked)
 
 
-def _stretched(grey: np.ndarray) -> np.ndarray:
+def stretched(grey: np.ndarray) -> np.ndarray:
+    """Slices, uint8, with the contrast that eyes want."""
     low, high = np.percentile(grey, CONTRAST)
     stretched = (grey - low) * (255 / max(high - low, 1))
     return np.asarray(stretched.clip(0, 255).astype(np.uint8))

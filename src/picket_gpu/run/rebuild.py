@@ -58,20 +58,26 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
             f"{directory}: no such directory; name output_dir/dataset_name of an S1 run"
         )
     groups: dict[int, list[Segmentation]] = {}
-    for one in Directory(directory).segmentations():
+    existing = Directory(directory)
+    for one in existing.segmentations():
         groups.setdefault(one.index, []).append(one)
     for group in groups.values():  # all of them, before a page of an older report is replaced
         _check(group)
     picked = {number: _particles(group) for number, group in groups.items()}
     numbers = sorted(groups)
-    index = Index(directory, groups[numbers[0]][0].dataset_name, numbers, {})
+    tomograms = dict(existing.inputs)
+    for number, (first, *_) in groups.items():
+        tomograms[number] = (first.name, str(first.tomogram))
+    alone = len(tomograms) == 1
+    name = groups[numbers[0]][0].dataset_name
+    index = Index(directory, name, tomograms, {}, lambda: existing.failures(tomograms))
     backend = select_backend("cpu")
     with backend.exclusive():
         for place, number in enumerate(numbers):
             reporter.line(f"[{place + 1}/{len(numbers)}] {groups[number][0].tomogram}")
             report = _report(backend, groups[number], picked[number])
-            links = links_of(number, numbers)
-            index.add(write_page(directory, report, len(numbers) == 1, links))
+            links = links_of(number, numbers, alone)
+            index.add(write_page(directory, report, alone, links))
     index.finish()
     return directory / INDEX
 
