@@ -444,7 +444,7 @@ def test_thresholds_that_differ_much_are_marked(page, dataset):
         if [odd for odd in row.find_elements(By.CSS_SELECTOR, ".odd") if odd.text]
     }
     assert marked == {ODD, EMPTY}
-    assert f"{0.33 - middle:.3g} above the median" in rows(page)[ODD].text
+    assert f"{0.33 - middle:.2g} above the median" in rows(page)[ODD].text
     rows(page)[ODD].find_element(By.CSS_SELECTOR, "summary").click()
     assert f"{expected(dataset.picked[ODD], middle)} particles" in rows(page)[ODD].text
 

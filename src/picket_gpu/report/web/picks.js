@@ -114,7 +114,7 @@ function describeOdd(pick, middle) {
   const { number } = picked({ ...pick, settings: {} }, Math.ceil(middle * UNIT), null);
   if (Math.abs(number - above) < Math.max(3, above / 3)) return null;
   const far = Math.abs(threshold - middle);
-  const beside = `${short(far)} ${threshold > middle ? "above" : "below"} the median`;
+  const beside = `${Number(far.toPrecision(2))} ${threshold > middle ? "above" : "below"} the median`;
   return { beside, told: `threshold ${short(threshold)} is ${beside} of all tomograms, ${short(middle)}, by which there would be ${number.toLocaleString("en")} particles` };
 }
 

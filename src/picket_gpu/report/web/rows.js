@@ -78,7 +78,7 @@ function pictureCell(tomogram) {
   circles.append(tomogram.outlines);
   const link = element("a", { href: page, tabIndex: -1, className: "thumbnail" }, picture, circles);
   link.setAttribute("aria-hidden", true); // the name is a link too
-  if (frame) link.style.aspectRatio = `${width} / ${height}`;
+  link.style.setProperty("--ratio", width / height);
   return element("td", {}, link);
 }
 
@@ -157,6 +157,7 @@ function startTable() {
   byId("shares").checked = !pickings.size; // then the table has little else
   byId("shares").addEventListener("change", showShares);
   byId("shares").parentElement.hidden = !names.length;
+  byId("table").style.setProperty("--shares", names.length);
   showShares();
   showRows = (settled) => {
     countRows();
