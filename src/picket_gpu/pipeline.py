@@ -29,14 +29,14 @@ from picket_gpu.console import LogFormat, Reporter, reporter_for
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.limits import available_threads
 from picket_gpu.device.select import select_backend
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import NothingDoneError, PicketError
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.files.filenames import INDEX
 from picket_gpu.run.dask_cluster import local_cluster, running_cluster
 from picket_gpu.run.picking import replaced_by
 from picket_gpu.run.plan import RunPlan, plan_run
 from picket_gpu.run.results import S1Run
-from picket_gpu.run.runner import run_planned
+from picket_gpu.run.runner import record_unreadable, run_planned
 from picket_gpu.run.summary import last_line, odd, table
 
 
@@ -88,7 +88,13 @@ def run_s1(
     if config.precision == "tf32" and backend.name == "cpu" and not elsewhere:
         reporter.line("precision: tf32 works on GPUs only; using float32 on the CPU")
     replaced = replaced_by(overwrite, overwrite_particles)
-    plan = plan_run(config, None if elsewhere else backend, replaced, tomograms)
+    chosen = None if tomograms is None else list(tomograms)
+    try:
+        plan = plan_run(config, None if elsewhere else backend, replaced, chosen)
+    except NothingDoneError as error:
+        if chosen is not None:
+            record_unreadable(config, backend, chosen, error.failures)
+        raise
     try:
         with (
             reporter.bar(plan.steps, plan.count),

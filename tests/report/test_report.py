@@ -199,7 +199,8 @@ def test_a_page_is_at_most_12_mb_whatever_the_labels():
 def test_pages_ask_nothing_of_a_network(tmp_path, hiv):
     report = begin_report(subject_of(hiv.shape), lambda z: hiv[z].astype(np.float32))
     report.add(segmentation_of(report.subject, "gabor", "gmm"), (hiv > 20).astype(np.int8))
-    index = Index(tmp_path, "set", [0, 1], {})
+    tomograms = {number: (f"{number}.mrc", f"data/{number}.mrc") for number in range(2)}
+    index = Index(tmp_path, "set", tomograms, {})
     index.add(write_page(tmp_path, report, alone=False, links={}))
     index.finish()
     for name in ("report.html", "report_0.html"):

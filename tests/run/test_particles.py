@@ -202,14 +202,14 @@ def test_other_settings_pick_again_and_segment_nothing(place, report):
 def test_the_index_counts_them(place):
     results = run(report=True)
     told = data_of((OUT / "report.html").read_text())["tomograms"]
-    assert [entry["particles"] for entry in told] == [
-        [f"{result.count} from gabor-gmm"] for result in results.particles
-    ]
+    picks = [pick for entry in told for pick in entry["picks"]]
+    assert [pick["count"] for pick in picks] == [result.count for result in results.particles]
+    assert {(pick["mode"], pick["method"]) for pick in picks} == {("gabor", "gmm")}
     changed = PICK | {"max_particles": 1}
     again = run(report=True, particles=changed, overwrite_particles=True)
     assert {result.count for result in again.particles} == {1}
     told = data_of((OUT / "report.html").read_text())["tomograms"]
-    assert [entry["particles"] for entry in told] == 3 * [["1 from gabor-gmm"]]
+    assert [pick["count"] for entry in told for pick in entry["picks"]] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("report", [False, True])

@@ -20,6 +20,7 @@ from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.errors import NothingDoneError
 from picket_gpu.files.atomic import remove_leftovers
+from picket_gpu.report.__main__ import main as report_main
 from picket_gpu.run.record import json_schema
 from tests.support.command_line import ENVIRONMENT, the_error
 from tests.support.data import untraced
@@ -177,7 +178,62 @@ def test_parts_of_a_run_make_up_the_whole(place, undisturbed):
     assert {unit["index"] for unit in parts[1]["units"]} == {1, 2}
     index = data_of(Path("out/set/report.html").read_text())
     assert [tomogram["index"] for tomogram in index["tomograms"]] == [0, 1, 2]
-    assert index["total"] == 3
+    assert len(index["tomograms"]) == 3
+
+
+def states():
+    """What the index says of each tomogram."""
+    rows = data_of(Path("out/set/report.html").read_text())["tomograms"]
+    assert [row["name"] for row in rows] == ["t0.mrc", "t1.mrc", "t2.mrc"]
+    failed = [[(told["part"], told["message"]) for told in row["failures"]] for row in rows]
+    return ["page" in row for row in rows], failed
+
+
+@pytest.mark.filterwarnings("ignore:Data array contains NaN values:RuntimeWarning")
+@pytest.mark.parametrize("fault", ["cut", "nan"])
+def test_failures_of_a_part_stay_in_the_index_until_they_are_mended(place, fault):
+    """Of tomograms that cannot be read, and of those that cannot be segmented."""
+    content = (place / "t0.mrc").read_bytes()
+    globals()[f"break_{fault}"](place / "t0.mrc")
+    assert main(["params.yaml", "--tomograms", "0"]) == 2  # the first job, before any directory
+    assert main(["params.yaml", "--tomograms", "2"]) == 0
+    pages, failed = states()
+    assert pages == [False, False, True]
+    assert [len(parts) for parts in failed] == [1, 0, 0]
+    part, message = failed[0][0]
+    assert part is None
+    assert "t0.mrc" in message
+    assert {"cut": "truncated", "nan": "NaN"}[fault] in message
+    assert main(["params.yaml", "--tomograms", "1"]) == 0
+    assert states() == ([False, True, True], failed)
+    rebuilt = data_of(Path("out/set/report.html").read_text())["tomograms"]
+    Path("out/set/report.html").unlink()
+    assert report_main(["out/set", "-q"]) == 0
+    assert states() == ([False, True, True], failed)
+    again = data_of(Path("out/set/report.html").read_text())["tomograms"]
+    assert [row.keys() for row in again] == [row.keys() for row in rebuilt]
+    (place / "t0.mrc").write_bytes(content)
+    assert main(["params.yaml", "--tomograms", "0"]) == 0
+    assert states() == ([True] * 3, [[]] * 3)
+    configure(inputs=[{"tomogram": name} for name in ("t0.mrc", "t1.mrc", "t2.mrc")])
+    assert main(["params.yaml", "--tomograms", "1"]) == 0
+    assert states() == ([True] * 3, [[]] * 3)
+
+
+def test_failures_of_another_tomogram_of_that_number_are_left_out(place):
+    configure(inputs=[{"tomogram": name} for name in ("gone.mrc", "t1.mrc", "t2.mrc")])
+    assert main(["params.yaml", "--tomograms", "0-1"]) == 1
+    configure(inputs=[{"tomogram": name} for name in ("t0.mrc", "t1.mrc", "t2.mrc")])
+    assert main(["params.yaml", "--tomograms", "2"]) == 0
+    assert states() == ([False, True, True], [[]] * 3)
+
+
+def test_a_part_that_cannot_be_read_keeps_the_record_of_what_it_made(place):
+    assert main(["params.yaml", "--tomograms", "0"]) == 0
+    before = Path("out/set/run_0.json").read_bytes()
+    (place / "t0.mrc").unlink()
+    assert main(["params.yaml", "--tomograms", "0"]) == 2
+    assert Path("out/set/run_0.json").read_bytes() == before
 
 
 def test_a_part_asks_nothing_of_other_inputs(place, monkeypatch):
@@ -193,7 +249,7 @@ def test_a_part_asks_nothing_of_other_inputs(place, monkeypatch):
     monkeypatch.setattr(existing, "file_signature", file_signature)
     run_s1("params.yaml", tomograms=[1], quiet=True)
     assert set(asked) == {"t1.mrc"}
-    assert plan.links_of(1, [0, 1, 2])["previous"] == "report_0.html"
+    assert plan.links_of(1, [0, 1, 2], False)["previous"] == "report_0.html"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +462,9 @@ def test_the_index_does_not_show_one_tomogram_for_another(place):
     configure(inputs=[{"tomogram": name} for name in ("t0.mrc", "bad.mrc", "t2.mrc")])
     assert run_s1("params.yaml", quiet=True, overwrite=True).failures
     rows = data_of(Path("out/set/report.html").read_text())["tomograms"]
-    assert [row["name"] for row in rows] == ["t0.mrc", "t2.mrc"]
+    assert [row["name"] for row in rows] == ["t0.mrc", "bad.mrc", "t2.mrc"]
+    assert [row["name"] for row in rows if "page" in row] == ["t0.mrc", "t2.mrc"]
+    assert [len(row["failures"]) for row in rows] == [0, 1, 0]
 
 
 def test_a_file_that_was_cut_is_made_again(place):

@@ -20,8 +20,9 @@ from picket_gpu.report.picked import describe_picked
 MOST_BYTES = 12_000_000
 SCRIPTS = {
     "viewer": ("common.js", "pictures.js", "table.js", "particles.js", "viewer.js"),
-    "index": ("common.js", "index.js"),
+    "index": ("common.js", "picks.js", "threshold.js", "rows.js", "index.js"),
 }
+STYLES = {"viewer": ("style.css",), "index": ("style.css", "index.css")}
 BINS = 24  # of the plot of diameters, at most
 
 
@@ -57,7 +58,7 @@ def render(name: str, title: str, data: Any, summary: Any = None) -> str:
     """
     parts = {
         "title": html.escape(title),
-        "style": _web("style.css"),
+        "style": "".join(_web(style) for style in STYLES[name]),
         "body": _web(f"{name}.html"),
         "summary": _json(summary),
         "data": _json(data),

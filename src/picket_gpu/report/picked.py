@@ -21,12 +21,23 @@ def circles(particles: Particles, z: float) -> np.ndarray:
     Args:
         z: of the plane, in voxels; 0 is the centre of the first.
     """
+    return cuts(particles, z, particles.count)[1]
+
+
+def cuts(particles: Particles, z: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of the ``count`` highest candidates: which of them are cut, (n,), and where, (n, 3).
+
+    Args:
+        z: as for `circles`.
+    """
     dz, dy, dx = particles.voxel_size
-    centres = particles.picks.coordinates
-    squares = (particles.diameters / 2) ** 2 - ((centres[:, 0] - z) * dz) ** 2
+    picks = particles.picks
+    centres, own = picks.candidates[:count], picks.candidate_diameters
+    radii = (particles.diameter if own is None else own[:count]) / 2
+    squares = radii**2 - ((centres[:, 0] - z) * dz) ** 2
     cut = squares > 0
     x, y = (centres[cut, 2] + 0.5) * dx, (centres[cut, 1] + 0.5) * dy
-    return np.column_stack([x, y, np.sqrt(squares[cut])])
+    return np.flatnonzero(cut), np.column_stack([x, y, np.sqrt(squares[cut])])
 
 
 def describe_picked(particles: Particles) -> dict[str, Any]:

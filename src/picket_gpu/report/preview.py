@@ -42,7 +42,7 @@ def preview(data: Mapping[str, Any], picked: Sequence[Particles]) -> Image.Image
     shown = central(len(data["places"]))
     columns = [_Column("blurred slice", "", None, picked[0] if picked else None)]
     columns += [_column(workflow, data, shown, picked) for workflow in data["workflows"]]
-    greys = _stretched(np.stack([grey_pixels(data["grey"][number]) for number in shown]))
+    greys = stretched(np.stack([grey_pixels(data["grey"][number]) for number in shown]))
     width, height = _tile_size(data)
     pitch = width + MARGIN
     sheet = Image.new(
@@ -101,7 +101,8 @@ def _mask(bits: str, size: tuple[int, int]) -> np.ndarray:
     return np.unpackbits(packed, count=size[0] * size[1]).reshape(size).astype(bool)
 
 
-def _stretched(grey: np.ndarray) -> np.ndarray:
+def stretched(grey: np.ndarray) -> np.ndarray:
+    """Slices, uint8, with the contrast that eyes want."""
     low, high = np.percentile(grey, CONTRAST)
     stretched = (grey - low) * (255 / max(high - low, 1))
     return np.asarray(stretched.clip(0, 255).astype(np.uint8))

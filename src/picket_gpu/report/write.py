@@ -1,22 +1,17 @@
 """The files of a report: a page and a preview for each tomogram, and an index of several."""
 
-import io
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
+from typing import Any, TypeAlias
 
 from picket_gpu.device.operations import Shape
+from picket_gpu.errors import Failure
 from picket_gpu.files.atomic import Pace, atomic_file
 from picket_gpu.files.filenames import INDEX, page_name, preview_name, report_names
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.collect import TomogramReport
 from picket_gpu.report.page import (
     MOST_BYTES,
-    describe,
-    describe_workflow,
     page_data,
     read_data,
     read_summary,
@@ -25,10 +20,12 @@ from picket_gpu.report.page import (
 )
 from picket_gpu.report.picked import describe_picked
 from picket_gpu.report.preview import most_preview_bytes, preview
-from picket_gpu.report.slices import QUALITY, central, choose_layout, most_slices_bytes
+from picket_gpu.report.row import describe_picks, describe_row
+from picket_gpu.report.slices import choose_layout, most_slices_bytes
 
 PAGE = 2**18  # bytes of a page without slices, and of its row in the index
-THUMBNAIL = 96  # pixels of the longer side
+# Parts of a tomogram that failed: feature mode, particles or None for all of it, and the message.
+FailedParts: TypeAlias = list[tuple[str | None, str]]
 
 
 def write_page(
@@ -44,7 +41,7 @@ def write_page(
         The tomogram's row of the index.
     """
     data = page_data(report, links)
-    row = _row(report, alone)
+    row = describe_row(data, alone, report.picked)
     _write_both(directory / page_name(report.subject.index, alone), data, report.picked, row)
     return row
 
@@ -77,7 +74,7 @@ def renew_page(page: Path, picked: Sequence[Particles]) -> dict[str, Any] | None
     if data is None or row is None or "grey" not in data:
         return None
     data["picked"] = [describe_picked(one) for one in picked]
-    row |= _row_of_particles(picked)
+    row["picks"] = describe_picks(data, picked)
     _write_both(page, data, picked, row)
     return dict(row)
 
@@ -108,7 +105,7 @@ def remove_page(directory: Path, index: int, alone: bool) -> None:
 
 
 class Index:
-    """report.html of several tomograms: a row for each one that has a page, of other runs too.
+    """report.html of several tomograms: a row for each, with its page if there is one.
 
     It is written again at the pace of `Pace`, and at the end.
     """
@@ -117,53 +114,73 @@ class Index:
         self,
         directory: Path,
         dataset_name: str,
-        indices: Sequence[int],
+        tomograms: Mapping[int, tuple[str, str]],
         wanted: Mapping[int, set[str]],
+        recorded: Callable[[], Mapping[int, FailedParts]] = dict,
     ) -> None:
         """
         Args:
-            indices: indices of all tomograms that may have a page.
+            tomograms: names and paths of all tomograms of the dataset, by index.
             wanted: fingerprints of the segmentations of those that this run is for: older pages
                 of others are not theirs.
+            recorded: returns what other runs have recorded as failed, by index.
         """
         self._directory = directory
         self._dataset_name = dataset_name
-        self._indices = indices
+        self._tomograms = tomograms
         self._wanted = wanted
+        self._recorded = recorded
         self._rows: dict[int, dict[str, Any]] = {}
+        self._failed: dict[int, FailedParts] = {}  # in this run
+        self._failed_elsewhere: Mapping[int, FailedParts] = {}
         self._pace = Pace()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add or replace the row of a tomogram."""
+        """Add or replace the row of a tomogram that has a page."""
         if not self._rows:
-            self._add_pages()
+            self._add_others()
         self._rows[row["index"]] = row
         if self._pace.is_due:
             self._write()
 
+    def add_failure(self, failure: Failure) -> None:
+        """Add a failure, to be written with the next row or at the end."""
+        self._failed.setdefault(failure.index, []).append((failure.mode, failure.message))
+
     def finish(self) -> None:
-        """Write the index, which pages of other runs may have joined."""
-        self._add_pages()
-        if self._rows:
+        """Write the index, which pages and failures of other runs may have joined."""
+        self._add_others()
+        if self._rows or self._failed:
             self._write()
 
-    def _add_pages(self) -> None:
-        """Add the rows of pages that exist."""
-        for index in set(self._indices) - self._rows.keys() if len(self._indices) > 1 else ():
+    def _add_others(self) -> None:
+        """Add the rows of pages that exist, and the failures of other runs."""
+        if len(self._tomograms) == 1:
+            return
+        for index in self._tomograms.keys() - self._rows.keys():
             row = read_summary(self._directory / page_name(index, alone=False))
             if row and self._wanted.get(index, _fingerprints(row)) == _fingerprints(row):
                 self._rows[index] = row
+        self._failed_elsewhere = {
+            index: parts for index, parts in self._recorded().items() if index not in self._wanted
+        }
 
     def _write(self) -> None:
-        if len(self._indices) == 1:
+        if len(self._tomograms) == 1:
             return
         data = {
             "dataset": self._dataset_name,
-            "total": len(self._indices),
-            "tomograms": [self._rows[index] for index in sorted(self._rows)],
+            "tomograms": [self._row(index) for index in sorted(self._tomograms)],
         }
         with self._pace.writing():
             _write(self._directory / INDEX, render("index", self._dataset_name, data))
+
+    def _row(self, index: int) -> dict[str, Any]:
+        """A row, of fewer fields for a tomogram without a page."""
+        name, path = self._tomograms[index]
+        failed = self._failed.get(index) or self._failed_elsewhere.get(index, [])
+        row = self._rows.get(index, {"index": index, "name": name, "path": path})
+        return row | {"failures": [{"part": part, "message": told} for part, told in failed]}
 
 
 def _write(path: Path, page: str) -> None:
@@ -171,23 +188,3 @@ def _write(path: Path, page: str) -> None:
         return
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="ascii")
-
-
-def _row(report: TomogramReport, alone: bool) -> dict[str, Any]:
-    """A tomogram's row of the index."""
-    image = Image.open(io.BytesIO(report.grey.jpegs[central(len(report.grey.jpegs))[1]]))
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    encoded = b64encode(buffer.getvalue()).decode("ascii")
-    return describe(report.subject) | {
-        "page": page_name(report.subject.index, alone),
-        "thumbnail": f"data:image/jpeg;base64,{encoded}",
-        "workflows": [describe_workflow(findings) for findings in report.findings],
-        **_row_of_particles(report.picked),
-    }
-
-
-def _row_of_particles(picked: Sequence[Particles]) -> dict[str, Any]:
-    """What a row says of particles."""
-    return {"particles": [f"{one.count:,} from {one.title}" for one in picked]}

@@ -36,6 +36,7 @@ from picket_gpu.files.segmentation import (
 )
 from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.particles.settings import Workflow
+from picket_gpu.report.write import FailedParts
 
 ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
 _OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
@@ -138,6 +139,13 @@ class _Made(NamedTuple):
     unit: Mapping[str, Any]
 
 
+class _Tomogram(NamedTuple):
+    """A tomogram in a record: where it was, and as the user wrote it."""
+
+    where: Location
+    as_given: str
+
+
 class Directory:
     """Results in one directory, which need not exist."""
 
@@ -145,11 +153,19 @@ class Directory:
         self.path = path
         self._made: dict[str, _Made] = {}
         self._last: dict[int, _Made] = {}
+        self._failed: dict[int, tuple[_Tomogram, FailedParts]] = {}
+        self._inputs: dict[int, tuple[str, str]] = {}
         records = sorted(self._records(), key=lambda record: str(record["started"]))
         for record in records:
+            failed: dict[int, tuple[_Tomogram, FailedParts]] = {}
             with suppress(KeyError, TypeError, ValueError):
                 for unit in record["units"]:
                     where = as_location(unit["tomogram"])
+                    parts = failed.setdefault(
+                        unit["index"], (_Tomogram(_beside(where, record), unit["tomogram"]), [])
+                    )[1]
+                    if unit["status"] == "failed":
+                        parts.append((unit["mode"], str(unit["error"])))
                     for line in unit["segmentations"]:
                         made = _Made(
                             _beside(where, record),
@@ -160,6 +176,9 @@ class Directory:
                             unit,
                         )
                         self._made[line["fingerprint"]] = self._last[unit["index"]] = made
+            self._failed |= failed  # the newest record that names a tomogram is right
+            with suppress(KeyError, TypeError, ValueError):
+                self._inputs = _inputs(record)
         self._files: dict[int, list[Path]] = {}
         for file in sorted(path.glob("segmentation_*")):
             if (
@@ -173,6 +192,27 @@ class Directory:
                 record = json.loads(path.read_bytes())
                 if isinstance(record, dict) and "started" in record:
                     yield record
+
+    @property
+    def inputs(self) -> Mapping[int, tuple[str, str]]:
+        """Names and paths of the tomograms that the newest record is of, by index."""
+        return self._inputs
+
+    def failures(self, tomograms: Mapping[int, tuple[str, str]]) -> dict[int, FailedParts]:
+        """What failed of each tomogram in the newest record that names it, by index.
+
+        Args:
+            tomograms: their names and paths; what is recorded of others is left out.
+        """
+        found = {}
+        for index, (recorded, parts) in self._failed.items():
+            given = tomograms.get(index, ("", ""))[1]
+            same = given == recorded.as_given or (
+                given and is_same(recorded.where, as_location(given))
+            )
+            if parts and same:
+                found[index] = parts
+        return found
 
     def segmentations(self, voxel_size: Vector | None = None) -> list[Segmentation]:
         """Segmentations in the order of tomograms, and of the workflows of their run.
@@ -367,6 +407,13 @@ def _beside(where: Location, record: Mapping[str, Any]) -> Location:
     if isinstance(where, Path):
         return Path(record.get("working_directory") or "") / where
     return where
+
+
+def _inputs(record: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
+    """Names and paths of the tomograms of a run, by index."""
+    entries = enumerate(record["config"]["inputs"])
+    paths = [(index, entry, as_location(entry["tomogram"])) for index, entry in entries]
+    return {index: (entry.get("name") or at.name, str(at)) for index, entry, at in paths}
 
 
 def _recorded(made: _Made) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def plan_run(
     if config.report:
         failed = {failure.index for failure in failures}
         pages = [index for index in range(total) if index not in failed]
-        plans = [replace(plan, links=links_of(plan.index, pages)) for plan in plans]
+        plans = [replace(plan, links=links_of(plan.index, pages, total == 1)) for plan in plans]
     return RunPlan(total, chosen, plans, failures, directory)
 
 
@@ -215,13 +215,14 @@ def _indices(total: int, chosen: list[int] | None) -> list[int]:
     return chosen
 
 
-def links_of(index: int, pages: Sequence[int]) -> dict[str, str]:
+def links_of(index: int, pages: Sequence[int], alone: bool) -> dict[str, str]:
     """Names of the index, and of the pages before and after that of a tomogram.
 
     Args:
         pages: indices of the tomograms that have pages, ascending.
+        alone: whether there is no other tomogram, and so no index.
     """
-    if len(pages) == 1:
+    if alone:
         return {}
     place = bisect_left(pages, index)
     links = {"index": INDEX}

@@ -8,7 +8,7 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
-from picket_gpu.files.filenames import FURTHER, INDEX, TomogramFiles, page_name
+from picket_gpu.files.filenames import FURTHER, INDEX, TomogramFiles
 from picket_gpu.files.location import is_same
 from picket_gpu.files.segmentation import Segmentation, Subject
 from picket_gpu.files.tomogram import read_header
@@ -21,6 +21,7 @@ from picket_gpu.particles.files import (
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
+from picket_gpu.report.page import read_data
 from picket_gpu.report.write import Index, write_page
 from picket_gpu.run.dataset import renew_pages
 from picket_gpu.run.existing import Directory
@@ -42,20 +43,26 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
             f"{directory}: no such directory; name output_dir/dataset_name of an S1 run"
         )
     groups: dict[int, list[Segmentation]] = {}
-    for one in Directory(directory).segmentations():
+    existing = Directory(directory)
+    for one in existing.segmentations():
         groups.setdefault(one.index, []).append(one)
     for group in groups.values():  # all of them, before a page of an older report is replaced
         _check(group)
     picked = {number: _particles(group) for number, group in groups.items()}
     numbers = sorted(groups)
-    index = Index(directory, groups[numbers[0]][0].dataset_name, numbers, {})
+    tomograms = dict(existing.inputs)
+    for number, (first, *_) in groups.items():
+        tomograms[number] = (first.name, str(first.tomogram))
+    alone = len(tomograms) == 1
+    name = groups[numbers[0]][0].dataset_name
+    index = Index(directory, name, tomograms, {}, lambda: existing.failures(tomograms))
     backend = select_backend("cpu")
     with backend.exclusive():
         for place, number in enumerate(numbers):
             reporter.line(f"[{place + 1}/{len(numbers)}] {groups[number][0].tomogram}")
             report = _report(backend, groups[number], picked[number])
-            links = links_of(number, numbers)
-            index.add(write_page(directory, report, len(numbers) == 1, links))
+            links = links_of(number, numbers, alone)
+            index.add(write_page(directory, report, alone, links))
     index.finish()
     return directory / INDEX
 
@@ -64,9 +71,12 @@ def renew_report(directory: Path, indices: Iterable[int]) -> None:
     """Write pages of tomograms again with all their particles, and the index, where there are."""
     rows = list(renew_pages(directory, indices))
     if rows:
-        pages = {int(path.stem.split("_")[1]) for path in directory.glob(page_name("*", False))}
-        numbers = sorted(pages | {row["index"] for row in rows})
-        index = Index(directory, directory.absolute().name, numbers, {})
+        before = read_data(directory / INDEX) or {}
+        known = [*before.get("tomograms", ()), *rows]
+        tomograms = {row["index"]: (row["name"], row["path"]) for row in known}
+        name = before.get("dataset", directory.absolute().name)
+        existing = Directory(directory)
+        index = Index(directory, name, tomograms, {}, lambda: existing.failures(tomograms))
         for row in rows:
             index.add(row)
         index.finish()

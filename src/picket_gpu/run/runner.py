@@ -10,7 +10,7 @@ from itertools import product, zip_longest
 from typing import Any
 
 from picket_gpu.config.s1 import S1Config
-from picket_gpu.console import Reporter
+from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.atomic import remove_leftovers
@@ -21,6 +21,7 @@ from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import Index
 from picket_gpu.run.dataset import Key, ParticleList, renew_pages, update_lists
 from picket_gpu.run.distributed import tomograms_on
+from picket_gpu.run.existing import Directory
 from picket_gpu.run.plan import RunPlan, TomogramPlan
 from picket_gpu.run.record import RecordFile, Step, failed_step
 from picket_gpu.run.results import S1Run
@@ -58,6 +59,31 @@ def run_planned(
         outcome.interrupt()
         raise
     return outcome.finish()
+
+
+def record_unreadable(
+    config: S1Config, backend: Backend, chosen: Iterable[int], failures: list[Failure]
+) -> None:
+    """Record a part of a run none of whose tomograms can be read, for the index of the whole.
+
+    An earlier record of the part is kept: it may be of files that exist.
+
+    Args:
+        chosen: indices of the part.
+        failures: why, one for each tomogram.
+
+    Raises:
+        NothingDoneError: always, with the failures.
+    """
+    plan = RunPlan(
+        len(config.inputs), sorted(set(chosen)), [], failures, Directory(config.directory)
+    )
+    if (config.directory / record_name(plan.chosen)).exists():
+        raise NothingDoneError(failures)
+    outcome = Outcome(config, backend.reason, plan, SILENT)
+    for failure in failures:
+        outcome.add_failure(failure)
+    outcome.finish()
 
 
 def _run_here(
@@ -126,7 +152,16 @@ class Outcome:
         self._record = RecordFile(path, config, device, plan.chosen)
         wanted: dict[int, set[str]] = {failure.index: set() for failure in plan.failures}
         wanted |= {one.index: set(one.fingerprints.values()) for one in plan.tomograms}
-        self._index = Index(config.directory, config.dataset_name, range(plan.total), wanted)
+        tomograms = {
+            index: (entry.label, str(entry.tomogram)) for index, entry in enumerate(config.inputs)
+        }
+        self._index = Index(
+            config.directory,
+            config.dataset_name,
+            tomograms,
+            wanted,
+            lambda: Directory(config.directory).failures(tomograms),
+        )
 
     def begin(self, plan: TomogramPlan) -> None:
         """Name a tomogram, and add what an earlier run has made of it."""
@@ -225,10 +260,10 @@ class Outcome:
             NothingDoneError: nothing but failures came of the run.
         """
         lists = self._conclude_particles()
-        if self._config.report:
-            self._index.finish()
         if self._leaves_a_record:
-            self._record.finish()
+            self._record.finish()  # first, so that an index that another run writes has it
+            if self._config.report:
+                self._index.finish()
         if not self._segmentations:
             raise NothingDoneError(self._failures)
         keys = [
@@ -263,6 +298,7 @@ class Outcome:
         self._failures.append(failure)
         text = f"{failure.mode}: {failure.message}" if failure.mode else failure.message
         self._faults.setdefault(failure.index, []).append(text)
+        self._index.add_failure(failure)
         self._details.line(f"  FAILED: {text}")
         self._add([], _plain(step))
 
@@ -293,8 +329,10 @@ class Outcome:
 
     @property
     def _leaves_a_record(self) -> bool:
-        """Nothing is left behind if nothing comes of a run, but an older record would be untrue."""
-        return bool(self._segmentations) or self._record.path.parent.exists()
+        """Nothing is left behind if nothing comes of a run, but an older record would be untrue,
+        and the runs of other parts tell in the index what has failed in this one."""
+        part = self._plan.chosen is not None
+        return bool(self._segmentations) or part or self._record.path.parent.exists()
 
 
 def _plain(step: Step) -> dict[str, Any]:

@@ -20,6 +20,12 @@ function named(name, made) {
   return made;
 }
 
+function svgElement(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
 function workflowName(workflow) {
   return `${workflow.mode} ${workflow.method}`;
 }
@@ -69,14 +75,18 @@ function showYaml(text) {
   byId("copied").value = "";
 }
 
-byId("copy").addEventListener("click", async () => {
-  const box = byId("yaml");
-  let done = true;
-  try {
-    await navigator.clipboard.writeText(box.value);
-  } catch {
-    box.select(); // where a page may not write to the clipboard, it may copy what is selected
-    done = document.execCommand("copy");
-  }
-  byId("copied").value = done ? "copied" : "selected; press Ctrl+C";
-});
+// A button that copies the text of a box, and says so.
+function copies(button, box, told) {
+  byId(button).addEventListener("click", async () => {
+    let done = true;
+    try {
+      await navigator.clipboard.writeText(byId(box).value);
+    } catch {
+      byId(box).select(); // where a page may not write to the clipboard, it may copy what is selected
+      done = document.execCommand("copy");
+    }
+    byId(told).value = done ? "copied" : "selected; press Ctrl+C";
+  });
+}
+
+copies("copy", "yaml", "copied");

@@ -1,41 +1,4 @@
-// The page of all tomograms: a table of links, and a parameter file of S2 for all of them.
-
-const tomograms = DATA.tomograms;
-const names = [...new Set(tomograms.flatMap((tomogram) => tomogram.workflows.map(workflowName)))];
-
-function fillTable() {
-  for (const title of ["", "", "tomogram", ...names]) {
-    byId("columns").append(element("th", { scope: "col", textContent: title }));
-  }
-  for (const tomogram of tomograms) {
-    const picture = element("img", { src: tomogram.thumbnail, alt: "", loading: "lazy" });
-    const row = element(
-      "tr",
-      {},
-      element("td", { className: "number quiet", textContent: tomogram.index }),
-      element("td", {}, element("a", { href: tomogram.page, tabIndex: -1 }, picture)),
-      element(
-        "td",
-        {},
-        element("a", { href: tomogram.page, textContent: tomogram.name }),
-        element("div", { className: "quiet path", textContent: tomogram.path }),
-        element("div", { className: "quiet", textContent: describeVolume(tomogram) }),
-        ...(tomogram.particles ?? []).map((particles) =>
-          element("div", { textContent: `particles: ${particles}` })),
-      ),
-    );
-    for (const name of names) row.append(shareCell(tomogram, name));
-    byId("rows").append(row);
-  }
-}
-
-function shareCell(tomogram, name) {
-  const workflow = tomogram.workflows.find((each) => workflowName(each) === name);
-  if (!workflow) return element("td", { className: "number", textContent: "\u2013" });
-  const bar = element("div", { className: "bar" });
-  bar.style.width = percent(workflow.share);
-  return element("td", { className: "number" }, percent(workflow.share), bar);
-}
+// The page of all tomograms: particles and their threshold, the table, and a parameter file of S2 for all.
 
 function updateYaml() {
   const [name, particle] = [byId("workflow").value, byId("particle").value];
@@ -46,13 +9,24 @@ function updateYaml() {
     const [lower, upper] = s2Limits(tomogram.limits);
     entries.push({ file: workflow.file, particle, lower, upper });
   }
-  showYaml(entries.length ? s2Parameters(tomograms[0], entries) : "# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
+  const { outputDir, directoryName } = tomograms.find(({ page }) => page) ?? {};
+  showYaml(entries.length ? s2Parameters({ outputDir, directoryName }, entries) : "# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
+}
+
+function describeDataset() {
+  const counts = { done: 0, failed: 0, waiting: 0 };
+  for (const { state } of tomograms) counts[state]++;
+  const told = [counted(tomograms.length, "tomogram")];
+  if (counts.failed || counts.waiting) told.push(`${counts.done.toLocaleString("en")} done`);
+  if (counts.failed) told.push(`${counts.failed.toLocaleString("en")} failed`);
+  if (counts.waiting) told.push(`${counts.waiting.toLocaleString("en")} not run yet`);
+  return told.join(" \u00b7 ");
 }
 
 byId("name").textContent = DATA.dataset;
-byId("facts").textContent =
-  tomograms.length < DATA.total ? `${tomograms.length} of ${DATA.total} tomograms` : `${DATA.total} tomograms`;
+byId("facts").textContent = describeDataset();
 byId("workflow").append(...names.map((name) => element("option", { textContent: name })));
 for (const id of ["workflow", "particle"]) byId(id).addEventListener("change", updateYaml);
-fillTable();
+startThreshold();
+startTable();
 updateYaml();

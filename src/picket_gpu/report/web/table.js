@@ -75,10 +75,3 @@ function diameterPlot({ counts, edges, quantiles, unit }) {
   svg.append(svgElement("line", { x1: mark, x2: mark, y1: 0, y2: height }));
   return element("div", {}, svg, element("div", { className: "quiet", textContent: told }));
 }
-
-function svgElement(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
