@@ -18,6 +18,7 @@ from picket_gpu.files.formats.hdf5 import HDF5
 from picket_gpu.files.formats.mrc import IN_HEADER, MRC
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Place, Url, absolute, stem_of
+from picket_gpu.files.masks import Mask
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
@@ -128,8 +129,8 @@ class Subject(BaseModel):
     upper_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_lower_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_upper_z_slice_limit: int | None = Field(None, exclude=True)
-    mask_for_fitting: Place | None = Field(None, exclude=True)
-    mask_for_output: Place | None = Field(None, exclude=True)
+    mask_for_fitting: Mask | None = Field(None, exclude=True)
+    mask_for_output: Mask | None = Field(None, exclude=True)
     outside_is_padding: bool = Field(False, exclude=True)
     warnings: tuple[str, ...] = Field((), exclude=True)
 
@@ -314,7 +315,9 @@ class Segmentation(Subject):
 
 
 def _plain(value: Any) -> Any:
-    """A field as an attribute: a location as text."""
+    """A field as an attribute: a location or a mask as text."""
+    if isinstance(value, Mask):
+        return value.text
     return str(value) if isinstance(value, Path | Url) else value
 
 

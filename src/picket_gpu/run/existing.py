@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
@@ -57,9 +57,12 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
         OSError: the tomogram or a mask is missing or not accessible.
     """
     facts: dict[str, Any] = {"version": version("picket-gpu"), "tomogram": entry.facts()}
-    for place in ("tomogram", "fitting_mask", "output_mask"):
-        if (where := getattr(entry, place)) is not None:
-            facts[f"{place}_state"] = file_signature(where, entry.storage_options)
+    places: dict[str, Location] = {"tomogram": entry.tomogram}
+    for use in ("fitting_mask", "output_mask"):
+        if (mask := getattr(entry, use)) is not None:
+            places[use] = mask.file
+    for place, where in places.items():
+        facts[f"{place}_state"] = file_signature(where, entry.storage_options)
     for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
         facts[name] = getattr(config, name)
     for name in ("blur_sigma", "padding", "clip"):
@@ -373,14 +376,14 @@ def _recorded(made: _Made) -> dict[str, Any]:
     """Fields of a segmentation by the record of its run."""
     with suppress(KeyError, TypeError, ValueError, IndexError):  # of another version
         config = S1Config.model_validate(made.record["config"])
-        entry = config.inputs[made.number]
-        masks = ("mask", "mask_for_fitting", "mask_for_output")
+        entry = config.inputs[made.number].with_own_masks()
         moved = {
-            name: beside
-            for name in masks
-            if isinstance(where := getattr(entry, name), Path)
-            and not where.exists()
-            and isinstance(beside := _beside(where, made.record), Path)
+            name: mask.model_copy(update={"file": beside})
+            for name in MASKS
+            if (mask := getattr(entry, name)) is not None
+            and isinstance(mask.file, Path)
+            and not mask.file.exists()
+            and isinstance(beside := _beside(mask.file, made.record), Path)
             and beside.exists()
         }
         entry = entry.model_copy(update=moved)

@@ -47,15 +47,17 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
     try:
         where.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise PicketError(f"{where}: no such file; check the tomogram's path") from None
+        raise PicketError(f"{where}: no such file; check the {selector.kind}'s path") from None
     except OSError as error:
         raise PicketError(
-            f"{where}: cannot be read ({error.strerror}); check the tomogram's path"
+            f"{where}: cannot be read ({error.strerror}); check the {selector.kind}'s path"
         ) from None
     if where.is_dir():
         return open_zarr(where, selector)
     if not where.is_file():
-        raise PicketError(f"{where}: is not a regular file; tomogram must be the path of a volume")
+        raise PicketError(
+            f"{where}: is not a regular file; {selector.kind} must be the path of a volume"
+        )
     try:
         with where.open("rb"):
             pass
