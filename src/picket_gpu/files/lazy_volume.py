@@ -42,7 +42,7 @@ class VolumeSelector:
     voxel_size: tuple[float, float, float] | None = None
     shape: Shape | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
-    kind: Literal["tomogram", "mask"] = "tomogram"
+    kind: Literal["tomogram", "mask", "segmentation"] = "tomogram"
 
     def remedy(self, where: Location, name: str) -> str:
         """How to select one of several arrays, in words.
@@ -53,6 +53,8 @@ class VolumeSelector:
         """
         if self.kind == "tomogram":
             return "select one with dataset"
+        if self.kind == "segmentation":
+            return "save one in a file of its own"
         return f"select one by mask: {{file: {where}, dataset: {name}}}"
 
 

@@ -151,6 +151,22 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
     return voxels
 
 
+def read_stored(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:
+    """Read a volume, (z, y, x), in the type of its file; a stored value that means 0 becomes 0.
+
+    Raises:
+        PicketError: it cannot be read.
+    """
+    volume = open_checked(path, selector)
+    dtype = volume.dtype.newbyteorder("=") if volume.zero == 0 else np.dtype(np.int16)
+    voxels = np.empty(volume.shape, dtype)
+    for place, block in planes_in(path, volume):
+        voxels[place] = block
+    if volume.zero:
+        voxels -= np.int16(volume.zero)
+    return voxels
+
+
 def read_ahead(path: Location) -> None:
     """Read a file that is needed soon into the system's cache, while something else is computed.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
-from picket_gpu.files.segmentation import read_labels, read_scores
+from picket_gpu.files.segmentation import NO_WINDOWS, read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.by_labels import pick_by_labels
-from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
+from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast, separation
 from picket_gpu.particles.picks import Picks, VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
 
+LEAST_REACH = 0.5  # voxels; what S1 marks reaches half a neighborhood beyond a particle
 _DARK = {"dark": True, "bright": False, "auto": None}
 
 
@@ -56,18 +58,38 @@ def pick_in_segmentation(
     del labels
     options = _selection(settings, voxel_size) | {
         "label": None if settings.label == "auto" else settings.label,
-        "reach": side // 2,
+        "reach": max(side // 2, LEAST_REACH),
         "inside": inside,
         "backend": backend,
         "memory_budget": memory_budget,
     }
     with _as_fault(path):
         if blurred is None:
-            return pick(scores, settings.diameter, **options)
+            picks = pick(scores, settings.diameter, **options)
+            return _of_a_clean_map(picks, settings) if side == NO_WINDOWS else picks
         if to_label is not None:  # files other than HDF5 have a score of 0 where it is False
             inside &= to_label
         dark = _DARK[settings.contrast]
         return pick_by_both(scores, blurred, settings.diameter, dark=dark, **options)
+
+
+def _of_a_clean_map(picks: Picks, settings: ParticleSettings) -> Picks:
+    """Picks whose automatic threshold is at most half the greatest height.
+
+    All candidates in a mask that another program made may be particles: Otsu's threshold would fall
+    between them.
+    """
+    heights = picks.candidate_heights
+    if settings.threshold != "auto" or not len(heights) or picks.threshold <= heights[0] / 2:
+        return picks
+    threshold = float(heights[0] / 2)
+    count = int(np.count_nonzero(heights >= threshold))
+    return replace(
+        picks,
+        threshold=threshold,
+        count=count if settings.max_particles is None else min(count, settings.max_particles),
+        separation=separation(heights, threshold),
+    )
 
 
 def pick_in_tomogram(

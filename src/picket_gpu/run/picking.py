@@ -17,7 +17,12 @@ from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import absolute
-from picket_gpu.files.segmentation import Segmentation, Subject, read_attributes
+from picket_gpu.files.segmentation import (
+    Segmentation,
+    Subject,
+    is_of_another_program,
+    read_attributes,
+)
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
@@ -209,7 +214,7 @@ def pick(
         assert segmentation is not None
         path, side = segmentation.path, segmentation.neighborhood_size
         picks = pick_in_segmentation(path, side, settings, size, backend, memory, blurred, to_label)
-        attributes = read_attributes(path)
+        attributes = {} if is_of_another_program(path) else read_attributes(path)
     seconds = time.perf_counter() - started
     particles = Particles(
         **subject.fields,

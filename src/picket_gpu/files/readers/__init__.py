@@ -28,6 +28,12 @@ _BY_ENDING: dict[str, Callable[[Path, VolumeSelector], LazyVolume]] = {
 MRC_ENDINGS = (".mrc", ".rec", ".map", ".st", ".ali", ".mrcs")
 
 
+def is_named_like_a_volume(where: Path) -> bool:
+    """Whether a name has the ending of a format that is read, compressed or not."""
+    ending = Path(re.sub(r"\.(gz|bz2)$", "", where.name.lower())).suffix
+    return ending in _BY_ENDING or ending in MRC_ENDINGS or ending == ".zarr"
+
+
 def open_volume(where: Location, selector: VolumeSelector | None = None) -> LazyVolume:
     """Open the volume at ``where`` by its extension; a file with an unknown one is read as MRC.
 
