@@ -115,7 +115,7 @@ def test_masks_and_scores_of_other_programs_are_picked_from(place, capsys, name,
     write(name)
     assert pick(name, "--voxel-size", f"{SIZE:g}") == 0
     warning, told = capsys.readouterr().out.splitlines()
-    assert warning.startswith(f"warning: {name}: is not from S1; using it as {says}")
+    assert warning.startswith(f"warning: {name}: is no S1 segmentation; using it as {says}")
     assert f"{len(CENTRES)} particles from " in told
     check_picks()
 

@@ -14,7 +14,7 @@ from picket_gpu.method.labels import core, voxels_to_label
 from picket_gpu.method.memory import MemoryPlan, plan_memory
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import SLIVER, prepare
-from picket_gpu.method.windows import WindowSet, masked_windows
+from picket_gpu.method.windows import WindowSet, centres_in, masked_windows
 from picket_gpu.method.workflows import PreparedTomogram
 
 # Of a voxel in host memory: a mask, and a mask for fitting with the numbers of its windows.
@@ -101,12 +101,13 @@ class Recipe:
         """Raise a PicketError if masks leave nothing to fit or to label.
 
         Args:
-            fitting, output: what ``fitting_mask`` and ``output_mask`` read; None for no mask.
+            fitting, output: what ``fitting_mask`` and ``output_mask`` read; None for no mask. The
+                latter is changed in place, and may be the same array.
         """
-        if output is not None:
-            self._to_label(None, output.copy() if output is fitting else output)
         if fitting is not None:
-            self._windows_to_fit(fitting, None)
+            centres_in(self.windows, fitting, self.name)
+        if output is not None:
+            self._to_label(None, output)
 
     def prepare(self, backend: Backend, voxels: Array) -> PreparedTomogram:
         """Prepare a tomogram.

@@ -134,7 +134,7 @@ def _of_another_program(path: Path, voxel_size: Vector | None) -> Segmentation:
     """
     content = Other.examine(path)
     header = read_header(path, SELECTOR)
-    stem, warnings = stem_of(path), [f"{path}: is not from S1; using it as {content}"]
+    stem, warnings = stem_of(path), [f"{path}: is no S1 segmentation; using it as {content}"]
     if voxel_size is not None:
         told = contradiction("--voxel-size", voxel_size, header.voxel_size)
         warnings += [f"{path}: {warning}" for warning in told]

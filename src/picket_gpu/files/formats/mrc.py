@@ -41,13 +41,16 @@ class MRC:
 
     @staticmethod
     def is_ours(path: Path) -> bool:
-        """Whether this class wrote a file, as a mask; True for one that is no MRC file at all."""
+        """Whether this class wrote a file, as a mask; True for one that is no MRC file at all.
+
+        Other programs may have added to the labels of its header since.
+        """
         try:
             with mrcfile.open(path, header_only=True) as mrc:
                 is_mask = int(mrc.header.mode) == 0
         except (OSError, ValueError):
             return True  # its error is told where it is read
-        return is_mask and bool(MRC.read_attributes(path))
+        return is_mask and (scores_beside(path).exists() or bool(MRC.read_attributes(path)))
 
     @staticmethod
     def read_labels(path: Path) -> np.ndarray:
