@@ -12,13 +12,14 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from picket_gpu.config.s1 import Copick, S1Config, TomogramInput
+from picket_gpu.files.masks import Mask
 from picket_gpu.method.features import FFTs, Gabor
 from picket_gpu.particles.settings import ParticleSettings
 
 PAGES = Path(__file__).parent
 MODELS = {
     model.__name__: model
-    for model in (S1Config, TomogramInput, Copick, FFTs, Gabor, ParticleSettings)
+    for model in (S1Config, TomogramInput, Mask, Copick, FFTs, Gabor, ParticleSettings)
 }
 
 

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=path_argument,
         metavar="DIR_OR_FILE",
         help="output directory of S1, or file of a segmentation (segmentation_*.h5, .zarr or "
-        ".mrc); or the S2 parameter file (.yaml), on its own",
+        ".mrc), or a mask or scores by another program; or the S2 parameter file (.yaml) alone",
     )
     for key, field in ParticleSettings.model_fields.items():
         number = "+" if key in ("workflows", "diameter", "formats") else None

@@ -15,6 +15,7 @@ import picket_gpu
 from picket_gpu import PicketError, S1Config, load_config
 from picket_gpu.config.s1 import Copick, TomogramInput
 from picket_gpu.config.schema import json_schema
+from picket_gpu.files.masks import Mask
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 
 ROOT = Path(__file__).parents[2]
@@ -251,7 +252,7 @@ def test_models_are_frozen(model, field):
     assert getattr(model, field) == before
 
 
-MODELS: list[type[BaseModel]] = [S1Config, TomogramInput, Copick, FFTs, Gabor, Intensities]
+MODELS: list[type[BaseModel]] = [S1Config, TomogramInput, Mask, Copick, FFTs, Gabor, Intensities]
 FIELDS = {
     f"{model.__name__}.{name}": field
     for model in MODELS

@@ -12,7 +12,8 @@ from fsspec import AbstractFileSystem, register_implementation
 from picket_gpu import PicketError
 from picket_gpu.files.lazy_volume import VolumeSelector, planes_of
 from picket_gpu.files.location import Url
-from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
+from picket_gpu.files.masks import read_mask
+from picket_gpu.files.tomogram import read_header, read_voxels
 from tests.support.ome_zarr import DATA, SHAPE
 
 

@@ -19,7 +19,8 @@ import zarr
 from picket_gpu import PicketError
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import Url, as_location, file_signature
-from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
+from picket_gpu.files.masks import read_mask
+from picket_gpu.files.tomogram import read_header, read_voxels
 from tests.support.ome_zarr import DATA, SHAPE, multiscale
 
 GEOMETRY = {"voxel_size": (7.84, 10.0, 13.48), "origin": (-11.5, 22.0, 33.25), "nstart": (4, 5, 6)}

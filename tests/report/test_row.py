@@ -11,6 +11,7 @@ from picket_gpu.errors import Failure, PicketError
 from picket_gpu.particles.picks import Picks
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.report.collect import begin_report
+from picket_gpu.report.page import page_data
 from picket_gpu.report.picked import circles
 from picket_gpu.report.row import (
     DECIMALS,
@@ -20,6 +21,7 @@ from picket_gpu.report.row import (
     describe_row,
     marks_of,
 )
+from picket_gpu.report.slices import central
 from picket_gpu.report.write import Index, write_page
 from tests.support.pages import data_of
 from tests.support.records import particles_of, segmentation_of, subject_of
@@ -40,6 +42,10 @@ def report_of(heights, count, settings=None, seed=0, shape=SHAPE, **subject):
     known = {"settings": told.model_dump(mode="json", exclude_none=True)}
     report.picked.append(particles_of(about, picks, 150.0, **known))
     return report
+
+
+def row_of(report):
+    return describe_row(page_data(report, {}), False, report.picked)
 
 
 def marks_in(told):
@@ -71,14 +77,14 @@ def test_marks_compare_with_decimals_as_heights_do():
 
 @pytest.mark.parametrize("heights", [[1.0], [0.3, 0.3, 0.3], [3.5, 0.1, -2.75, -2.75001]])
 def test_a_row_has_all_heights(heights):
-    (told,) = describe_row(report_of(heights, 1), alone=False)["picks"]
+    (told,) = row_of(report_of(heights, 1))["picks"]
     assert marks_in(told) == marks_of(np.array(heights)).tolist()
     assert (told["total"], told["count"], told["threshold"]) == (len(heights), 1, heights[0])
 
 
 def test_a_row_has_the_highest_of_very_many():
     heights = np.sort(np.random.default_rng(0).beta(1, 4, MOST_HEIGHTS + 500))[::-1]
-    (told,) = describe_row(report_of(heights, 2100), alone=False)["picks"]
+    (told,) = row_of(report_of(heights, 2100))["picks"]
     assert marks_in(told) == marks_of(heights[:MOST_HEIGHTS]).tolist()
     assert (told["count"], told["total"]) == (2100, MOST_HEIGHTS + 500)
 
@@ -87,14 +93,14 @@ def test_two_hundred_full_rows_are_below_four_megabytes():
     """Noise is the largest picture, heights of both sources are spread most."""
     rng = np.random.default_rng(0)
     heights = np.sort(rng.normal(size=MOST_HEIGHTS) * 1.5)[::-1]
-    row = describe_row(report_of(heights, 900, shape=(200, 960, 928)), alone=False)
+    row = row_of(report_of(heights, 900, shape=(200, 960, 928)))
     assert len(b64decode(row["picks"][0]["circles"])) > 8 * 100
     assert len(json.dumps(row)) < 20_000
 
 
 def test_a_row_has_the_settings_that_are_not_default():
     told = {"diameter": [90.0, 150.0], "threshold": 0.25, "label": "auto", "max_particles": 7}
-    row = describe_row(report_of([1.0, 0.5], 1, told), alone=False)
+    row = row_of(report_of([1.0, 0.5], 1, told))
     expected = {"diameter": [90.0, 150.0], "threshold": 0.25, "max_particles": 7}
     assert row["picks"][0]["settings"] == expected
 
@@ -103,13 +109,14 @@ def test_a_row_has_the_settings_that_are_not_default():
 def test_circles_of_a_row_are_those_of_its_slice(shape):
     heights = np.linspace(1, 0, 400)
     report = report_of(heights, 400, shape=shape)
-    row = describe_row(report, alone=False)
+    row = row_of(report)
     numbers = np.frombuffer(b64decode(row["picks"][0]["circles"]), "<u2").reshape(-1, 4)
     assert max(row["frame"]) == LONGER
     width, height = shape[2] * SIZE[2], shape[1] * SIZE[1]
     assert row["frame"][0] / row["frame"][1] == pytest.approx(width / height, rel=1e-3)
     (found,) = report.picked
-    plane = report.layout.places[report.layout.central[1]]
+    places = report.layout.places
+    plane = places[central(len(places))[1]]
     expected = circles(found, plane)[:MOST_CIRCLES]
     scaled = expected * LONGER / max(width, height)
     assert len(expected) > 20

@@ -1,5 +1,8 @@
 """Parts of a tomogram to fit on and to label: masks and z-slices."""
 
+import json
+import subprocess
+import sys
 from itertools import product
 
 import h5py
@@ -9,9 +12,12 @@ import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from picket_gpu import run_s1
+from picket_gpu.files.masks import Mask
 from picket_gpu.files.segmentation import read_labels
 from picket_gpu.method.labels import core
 from picket_gpu.method.windows import fit_windows, masked_windows
+from picket_gpu.run.existing import Directory
+from tests.support.command_line import ONE, picket, write_config
 from tests.support.data import DATA
 from tests.support.pages import data_of
 
@@ -300,3 +306,93 @@ def test_a_mask_that_cannot_be_read_fails_its_tomogram_only(tmp_path):
     (failure,) = run.failures
     assert failure.index == 0
     assert "mask.mrc: MRC file is truncated" in failure.message
+
+
+# Masks of other programs.
+
+
+def write_pair(directory, number):
+    """A tomogram and its mask, by one name."""
+    for place in ("data", "masks"):
+        (directory / place).mkdir(exist_ok=True)
+    grey = np.random.default_rng(number).normal(size=SHAPE).astype(np.float32)
+    mrcfile.write(directory / f"data/TS_0{number}.mrc", grey, voxel_size=10)
+    inside = np.zeros(SHAPE)
+    inside[4:20, 4:40, 6 * number : 50] = 1
+    mask_file(directory / f"masks/TS_0{number}.mrc", inside)
+    return inside > 0
+
+
+def inputs_of(directory, *entries, **changes):
+    keys = {"dataset_name": "set", "neighborhood_size": 5, "output_dir": "out", **ONE}
+    write_config(directory, inputs=list(entries), **keys | changes)
+
+
+def labelled(path):
+    with h5py.File(path) as file:
+        return file["segmentations/semantic_segmentation"][...] >= 0
+
+
+def test_each_of_a_pattern_has_its_own_mask(tmp_path):
+    inside = [write_pair(tmp_path, number) for number in (1, 2)]
+    inputs_of(tmp_path, {"tomogram": "data/*.mrc", "mask": "masks/{name}.mrc"})
+    process = picket(tmp_path, "params.yaml")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "warning" not in process.stdout
+    files = [tmp_path / f"out/set/segmentation_{number}_intensities_kmeans.h5" for number in (0, 1)]
+    for path, expected in zip(files, inside, strict=True):
+        assert (labelled(path) == expected).all()
+    # Pages made again, and picks, read the masks by the paths of that run.
+    found = Directory(tmp_path / "out/set").read(files[1])
+    assert found.mask_for_output.file == tmp_path / "masks/TS_02.mrc"
+    inputs_of(tmp_path, {"tomogram": "data/*.mrc", "mask": "masks/TS_01.mrc"})
+    shared = picket(tmp_path, "params.yaml", "--dry-run").stdout
+    assert shared.count("masks/TS_01.mrc: is the mask of 2 tomograms; if each has its own") == 2
+    inputs_of(
+        tmp_path,
+        *({"tomogram": "data/TS_01.mrc", "mask": "masks/TS_01.mrc", "name": n} for n in "ab"),
+    )
+    assert "is the mask of" not in picket(tmp_path, "params.yaml", "--dry-run").stdout
+
+
+def test_labels_of_a_mask_are_chosen_told_and_kept(tmp_path):
+    inside = write_pair(tmp_path, 1)
+    with h5py.File(tmp_path / "seg.h5", "w") as file:
+        file["lamella"], file["other"] = np.where(inside, 3, 1).astype("u1"), inside
+    entry = {"tomogram": "data/TS_01.mrc"}
+    inputs_of(tmp_path, entry | {"mask": {"file": "seg.h5", "dataset": "lamella"}})
+    process = picket(tmp_path, "params.yaml", "--dry-run")
+    assert "warning: seg.h5, lamella: the mask covers the whole volume (values 1 to 3)" in (
+        process.stdout
+    )
+    mask = {"file": "seg.h5", "dataset": "lamella", "labels": [3, 4]}
+    inputs_of(tmp_path, entry | {"mask": mask}, report=True)
+    process = picket(tmp_path, "params.yaml")
+    assert (process.returncode, process.stderr) == (0, "")
+    warning = "seg.h5, lamella: the mask has no voxel of 4 (values 1 to 3)"
+    assert f"warning: {warning}" in process.stdout
+    path = tmp_path / "out/set/segmentation_0_intensities_kmeans.h5"
+    assert (labelled(path) == inside).all()
+    with h5py.File(path) as file:
+        assert warning in file["segmentations"].attrs["warnings"]
+        assert json.loads(file["segmentations"].attrs["mask_for_output"]) == mask
+    assert warning in (tmp_path / "out/set/report.html").read_text()
+    assert warning in (tmp_path / "out/set/run.json").read_text()
+    assert "done earlier" in picket(tmp_path, "params.yaml").stdout
+    # Its page is made again with that mask.
+    (tmp_path / "out/set/report.html").unlink()
+    command = [sys.executable, "-m", "picket_gpu.report", "out/set"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "out/set/run.json").unlink()
+    assert Directory(path.parent).read(path).mask_for_output == Mask(**mask)
+
+
+def test_masks_are_refused_before_the_first_tomogram_is_computed(tmp_path):
+    for number in (1, 2):
+        write_pair(tmp_path, number)
+    mask_file(tmp_path / "masks/TS_02.mrc", np.zeros(SHAPE))
+    inputs_of(tmp_path, {"tomogram": "data/*.mrc", "mask": "masks/{name}.mrc"})
+    process = picket(tmp_path, "params.yaml", "--dry-run")
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: data/TS_02.mrc: masks/TS_02.mrc: the mask is empty (value 0,")

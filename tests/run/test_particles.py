@@ -236,9 +236,11 @@ def test_a_format_that_is_added_is_written_without_picking_again(place, report, 
     configure(
         feature_extraction_params=one, clustering_methods=["gmm"], particles=wanted, report=report
     )
-    assert main(["params.yaml", "--dry-run"]) == 0
-    out = capsys.readouterr().out.split("Files:")[1]
-    assert {Path(line.strip()).name for line in out.splitlines() if "particles_" in line} == new
+    for index in range(3):
+        assert main(["params.yaml", "--dry-run", "--tomograms", str(index)]) == 0
+        out = capsys.readouterr().out.split("Files:")[1]
+        (told,) = [Path(line.strip()).name for line in out.splitlines() if "particles_" in line]
+        assert told == f"particles_{index}_gabor_gmm.warp.star"
     results = run(report=report, particles=wanted)
     assert all(particles.reused for particles in results.particles)
     after = particle_stamps()

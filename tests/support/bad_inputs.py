@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import h5py
 import numpy as np
 import tifffile
 import yaml
 import zarr
 
 from picket_gpu.config.s1 import Copick, S1Config, TomogramInput
+from picket_gpu.files.masks import Mask
 from picket_gpu.method.features import FFTs, Gabor, Intensities
 from picket_gpu.particles.settings import ParticleSettings
 from tests.support.command_line import GABOR, GOOD, SHAPE, write_config, write_volume
@@ -157,6 +159,24 @@ def compressed_and_cut(directory: Path) -> None:
 def pipe(directory: Path) -> None:
     (directory / "tomo.mrc").unlink()
     os.mkfifo(directory / "tomo.mrc")
+
+
+def volumes(given: Any = "mask.mrc", *, mask: np.ndarray) -> Break:
+    """A mask with these values, named by the key."""
+
+    def write(directory: Path) -> None:
+        write_volume(directory / "mask.mrc", mask)
+        entry(mask=given)(directory)
+
+    return write
+
+
+def several_datasets(directory: Path, **choice: str) -> None:
+    """A mask in a file with two datasets of three axes, and one of four."""
+    with h5py.File(directory / "mask.h5", "w") as file:
+        file["a"] = file["c"] = np.ones(SHAPE, "u1")
+        file["b"] = np.ones((*SHAPE, 2), "u1")
+    entry(mask={"file": "mask.h5", **choice})(directory)
 
 
 def masked(shape: tuple[int, ...], **keys: Any) -> Break:
@@ -639,17 +659,45 @@ VALUES = {
     "mask of one window": Bad(
         masked((12, 14, 16), mask_for_fitting="mask.mrc"),
         ("tomo.mrc", "in the mask (1,"),
-        at_once=False,
     ),
     "mask outside the prediction": Bad(
         masked((12, 14, 16), mask_for_output="mask.mrc", **{"prediction_upper_z-slice_limit": 5}),
         ("mask.mrc", "no voxel"),
-        at_once=False,
     ),
     "mask twice": Bad(
         entry(mask="mask.mrc", mask_for_output="mask.mrc"), ("inputs[0]", "mask_for_fitting")
     ),
     "mask empty": Bad(entry(mask=""), ("inputs[0].mask", "must not be empty")),
+    "mask of nothing": Bad(
+        volumes(mask=np.zeros(SHAPE, "i1")), ("mask.mrc", "the mask is empty (value 0,")
+    ),
+    "mask without the label": Bad(
+        volumes({"file": "mask.mrc", "labels": [7]}, mask=np.ones(SHAPE, "i1")),
+        ("mask.mrc", "empty where mask.mrc is 7 (value 1)"),
+    ),
+    "mask of several datasets": Bad(
+        several_datasets, ("mask.h5: contains 2 3D datasets", "mask: {file: mask.h5, dataset: a}")
+    ),
+    "mask of four axes": Bad(
+        lambda directory: several_datasets(directory, dataset="b"),
+        ("mask.h5: has 4 dimensions", "a mask has 3 (z, y, x)"),
+    ),
+    "mask a pattern": Bad(
+        entry(mask="masks/*.mrc"), ("inputs[0].mask: masks/*.mrc is a pattern", "{name}")
+    ),
+    "mask of an unknown name": Bad(
+        entry(mask="masks/{series}.mrc"), ("{series} in masks/{series}.mrc stands for nothing",)
+    ),
+    "mask of a template missing": Bad(
+        entry(mask="masks/{name}.mrc"), ("masks/tomo.mrc: no such file; check the mask's path",)
+    ),
+    "mask of a misspelled key": Bad(
+        entry(mask={"file": "mask.mrc", "label": 1}), ("mask.label: unknown key", "mean labels?")
+    ),
+    "mask chosen twice": Bad(
+        entry(mask={"file": "mask.mrc", "labels": 1, "above": 2.0}),
+        ("inputs[0].mask", "labels, without and above exclude each other"),
+    ),
     "level of an MRC": Bad(
         entry(level=0), ("tomo.mrc", "level applies to OME-Zarr only; remove it")
     ),
@@ -1119,6 +1167,13 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "prediction_lower_z-slice_limit": NO_INTEGER,
         "prediction_upper_z-slice_limit": NO_INTEGER,
     },
+    Mask: {
+        "file": [5, True, ["mask.mrc"], ""],
+        "dataset": [5, True, ["data"], ""],
+        "labels": ["1", True, [], [1.0], 2**40],
+        "without": ["1", True, [], [1.0]],
+        "above": ["1", True, [1.0], float("nan")],
+    },
     Copick: {
         "directory": [5, True, ["project"]],
         "user": [5, True, ["me"]],
@@ -1165,6 +1220,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
 PLACES: dict[type, Callable[..., Break]] = {
     S1Config: config,
     TomogramInput: entry,
+    Mask: lambda **changes: entry(mask={"file": "mask.mrc"} | changes),
     Copick: lambda **changes: config(copick=changes),
     ParticleSettings: lambda **changes: config(particles={"diameter": 60.0} | changes),
     FFTs: lambda **changes: modes({"mode": "ffts"} | changes),

@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Location, Place, name_in_lists
+from picket_gpu.files.location import Place, name_in_lists, stem_of
+from picket_gpu.files.masks import Mask
 
 
 def _three(size: Any) -> Any:
@@ -48,6 +49,8 @@ Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Voxel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]
 
 PATTERN = re.compile(r"[*?]|\[.+\]")
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+MASKS = ("mask", "mask_for_fitting", "mask_for_output")
 
 
 class Listed(NamedTuple):
@@ -113,13 +116,15 @@ class TomogramInput(BaseModel):
         exclude=True,  # may hold secrets, which stay out of run.json
         description="Options of fsspec for URLs, such as {anon: true}; never written to a file",
     )
-    mask: Place | None = Field(
-        None, description="Mask, a volume of the same shape: voxels above 0 are fitted and labelled"
+    mask: Mask | None = Field(
+        None,
+        description="Mask, a volume of the same shape: voxels above 0 are fitted and labelled. A "
+        "path, in which {name} stands for the tomogram's name, or {file: seg.mrc, labels: [1, 3]}",
     )
-    mask_for_fitting: Place | None = Field(
+    mask_for_fitting: Mask | None = Field(
         None, description="Mask for fitting only: neighborhoods with their centre in it are used"
     )
-    mask_for_output: Place | None = Field(
+    mask_for_output: Mask | None = Field(
         None, description="Mask for output only: voxels outside get no label"
     )
     outside_is_padding: bool = Field(
@@ -159,6 +164,25 @@ class TomogramInput(BaseModel):
                     f"{kind}upper_z-slice_limit {upper}"
                 )
         return self
+
+    @field_validator(*MASKS)
+    @classmethod
+    def _one_file(cls, mask: Mask | None) -> Mask | None:
+        if mask is None or not isinstance(mask.file, Path) or os.path.lexists(mask.file):
+            return mask
+        if PATTERN.search(str(mask.file)):
+            raise ValueError(
+                f"{mask.file} is a pattern, and a mask is one file; write {{name}} where the "
+                "names of the tomograms differ, as in masks/{name}.mrc, or list tomograms one by "
+                "one"
+            )
+        unknown = PLACEHOLDER.findall(str(mask.named("", "").file))
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]} in {mask.file} stands for nothing; use {{name}}, the name of the "
+                "tomogram, or {stem}, its file name without the ending"
+            )
+        return mask
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
@@ -216,14 +240,24 @@ class TomogramInput(BaseModel):
         return VolumeSelector(self.dataset, self.level, self.voxel_size, None, self.storage_options)
 
     @property
-    def fitting_mask(self) -> Location | None:
+    def fitting_mask(self) -> Mask | None:
         """Where windows for fitting are, if not everywhere."""
-        return self.mask_for_fitting or self.mask
+        return self._own(self.mask_for_fitting or self.mask)
 
     @property
-    def output_mask(self) -> Location | None:
+    def output_mask(self) -> Mask | None:
         """Where labels are wanted, if not everywhere."""
-        return self.mask_for_output or self.mask
+        return self._own(self.mask_for_output or self.mask)
+
+    def _own(self, mask: Mask | None) -> Mask | None:
+        """The mask of this tomogram, where its path is a template."""
+        if mask is None or (isinstance(mask.file, Path) and os.path.lexists(mask.file)):
+            return mask
+        return mask.named(self.run_name, stem_of(self.tomogram))
+
+    def with_own_masks(self) -> Self:
+        """The same with the paths of its own masks."""
+        return self.model_copy(update={name: self._own(getattr(self, name)) for name in MASKS})
 
     @property
     def limits_prediction(self) -> bool:
@@ -233,4 +267,5 @@ class TomogramInput(BaseModel):
 
     def facts(self) -> Mapping[str, Any]:
         """All that labels depend on, as plain values: what was set, but for name and centre."""
-        return self.model_dump(mode="json", exclude={"name", "centre"}, exclude_none=True)
+        entry = self.with_own_masks()
+        return entry.model_dump(mode="json", exclude={"name", "centre"}, exclude_none=True)

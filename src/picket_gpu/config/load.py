@@ -7,12 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from picket_gpu.config.faults import first_fault
-from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.lists import expanded
 from picket_gpu.config.names import check_names
 from picket_gpu.config.s1 import Copick, S1Config
 from picket_gpu.config.yaml_file import read_yaml
 from picket_gpu.errors import PicketError
+from picket_gpu.files.masks import Mask
 from picket_gpu.method.features import MODES
 from picket_gpu.particles.settings import ParticleSettings
 
@@ -20,6 +21,7 @@ from picket_gpu.particles.settings import ParticleSettings
 _MODELS = {
     "": S1Config,
     "inputs": TomogramInput,
+    **dict.fromkeys(MASKS, Mask),
     "copick": Copick,
     "particles": ParticleSettings,
     **MODES,

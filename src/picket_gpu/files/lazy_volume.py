@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from picket_gpu.device.operations import Shape
+from picket_gpu.files.location import Location
 
 PLANES = 16  # read at a time where the format does not say
 MOST_BYTES = 2**28  # read at a time
@@ -33,6 +34,7 @@ class VolumeSelector:
         voxel_size: angstrom, (z, y, x); selects the level of a multiscale image that has it.
         shape: voxels, (z, y, x); selects the level of a multiscale image that has it.
         storage_options: options for fsspec, such as {"anon": True}.
+        kind: what the volume is, in messages.
     """
 
     dataset: str | None = None
@@ -40,6 +42,20 @@ class VolumeSelector:
     voxel_size: tuple[float, float, float] | None = None
     shape: Shape | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["tomogram", "mask", "segmentation"] = "tomogram"
+
+    def remedy(self, where: Location, name: str) -> str:
+        """How to select one of several arrays, in words.
+
+        Args:
+            where: the file.
+            name: one of its arrays.
+        """
+        if self.kind == "tomogram":
+            return "select one with dataset"
+        if self.kind == "segmentation":
+            return "save one in a file of its own"
+        return f"select one by mask: {{file: {where}, dataset: {name}}}"
 
 
 @dataclass(frozen=True)

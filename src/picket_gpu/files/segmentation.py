@@ -13,17 +13,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import ENDINGS, TomogramFiles
-from picket_gpu.files.formats import FORMATS, Format
+from picket_gpu.files.formats import FORMATS, Format, Readable
 from picket_gpu.files.formats.hdf5 import HDF5
 from picket_gpu.files.formats.mrc import IN_HEADER, MRC
+from picket_gpu.files.formats.other import Other
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import RecordedPlace, Url, absolute, name_in_lists
+from picket_gpu.files.masks import Mask
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
 
 Vector: TypeAlias = tuple[float, float, float]
 UNKNOWN: Vector = (0.0, 0.0, 0.0)
+NO_WINDOWS = 1  # as side: each voxel has a label by itself, also at the faces of the volume
 # Attributes of HDF5 and Zarr files, by the field that they hold. The first ones have the names that
 # PickET's step 2 reads.
 _ATTRIBUTES = {
@@ -73,7 +76,9 @@ _SCORES = {
     "kmeans": "d0 / (d0 + d1), of the distances to the centres of labels 0 and 1",
 }
 
-_BY_SUFFIX = {ENDINGS[kind]: FORMATS[kind] for kind in ("hdf5", "mrc", "zarr")}
+_BY_SUFFIX: dict[str, type[Format]] = {
+    ENDINGS[kind]: FORMATS[kind] for kind in ("hdf5", "mrc", "zarr")
+}
 
 
 class Subject(BaseModel):
@@ -93,7 +98,8 @@ class Subject(BaseModel):
         voxel_size: (z, y, x); 0.0 if unknown.
         origin: centre of the first voxel, (x, y, z).
         centre: where RELION counts coordinates from, (z, y, x) in voxels; None for half the voxels.
-        neighborhood_size: side of a neighborhood in voxels.
+        neighborhood_size: side of a neighborhood in voxels; `NO_WINDOWS` for a segmentation by
+            another program.
         max_num_neighborhoods_for_fitting: greatest number of neighborhoods used for fitting.
         seed: random seed.
         blur_sigma: standard deviation of the blur in voxels.
@@ -119,7 +125,7 @@ class Subject(BaseModel):
     voxel_size: Vector = Field(UNKNOWN, exclude=True)
     origin: Vector = Field(UNKNOWN, exclude=True)
     centre: Vector | None = Field(None, exclude=True)
-    neighborhood_size: int = Field(ge=3, exclude=True)
+    neighborhood_size: int = Field(ge=NO_WINDOWS, exclude=True)
     max_num_neighborhoods_for_fitting: int | None = Field(None, exclude=True)
     seed: int = Field(0, exclude=True)
     blur_sigma: float = Field(2.0, ge=0, le=100, exclude=True)
@@ -130,8 +136,8 @@ class Subject(BaseModel):
     upper_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_lower_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_upper_z_slice_limit: int | None = Field(None, exclude=True)
-    mask_for_fitting: RecordedPlace | None = Field(None, exclude=True)
-    mask_for_output: RecordedPlace | None = Field(None, exclude=True)
+    mask_for_fitting: Mask | None = Field(None, exclude=True)
+    mask_for_output: Mask | None = Field(None, exclude=True)
     outside_is_padding: bool = Field(False, exclude=True)
     warnings: tuple[str, ...] = Field((), exclude=True)
 
@@ -324,7 +330,9 @@ class Segmentation(Subject):
 
 
 def _plain(value: Any) -> Any:
-    """A field as an attribute: a location as text."""
+    """A field as an attribute: a location or a mask as text."""
+    if isinstance(value, Mask):
+        return value.text
     return str(value) if isinstance(value, Path | Url) else value
 
 
@@ -363,6 +371,8 @@ def read_labels(path: Path, side: int) -> np.ndarray:
             label; PickET itself may store 1 there.
     """
     stored = _format_of(path).read_labels(path)
+    if side == NO_WINDOWS:
+        return stored.astype(np.int8, copy=False)
     labels = np.full(stored.shape, UNLABELLED, dtype=np.int8)
     core(labels, side)[...] = core(stored, side)
     return labels
@@ -398,7 +408,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         OSError, KeyError, ValueError, TypeError: the HDF5 or Zarr file is damaged, or is no
             segmentation.
     """
-    attributes = _format_of(path).read_attributes(path)
+    attributes = _BY_SUFFIX.get(path.suffix, MRC).read_attributes(path)
     plain = {name: _python(value) for name, value in attributes.items()}
     return {name: value for name, value in plain.items() if value not in (None, "None")}
 
@@ -418,9 +428,15 @@ def read_own_attributes(path: Path) -> dict[str, Any] | None:
     return attributes if attributes.keys() >= {*IN_HEADER} else None
 
 
-def _format_of(path: Path) -> type[Format]:
-    """The format of a file by its suffix; MRC for an unknown one."""
-    return _BY_SUFFIX.get(path.suffix, MRC)
+def is_of_another_program(path: Path) -> bool:
+    """Whether a file that exists is no segmentation by S1, though it may be one."""
+    return _format_of(path) is Other
+
+
+def _format_of(path: Path) -> type[Readable]:
+    """The format of a file."""
+    known = _BY_SUFFIX.get(path.suffix)
+    return known if known is not None and (not path.exists() or known.is_ours(path)) else Other
 
 
 def _python(value: Any) -> Any:

@@ -1,13 +1,12 @@
-"""Grey values and geometry of tomograms, and masks. All tomograms are read through this module."""
+"""Grey values and geometry of tomograms. All volumes are read through this module."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import inf, prod
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
 READ_AHEAD = 2**24  # bytes at a time
-FEW = 16  # bytes of both signs that exceed it are more likely unsigned ones, misread
-CUBES = 0.01  # relative difference up to which voxel sizes along the axes are equal
+ALIKE = 0.01  # relative difference up to which voxel sizes are equal
+FLAT = 2  # times shorter than the others: an axis along which a specimen may lie flat
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
         PicketError: the file is missing or damaged, is not 3-D, has no real numbers or only one
             grey value, or would not fit in this machine's memory.
     """
-    volume = _open(path, selector)
+    volume = open_checked(path, selector)
     z, y, x = volume.shape
     # A volume at a URL is not fetched twice; a constant one is noticed later.
     if isinstance(path, Path) and (value := _only_value(path, volume)) is not None:
@@ -78,9 +77,16 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
     warnings = list(volume.warnings)
     if selector is not None and selector.voxel_size is not None and not volume.fixed_size:
         size = selector.voxel_size
+        warnings += contradiction("voxel_size", size, volume.voxel_size)
     else:
         size, fault = _possible(volume.voxel_size)
         warnings += [fault] if fault else []
+    if y * FLAT <= min(z, x):
+        warnings.append(
+            f"y is by far the shortest axis ({z} x {y} x {x} voxels, z y x), so z-slice limits "
+            "cut across the specimen if it lies flat in y; rotate such a tomogram first (IMOD: "
+            "clip rotx or trimvol -rx; AreTomo: -FlipVol 1)"
+        )
     named = tuple(f"{path}: {warning}" for warning in warnings)
     return TomogramHeader(path, (z, y, x), size, volume.origin, volume.nstart, named)
 
@@ -97,11 +103,33 @@ def _possible(size: tuple[float, float, float]) -> tuple[tuple[float, float, flo
         return (z, y, x), (
             "voxel size is exactly 1 angstrom, which often means unknown; set voxel_size"
         )
-    if max(x, y, z) - min(x, y, z) > CUBES * max(x, y, z):
+    if max(x, y, z) - min(x, y, z) > ALIKE * max(x, y, z):
         return (z, y, x), (
             f"voxels are not cubes ({text} angstrom, z y x); set voxel_size if that is wrong"
         )
     return (z, y, x), None
+
+
+def contradiction(
+    key: str, given: tuple[float, float, float], stored: tuple[float, float, float]
+) -> list[str]:
+    """A warning if a voxel size that a user gives is not that of the file; [] if nothing is odd.
+
+    A file whose size is 0, impossible, or 1 angstrom has none.
+
+    Args:
+        key: what the user calls it.
+        given, stored: angstrom, (z, y, x).
+    """
+    has_one = all(0 < length < inf for length in stored) and set(stored) != {1.0}
+    pairs = zip(given, stored, strict=True)
+    if not has_one or all(abs(one - other) <= ALIKE * other for one, other in pairs):
+        return []
+    size, other = (" x ".join(f"{length:g}" for length in one) for one in (given, stored))
+    return [
+        f"{key} is {size}, but the file has {other} angstrom (z y x); outputs do not lie on the "
+        "tomogram in other programs unless one of the two is corrected"
+    ]
 
 
 def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:
@@ -110,9 +138,9 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
     Raises:
         PicketError: as for `read_header`, or a voxel is NaN or infinite.
     """
-    volume = _open(path, selector)
+    volume = open_checked(path, selector)
     voxels = np.empty(volume.shape, dtype=np.float32)
-    for place, block in _planes(path, volume):
+    for place, block in planes_in(path, volume):
         planes = voxels[place]
         with np.errstate(over="ignore"):  # float64 beyond float32 is reported as infinite
             planes[...] = block
@@ -123,56 +151,20 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
     return voxels
 
 
-def read_mask(
-    path: Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
-) -> np.ndarray:
-    """Read a mask, bool, (z, y, x), true where the volume at ``path`` is above 0.
-
-    IMOD's bytes count as IMOD shows them.
-
-    Args:
-        path: path or URL of the mask.
-        shape: required shape.
-        storage_options: options for the protocol of a URL.
+def read_stored(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:
+    """Read a volume, (z, y, x), in the type of its file; a stored value that means 0 becomes 0.
 
     Raises:
-        PicketError: the mask cannot be read, has another shape, or is empty.
+        PicketError: it cannot be read.
     """
-    volume = open_mask(path, shape, storage_options)
-    mask = np.empty(shape, dtype=bool)
-    low, high = inf, -inf
-    for place, block in _planes(path, volume):
-        np.greater(block, volume.zero, out=mask[place])
-        low = min(low, float(np.fmin.reduce(block, axis=None)))
-        high = max(high, float(np.fmax.reduce(block, axis=None)))
-    if not high > volume.zero:
-        raise PicketError(
-            f"{path}: the mask is empty (values {low:g} to {high:g}, voxels above "
-            f"{volume.zero:g} belong to it); save it as 0 and 1"
-        )
-    if volume.sign_unclear and low < 0 and max(-low, high) > FEW:
-        raise PicketError(
-            f"{path}: the mask has signed bytes from {low:g} to {high:g}, which may be "
-            "unsigned; save it as 0 and 1"
-        )
-    return mask
-
-
-def open_mask(
-    path: Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
-) -> LazyVolume:
-    """Open a mask without reading it, and check its shape.
-
-    Raises:
-        PicketError: the mask cannot be read, or has another shape.
-    """
-    volume = _open(path, VolumeSelector(shape=shape, storage_options=storage_options or {}))
-    if volume.shape != shape:
-        raise PicketError(
-            f"{path}: the mask has {volume.shape} voxels (z, y, x), but the tomogram has "
-            f"{shape}; use a mask of the same shape"
-        )
-    return volume
+    volume = open_checked(path, selector)
+    dtype = volume.dtype.newbyteorder("=") if volume.zero == 0 else np.dtype(np.int16)
+    voxels = np.empty(volume.shape, dtype)
+    for place, block in planes_in(path, volume):
+        voxels[place] = block
+    if volume.zero:
+        voxels -= np.int16(volume.zero)
+    return voxels
 
 
 def read_ahead(path: Location) -> None:
@@ -191,24 +183,30 @@ def read_ahead(path: Location) -> None:
     Thread(target=read, daemon=True).start()
 
 
-def _open(path: Location, selector: VolumeSelector | None) -> LazyVolume:
+def open_checked(path: Location, selector: VolumeSelector | None = None) -> LazyVolume:
+    """Open a volume of three axes of real numbers that fits in this machine's memory.
+
+    Raises:
+        PicketError: it is none, or cannot be read.
+    """
+    kind = "tomogram" if selector is None else selector.kind
     with _in_one_line(path):
         volume = open_volume(path, selector)
     stored, space = volume.shape, space_of(volume.shape)
     if len(space) != 3:
         raise PicketError(
-            f"{path}: has {len(stored)} dimensions {stored}; a tomogram has 3 (z, y, x)"
+            f"{path}: has {len(stored)} dimensions {stored}; a {kind} has 3 (z, y, x)"
         )
     volume = replace(volume, shape=tuple(stored[axis] for axis in space))
     if volume.dtype.kind not in "biuf" or min(volume.shape) < 1:
         raise PicketError(
-            f"{path}: contains {volume.shape} {volume.dtype}; a tomogram needs real numbers"
+            f"{path}: contains {volume.shape} {volume.dtype}; a {kind} needs real numbers"
         )
     _check_memory(path, volume.shape)
     return volume
 
 
-def _planes(path: Location, volume: LazyVolume) -> Iterator[tuple[slice, np.ndarray]]:
+def planes_in(path: Location, volume: LazyVolume) -> Iterator[tuple[slice, np.ndarray]]:
     """Read planes, and yield their z-slices with them.
 
     Raises:
@@ -256,7 +254,7 @@ def _check_memory(path: Location, shape: tuple[int, ...]) -> None:
 def _only_value(path: Location, volume: LazyVolume) -> float | None:
     """The value of a constant volume, else None; reads up to the first voxel that differs."""
     value = None
-    for _, block in _planes(path, volume):
+    for _, block in planes_in(path, volume):
         for section in block:
             value = section[0, 0] if value is None else value
             if not bool((section == value).all()):

@@ -14,7 +14,7 @@ from picket_gpu.method.labels import core, voxels_to_label
 from picket_gpu.method.memory import MemoryPlan, plan_memory
 from picket_gpu.method.padding import clear_of, find_padding, grey_limits, keep_all_but
 from picket_gpu.method.preprocess import SLIVER, prepare
-from picket_gpu.method.windows import WindowSet, masked_windows
+from picket_gpu.method.windows import WindowSet, centres_in, masked_windows
 from picket_gpu.method.workflows import PreparedTomogram
 
 # Of a voxel in host memory: a mask, and a mask for fitting with the numbers of its windows.
@@ -97,6 +97,18 @@ class Recipe:
                 f"{depth - half}"
             )
 
+    def check_masks(self, fitting: np.ndarray | None, output: np.ndarray | None) -> None:
+        """Raise a PicketError if masks leave nothing to fit or to label.
+
+        Args:
+            fitting, output: what ``fitting_mask`` and ``output_mask`` read; None for no mask. The
+                latter is changed in place, and may be the same array.
+        """
+        if fitting is not None:
+            centres_in(self.windows, fitting, self.name)
+        if output is not None:
+            self._to_label(None, output)
+
     def prepare(self, backend: Backend, voxels: Array) -> PreparedTomogram:
         """Prepare a tomogram.
 
@@ -112,7 +124,7 @@ class Recipe:
         fitting = None if self.fitting_mask is None else self.fitting_mask()
         excluded, beads, warnings = self._excluded(host, fitting)
         clear = None if excluded is None else clear_of(excluded, self.windows.side)
-        to_label = self._to_label(clear)
+        to_label = self._to_label(clear, None if self.output_mask is None else self.output_mask())
         windows = self._windows_to_fit(fitting, clear)
         del fitting, clear
         memory = self.memory(backend, excluded is not None)
@@ -170,10 +182,14 @@ class Recipe:
         )
         return mask if excluded is None else excluded | mask, beads, warnings
 
-    def _to_label(self, clear: np.ndarray | None) -> np.ndarray | None:
-        """Voxels that get labels, bool, (z, y, x) or (z, 1, 1); None for all."""
+    def _to_label(self, clear: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray | None:
+        """Voxels that get labels, bool, (z, y, x) or (z, 1, 1); None for all.
+
+        Args:
+            clear: voxels away from what is excluded; None for all.
+            mask: that of the output; changed in place.
+        """
         shape, side = self.windows.volume_shape, self.windows.side
-        mask = None if self.output_mask is None else self.output_mask()
         wanted = voxels_to_label(shape, side, *self.labelled_slices, mask, self.output_mask_name)
         if clear is None:
             return wanted

@@ -266,8 +266,7 @@ def masked_windows(
     Raises:
         PicketError: fewer than two windows are left.
     """
-    half = windows.side // 2
-    centres = mask[windows.lower + half : windows.upper - half, half:-half, half:-half]
+    centres = centres_in(windows, mask, name, where)
     plane = prod(windows.grid[1:])
     dtype = np.uint32 if prod(windows.grid) < 2**32 else np.int64
     index = np.empty(np.count_nonzero(centres), dtype)
@@ -276,11 +275,6 @@ def masked_windows(
         places = np.flatnonzero(inside)
         index[filled : filled + len(places)] = places + number * plane
         filled += len(places)
-    if filled < 2:
-        raise PicketError(
-            f"{name}: too few neighborhoods for fitting {where} ({filled}, two clusters need "
-            "at least 2); change the z-slice limits or the mask"
-        )
     chosen = ChosenWindows(
         windows.volume_shape,
         windows.side,
@@ -290,6 +284,20 @@ def masked_windows(
         index=index,
     )
     return chosen if windows.cap is None else chosen.sample(windows.cap)
+
+
+def centres_in(
+    windows: WindowSet, mask: np.ndarray, name: str = "volume", where: str = "in the mask"
+) -> np.ndarray:
+    """View of a mask at the centres of windows, with arguments and errors of `masked_windows`."""
+    half = windows.side // 2
+    centres = mask[windows.lower + half : windows.upper - half, half:-half, half:-half]
+    if (count := np.count_nonzero(centres)) < 2:
+        raise PicketError(
+            f"{name}: too few neighborhoods for fitting {where} ({count}, two clusters need "
+            "at least 2); change the z-slice limits or the mask"
+        )
+    return centres
 
 
 def _edges(first: int, last: int, step: int) -> list[int]:

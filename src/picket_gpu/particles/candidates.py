@@ -53,6 +53,8 @@ class Candidates:
         dark: whether particles are darker than what is around them; None where that is not known.
         is_relative: whether heights count in those of the greatest.
         floor: automatic threshold where it is not Otsu's, and the least of all.
+        most: share of the greatest height that the automatic threshold is at most; None for no
+            limit.
     """
 
     points: np.ndarray
@@ -66,6 +68,7 @@ class Candidates:
     dark: bool | None = None
     is_relative: bool = False
     floor: float | None = None
+    most: float | None = None
 
     def without(self, gone: np.ndarray) -> Self:
         """All but some, (m,) bool."""
@@ -148,8 +151,10 @@ class Scale(NamedTuple):
         if len(first.heights) == 1:
             heights = np.concatenate([one.heights[0] for one in each])
             unit = float(heights.max(initial=STEP)) if first.is_relative else 1.0
-            floor = first.floor
-            return cls((), 0.0, unit, otsu(heights / unit) if floor is None else floor)
+            threshold = otsu(heights / unit) if first.floor is None else first.floor
+            if first.most is not None:
+                threshold = min(threshold, first.most * float(heights.max(initial=0.0)) / unit)
+            return cls((), 0.0, unit, threshold)
         sources = tuple(
             zero_and_unit(
                 np.concatenate([one.heights[number, one.source == number] for one in each])

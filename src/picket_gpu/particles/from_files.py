@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from picket_gpu.device.backend import Backend
 from picket_gpu.device.operations import Array
 from picket_gpu.errors import PicketError
-from picket_gpu.files.segmentation import read_labels, read_scores
+from picket_gpu.files.segmentation import NO_WINDOWS, read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.by_labels import find_by_labels
 from picket_gpu.particles.candidates import Candidates
@@ -17,6 +18,8 @@ from picket_gpu.particles.picking import Search, find_by_both, find_by_contrast,
 from picket_gpu.particles.picks import VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
 
+HALF = 0.5  # of the greatest height
+LEAST_REACH = 0.5  # voxels; what S1 marks reaches half a neighborhood beyond a particle
 _DARK = {"dark": True, "bright": False, "auto": None}
 
 
@@ -55,15 +58,19 @@ def find_in_segmentation(
         scores = (labels == FOREGROUND).astype(np.float16)
     del labels
     label = None if settings.label == "auto" else settings.label
+    reach = max(side // 2, LEAST_REACH)
     with _as_fault(path):
         search = _search(settings, voxel_size)
         if blurred is None:
-            return find_by_scores(scores, search, label, side // 2, inside, backend, memory_budget)
+            found = find_by_scores(scores, search, label, reach, inside, backend, memory_budget)
+            # All candidates in a mask that another program made may be particles: Otsu's threshold
+            # would fall between them.
+            return replace(found, most=HALF) if side == NO_WINDOWS else found
         if to_label is not None:  # files other than HDF5 have a score of 0 where it is False
             inside &= to_label
         dark = _DARK[settings.contrast]
         return find_by_both(
-            scores, blurred, search, label, dark, side // 2, inside, backend, memory_budget
+            scores, blurred, search, label, dark, reach, inside, backend, memory_budget
         )
 
 

@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from picket_gpu.files.masks import Mask
+
 Angstrom: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]
 Length: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, strict=True)]
 Method: TypeAlias = Literal["ball", "components", "watershed"]
@@ -112,10 +114,10 @@ class ParticleSettings(BaseModel):
         None,
         description="Distance in angstrom from these points; default: 0.8 diameters",
     )
-    exclude_mask: Annotated[str, Field(strict=True, min_length=1)] | None = Field(
+    exclude_mask: Mask | None = Field(
         None,
-        description="Mask, a volume of the tomogram's shape: nothing is picked where it is above "
-        "0; {name} and {index} as in exclude",
+        description="Mask, a volume of the tomogram's shape, written like mask: nothing is picked "
+        "in it",
     )
     method: Method = Field(
         "ball",

@@ -51,7 +51,7 @@ def _one(config: S1Config, backend: Backend, run: RunPlan) -> Iterator[str]:
     )
     for use, mask in (("fitting", entry.fitting_mask), ("labelling", entry.output_mask)):
         if mask is not None:
-            yield f"  {use}: where {mask} is above 0"
+            yield f"  {use}: where {mask.rule}"
     if entry.limits_prediction:
         first = entry.prediction_lower_z_slice_limit or 0
         last = entry.prediction_upper_z_slice_limit

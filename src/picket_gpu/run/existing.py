@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -17,24 +17,27 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from picket_gpu.config.inputs import TomogramInput
+from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
+from picket_gpu.files.formats.other import SCORES, SELECTOR, Other
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.location import Location, as_location, file_signature, is_same
-from picket_gpu.files.readers import open_volume
+from picket_gpu.files.location import Location, as_location, file_signature, is_same, stem_of
+from picket_gpu.files.readers import is_named_like_a_volume
 from picket_gpu.files.readers.hdf5 import OURS
 from picket_gpu.files.segmentation import (
+    NO_WINDOWS,
     Segmentation,
     Subject,
     Vector,
     has_scores,
+    is_of_another_program,
     read_attributes,
     read_own_attributes,
 )
-from picket_gpu.files.tomogram import TomogramHeader, read_header
+from picket_gpu.files.tomogram import TomogramHeader, contradiction, open_checked, read_header
 from picket_gpu.particles.settings import Workflow
 from picket_gpu.report.write import FailedParts
 
@@ -58,9 +61,12 @@ def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
         OSError: the tomogram or a mask is missing or not accessible.
     """
     facts: dict[str, Any] = {"version": version("picket-gpu"), "tomogram": entry.facts()}
-    for place in ("tomogram", "fitting_mask", "output_mask"):
-        if (where := getattr(entry, place)) is not None:
-            facts[f"{place}_state"] = file_signature(where, entry.storage_options)
+    places: dict[str, Location] = {"tomogram": entry.tomogram}
+    for use in ("fitting_mask", "output_mask"):
+        if (mask := getattr(entry, use)) is not None:
+            places[use] = mask.file
+    for place, where in places.items():
+        facts[f"{place}_state"] = file_signature(where, entry.storage_options)
     for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
         facts[name] = getattr(config, name)
     for name in ("blur_sigma", "padding", "clip"):
@@ -117,6 +123,44 @@ def _settings_of(config: S1Config, entry: TomogramInput) -> dict[str, Any]:
         "mask_for_fitting": entry.fitting_mask,
         "mask_for_output": entry.output_mask,
     }
+
+
+def _of_another_program(path: Path, voxel_size: Vector | None) -> Segmentation:
+    """A mask or a map of scores that another program made; it names no tomogram.
+
+    Its particles have the name of the file in place of a feature mode.
+
+    Raises:
+        PicketError: it is neither.
+    """
+    content = Other.examine(path)
+    header = read_header(path, SELECTOR)
+    stem, warnings = stem_of(path), [f"{path}: is no S1 segmentation; using it as {content}"]
+    if voxel_size is not None:
+        told = contradiction("--voxel-size", voxel_size, header.voxel_size)
+        warnings += [f"{path}: {warning}" for warning in told]
+    numbered, ours = _NUMBERED.fullmatch(stem), _OURS.fullmatch(stem)
+    mode, method = ours.groups()[1:] if ours else (re.sub(r"[\W_]", "", stem), content.kind)
+    size = voxel_size or _size({"voxel_size": header.voxel_size}) or (0.0,) * 3
+    return Segmentation(
+        directory=path.parent,
+        index=int(numbered[1]) if numbered else 0,
+        tomogram=path,
+        name=path.name,
+        dataset_name=path.absolute().parent.name,
+        shape=header.shape,
+        voxel_size=size,
+        origin=replace(header, voxel_size=size).place,
+        neighborhood_size=NO_WINDOWS,
+        padding="keep",
+        beads="keep",
+        warnings=warnings,
+        mode=mode or "unknown",
+        method=method,
+        scored=content.kind == SCORES,
+        fingerprint=digest({"path": str(path.absolute()), **file_signature(path, {})}),
+        files=[path.name],
+    )
 
 
 class _Made(NamedTuple):
@@ -259,10 +303,12 @@ class Directory:
         match = _NUMBERED.fullmatch(path.stem)
         if not path.exists():
             raise PicketError(f"{path}: no such file; name an S1 segmentation or its directory")
-        if path.suffix not in ENDINGS:
+        if not is_named_like_a_volume(path):
             raise PicketError(
                 f"{path}: is not an S1 segmentation; name its .h5, .zarr or .mrc file"
             )
+        if is_of_another_program(path):
+            return _of_another_program(path, voxel_size)
         if match is None and named:
             raise PicketError(
                 f"{path}: file name has no tomogram number; rename it as S1 does, for example "
@@ -284,7 +330,7 @@ class Directory:
     ) -> Segmentation:
         number, mode, method = named
         attributes = read_attributes(path)
-        volume = open_volume(path, VolumeSelector(dataset=OURS if path.suffix == ".h5" else None))
+        volume = open_checked(path, VolumeSelector(OURS if path.suffix == ".h5" else None))
         z, y, x = volume.shape
         known: dict[str, Any] = {"directory": path.parent, "files": [path.name]}
         known |= {"index": int(number or 0), "shape": (z, y, x), "scored": has_scores(path)}
@@ -332,6 +378,10 @@ class Directory:
             except (PicketError, OSError) as error:
                 warnings = (f"{path}: origin of the tomogram is unknown, using 0 0 0 ({error})",)
         known["voxel_size"], known["origin"] = size or (0.0,) * 3, origin or (0.0,) * 3
+        if voxel_size is not None:
+            stored = _size(attributes) or volume.voxel_size
+            told = contradiction("--voxel-size", voxel_size, stored)
+            warnings += tuple(f"{path}: {warning}" for warning in told)
         found = Segmentation.from_attributes(attributes, **known)
         return found.model_copy(update={"warnings": (*found.warnings, *warnings)})
 
@@ -420,14 +470,14 @@ def _recorded(made: _Made) -> dict[str, Any]:
     """Fields of a segmentation by the record of its run."""
     with suppress(KeyError, TypeError, ValueError, IndexError):  # of another version
         config = S1Config.model_validate(made.record["config"])
-        entry = config.inputs[made.number]
-        masks = ("mask", "mask_for_fitting", "mask_for_output")
+        entry = config.inputs[made.number].with_own_masks()
         moved = {
-            name: beside
-            for name in masks
-            if isinstance(where := getattr(entry, name), Path)
-            and not where.exists()
-            and isinstance(beside := _beside(where, made.record), Path)
+            name: mask.model_copy(update={"file": beside})
+            for name in MASKS
+            if (mask := getattr(entry, name)) is not None
+            and isinstance(mask.file, Path)
+            and not mask.file.exists()
+            and isinstance(beside := _beside(mask.file, made.record), Path)
             and beside.exists()
         }
         entry = entry.model_copy(update=moved)

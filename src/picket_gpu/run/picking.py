@@ -16,9 +16,14 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.location import absolute, file_signature
-from picket_gpu.files.segmentation import Segmentation, Subject, read_attributes
-from picket_gpu.files.tomogram import read_mask
+from picket_gpu.files.location import absolute, expanded, file_signature, stem_of
+from picket_gpu.files.masks import Mask, open_mask, read_mask
+from picket_gpu.files.segmentation import (
+    Segmentation,
+    Subject,
+    is_of_another_program,
+    read_attributes,
+)
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
@@ -204,6 +209,9 @@ def plan_workflow(
         facts["centre"] = subject.centre
     if lists := exclusion_files(settings, subject):
         facts["excluded"] = [file_signature(path, {}) for path in lists]
+    if (mask := _mask_of(settings, subject)) is not None:
+        open_mask(mask, subject.shape)
+        facts["mask"] = mask.text, file_signature(mask.file, {})
     fingerprint, search = digest(facts), digest(settings.search | about)
     paths = files.particles(*workflow, settings.picking, settings.formats or ())
     earlier = find_earlier(paths, fingerprint, settings, source, replace)
@@ -253,22 +261,28 @@ def find_earlier(
 
 
 def exclusion_files(settings: ParticleSettings, subject: Subject) -> list[Path]:
-    """Files that say where nothing is picked in a tomogram: of points, and last the mask.
+    """Files of points at which nothing is picked in a tomogram.
 
     Raises:
         PicketError: one is missing.
     """
-    names = [*settings.exclude, *filter(None, [settings.exclude_mask])]
     paths = []
-    for name in names:
-        path = Path(name.replace("{name}", subject.run_name).replace("{index}", str(subject.index)))
+    for name in settings.exclude:
+        own = name.replace("{name}", subject.run_name).replace("{index}", str(subject.index))
+        path = Path(expanded(own))
         if not path.exists():
             raise PicketError(
-                f"{path}: no such file, at whose points nothing is to be picked in "
-                f"{subject.tomogram}; correct exclude or exclude_mask, or write it without points"
+                f"exclude: {path}: no such file, at whose points nothing is to be picked in "
+                f"{subject.tomogram}; correct the path, or write a file without points"
             )
         paths.append(path)
     return paths
+
+
+def _mask_of(settings: ParticleSettings, subject: Subject) -> Mask | None:
+    """The mask in which nothing is picked in a tomogram."""
+    mask = settings.exclude_mask
+    return None if mask is None else mask.named(subject.run_name, stem_of(subject.tomogram))
 
 
 def pick(
@@ -301,7 +315,9 @@ def pick(
     else:
         memory = picking_budget(backend, subject, memory_budget)
         candidates = _find(backend, subject, plan, segmentation, tomogram, memory)
-        attributes = {} if segmentation is None else read_attributes(segmentation.path)
+        path = None if segmentation is None else segmentation.path
+        ours = path is not None and not is_of_another_program(path)
+        attributes = read_attributes(path) if path is not None and ours else {}
     excluded = _excluded(candidates, settings, subject)
     pool = Pool.of(candidates, excluded, claimed_by(candidates, others), plan.search)
     picks = pool.choose(settings.model_dump())
@@ -365,8 +381,8 @@ def _excluded(candidates: Candidates, settings: ParticleSettings, subject: Subje
     """Which candidates the settings leave out, (m,) bool."""
     gone = np.zeros(len(candidates.points), dtype=bool)
     lists = exclusion_files(settings, subject)
-    if settings.exclude_mask is not None:
-        mask = read_mask(lists.pop(), subject.shape)
+    if (where := _mask_of(settings, subject)) is not None:
+        mask = read_mask(where, subject.shape)
         voxels = np.rint(candidates.points).astype(np.int64)
         gone |= mask[tuple(voxels.clip(0, np.array(subject.shape) - 1).T)]
     for path in lists:

@@ -8,13 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from picket_gpu.config.inputs import TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
+from picket_gpu.files.location import Location
+from picket_gpu.files.masks import Mask, MaskContent, examine_mask, read_mask
 from picket_gpu.files.segmentation import Segmentation, Subject
-from picket_gpu.files.tomogram import TomogramHeader, open_mask, read_header, read_mask
+from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.recipe import Recipe
 from picket_gpu.method.windows import fit_windows
@@ -149,20 +153,31 @@ def plan_run(
     chosen = None if tomograms is None else sorted(set(tomograms))
     directory = Directory(config.directory)
     plans, failures = [], []
+    uses = _uses_of_masks(config)
     for index in _indices(total, chosen):
         entry = config.inputs[index]
         try:
             if entry.listed.fault is not None:
                 raise PicketError(entry.listed.fault)
             header = read_header(entry.tomogram, entry.selector)
-            odd = (*entry.listed.warnings, *header.warnings, *_centre_warnings(entry, header))
-            warnings = (*odd, *_mask_warnings(entry, header))
+            masks = _masks(entry, header)
         except (PicketError, OSError) as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
-        subject = subject_of(config, entry, index, header, warnings)
+        odd = [*entry.listed.warnings, *header.warnings, *_centre_warnings(entry, header)]
+        odd += [line for mask in masks.values() for line in mask.warnings]
+        odd += _shared_masks(entry, uses)
+        subject = subject_of(config, entry, index, header, odd)
+        recipe = recipe_of(subject, config, entry.storage_options, backend)
+        recipe.check_labelled_slices()
         try:
-            plan = _plan_tomogram(config, backend, header, subject, replaced)
+            recipe.check_masks(*(_voxels(masks, mask) for mask in _used(entry)))
+            del masks
+        except PicketError as error:
+            failures.append(Failure(index, entry.tomogram, None, error))
+            continue
+        try:
+            plan = _plan_tomogram(config, backend, recipe, header, subject, replaced)
             if replaced != "all":
                 directory.check_replaceable(plan.files, plan.fingerprints, subject)
                 plan = without_done(config, plan)
@@ -192,13 +207,44 @@ def _centre_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:
     ]
 
 
-def _mask_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:
-    """What is odd about the masks of a tomogram, after checking that they fit it."""
-    masks = dict.fromkeys(mask for mask in (entry.fitting_mask, entry.output_mask) if mask)
+def _used(entry: TomogramInput) -> tuple[Mask | None, Mask | None]:
+    return entry.fitting_mask, entry.output_mask
+
+
+def _masks(entry: TomogramInput, header: TomogramHeader) -> dict[Mask, MaskContent]:
+    """The masks of a tomogram. All are read, so that a run does not start with one that it refuses.
+
+    Raises:
+        PicketError: one cannot be used.
+    """
+    return {
+        mask: examine_mask(mask, header.shape, entry.storage_options)
+        for mask in dict.fromkeys(_used(entry))
+        if mask is not None
+    }
+
+
+def _voxels(masks: Mapping[Mask, MaskContent], mask: Mask | None) -> np.ndarray | None:
+    return None if mask is None else masks[mask].voxels
+
+
+def _uses_of_masks(config: S1Config) -> dict[Mask, set[Location]]:
+    """The tomograms that each mask is for."""
+    uses: dict[Mask, set[Location]] = {}
+    for entry in config.inputs:
+        for mask in _used(entry):
+            if mask is not None:
+                uses.setdefault(mask, set()).add(entry.tomogram)
+    return uses
+
+
+def _shared_masks(entry: TomogramInput, uses: Mapping[Mask, set[Location]]) -> list[str]:
+    """That a mask is not of this tomogram alone, which is rarely meant."""
     return [
-        f"{mask}: {warning}"
-        for mask in masks
-        for warning in open_mask(mask, header.shape, entry.storage_options).warnings
+        f"{mask}: is the mask of {len(uses[mask])} tomograms; if each has its own, write {{name}} "
+        "in the path, as in masks/{name}.mrc"
+        for mask in dict.fromkeys(_used(entry))
+        if mask is not None and len(uses[mask]) > 1
     ]
 
 
@@ -236,6 +282,7 @@ def links_of(index: int, pages: Sequence[int], alone: bool) -> dict[str, str]:
 def _plan_tomogram(
     config: S1Config,
     backend: Backend | None,
+    recipe: Recipe,
     header: TomogramHeader,
     subject: Subject,
     replaced: Replace,
@@ -243,11 +290,9 @@ def _plan_tomogram(
     """The plan for one tomogram as if nothing existed.
 
     Raises:
-        PicketError: limits or the memory budget do not fit, or a file would be replaced.
+        PicketError: the memory budget does not fit, or a file would be replaced.
     """
     entry = config.inputs[subject.index]
-    recipe = recipe_of(subject, config, entry.storage_options, backend)
-    recipe.check_labelled_slices()
     if backend:
         recipe.memory(backend)
     files = files_of(config, subject)

@@ -10,7 +10,7 @@ from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import FURTHER, INDEX, TomogramFiles
 from picket_gpu.files.location import is_same
-from picket_gpu.files.segmentation import Segmentation, Subject
+from picket_gpu.files.segmentation import NO_WINDOWS, Segmentation, Subject
 from picket_gpu.files.tomogram import read_header
 from picket_gpu.particles.files import (
     read_diameter,
@@ -85,6 +85,10 @@ def renew_report(directory: Path, indices: Iterable[int]) -> None:
 def _check(group: list[Segmentation]) -> None:
     """Check that segmentations are of one tomogram, which exists, with the same settings."""
     first = group[0]
+    if first.neighborhood_size == NO_WINDOWS:
+        raise PicketError(
+            f"{first.path}: is not from S1 and names no tomogram, which a page shows; move it away"
+        )
     varying = {"tomogram", "warnings"}  # runs may have been given one path in two spellings
     for other in group:
         same = {k: v for k, v in other.fields.items() if k not in varying} == {

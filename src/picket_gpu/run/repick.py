@@ -4,10 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from picket_gpu.config.faults import first_fault
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.filenames import CopickNames, TomogramFiles, candidate_files
-from picket_gpu.files.segmentation import Segmentation, Subject, Vector, has_scores
+from picket_gpu.files.segmentation import (
+    Segmentation,
+    Subject,
+    Vector,
+    has_scores,
+    is_of_another_program,
+)
 from picket_gpu.particles.files import read_with_candidates
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.particles import Particles
@@ -111,8 +120,10 @@ def _plan_group(
     planned = []
     for workflow in chosen:
         found = by_workflow[workflow]
+        foreign = is_of_another_program(found.path)
+        settings = _settings_for_others(settings) if foreign else settings
         bare = settings.from_scores and not has_scores(found.path)
-        if bare:
+        if bare and not foreign:
             warning = (
                 f"{found.path}: has no scores; using its labels, as scores of 0 and 1 "
                 "(S1 with scores: true saves scores)"
@@ -153,6 +164,17 @@ def _leaving_alone(settings: ParticleSettings, directory: Path) -> ParticleSetti
         if settings.name not in (other["name"], *(other.get("not_in") or ())):
             names.append(other["name"])
     return settings.model_copy(update={"not_in": list(dict.fromkeys(names)) or None})
+
+
+def _settings_for_others(settings: ParticleSettings) -> ParticleSettings:
+    """Settings for a segmentation by another program, of which neither its tomogram nor another
+    label is known, where the user has set neither."""
+    known = {"source": "score", "label": 1}
+    given = settings.model_dump(exclude_unset=True)
+    try:
+        return ParticleSettings.model_validate(known | given)
+    except ValidationError as error:
+        raise PicketError(f"--{first_fault(error, {'': ParticleSettings})}") from None
 
 
 def _files(found: Segmentation, output_dir: Path | None) -> TomogramFiles:

@@ -18,8 +18,28 @@ from picket_gpu.files.formats.omezarr import OMEZarr
 from picket_gpu.files.tomogram import TomogramHeader
 
 
-class Format(Protocol):
+class Readable(Protocol):
+    """What reads a segmentation."""
+
+    @staticmethod
+    def read_labels(path: Path) -> np.ndarray:
+        """Labels as the file stores them, integers, (z, y, x)."""
+
+    @staticmethod
+    def has_scores(path: Path) -> bool:
+        """Whether scores belong to the labels in ``path``."""
+
+    @staticmethod
+    def read_scores(path: Path) -> np.ndarray:
+        """Scores that belong to the labels in ``path``, float16, (z, y, x)."""
+
+
+class Format(Readable, Protocol):
     """What the class of a format offers."""
+
+    @staticmethod
+    def is_ours(path: Path) -> bool:
+        """Whether a file that exists, with the ending of this format, is a segmentation in it."""
 
     @staticmethod
     def write(
@@ -47,18 +67,6 @@ class Format(Protocol):
             shape: voxels, (z, y, x).
             scored: whether there are scores too.
         """
-
-    @staticmethod
-    def read_labels(path: Path) -> np.ndarray:
-        """Labels as the file stores them, integers, (z, y, x)."""
-
-    @staticmethod
-    def has_scores(path: Path) -> bool:
-        """Whether scores belong to the labels in ``path``."""
-
-    @staticmethod
-    def read_scores(path: Path) -> np.ndarray:
-        """Scores that belong to the labels in ``path``, float16, (z, y, x)."""
 
     @staticmethod
     def read_attributes(path: Path) -> dict[str, Any]:

@@ -54,6 +54,15 @@ class HDF5:
         return int(labels + scored * scores) + 128 * chunks + ATTRIBUTES
 
     @staticmethod
+    def is_ours(path: Path) -> bool:
+        """Whether this class or PickET wrote a file; True for one that is no HDF5 at all."""
+        try:
+            with h5py.File(path) as file:
+                return GROUP in file
+        except OSError:
+            return True  # its error is told where it is read
+
+    @staticmethod
     def read_labels(path: Path) -> np.ndarray:
         with h5py.File(path) as file:
             return np.asarray(file[GROUP][DATASET])

@@ -12,7 +12,7 @@ from mrcfile.mrcfile import MrcFile
 from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.filenames import scores_beside
-from picket_gpu.files.tomogram import TomogramHeader
+from picket_gpu.files.tomogram import TomogramHeader, read_stored
 from picket_gpu.method.labels import FOREGROUND
 
 # What the labels of a header have room for, 80 characters each; PickET's names.
@@ -46,9 +46,22 @@ class MRC:
         return _HEADER + prod(shape) + scored * (_HEADER + 2 * prod(shape))
 
     @staticmethod
+    def is_ours(path: Path) -> bool:
+        """Whether this class wrote a file, as a mask; True for one that is no MRC file at all.
+
+        Other programs may have added to the labels of its header since.
+        """
+        try:
+            with mrcfile.open(path, header_only=True) as mrc:
+                is_mask = int(mrc.header.mode) == 0
+        except (OSError, ValueError):
+            return True  # its error is told where it is read
+        return is_mask and (scores_beside(path).exists() or bool(MRC.read_attributes(path)))
+
+    @staticmethod
     def read_labels(path: Path) -> np.ndarray:
         """The mask, int8, (z, y, x), 0 and 1."""
-        return np.asarray(mrcfile.read(path) == FOREGROUND).view(np.int8)
+        return np.asarray(read_stored(path) == FOREGROUND).view(np.int8)
 
     @staticmethod
     def has_scores(path: Path) -> bool:
@@ -56,7 +69,7 @@ class MRC:
 
     @staticmethod
     def read_scores(path: Path) -> np.ndarray:
-        return np.asarray(mrcfile.read(scores_beside(path)))
+        return read_stored(scores_beside(path))
 
     @staticmethod
     def read_attributes(path: Path) -> dict[str, Any]:

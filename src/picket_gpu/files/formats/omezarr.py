@@ -64,6 +64,14 @@ class OMEZarr:
         return int(total) + 2 * ATTRIBUTES
 
     @staticmethod
+    def is_ours(path: Path) -> bool:
+        """Whether this class wrote a directory."""
+        try:
+            return OURS in json.loads((path / ".zattrs").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+
+    @staticmethod
     def read_labels(path: Path) -> np.ndarray:
         """The mask, int8, (z, y, x), 0 and 1."""
         return np.asarray(_finest(path) == FOREGROUND).view(np.int8)

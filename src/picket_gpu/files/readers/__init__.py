@@ -28,6 +28,12 @@ _BY_ENDING: dict[str, Callable[[Path, VolumeSelector], LazyVolume]] = {
 MRC_ENDINGS = (".mrc", ".rec", ".map", ".st", ".ali", ".mrcs")
 
 
+def is_named_like_a_volume(where: Path) -> bool:
+    """Whether a name has the ending of a format that is read, compressed or not."""
+    ending = Path(re.sub(r"\.(gz|bz2)$", "", where.name.lower())).suffix
+    return ending in _BY_ENDING or ending in MRC_ENDINGS or ending == ".zarr"
+
+
 def open_volume(where: Location, selector: VolumeSelector | None = None) -> LazyVolume:
     """Open the volume at ``where`` by its extension; a file with an unknown one is read as MRC.
 
@@ -47,15 +53,17 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
     try:
         where.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise PicketError(f"{where}: no such file; check the tomogram's path") from None
+        raise PicketError(f"{where}: no such file; check the {selector.kind}'s path") from None
     except OSError as error:
         raise PicketError(
-            f"{where}: cannot be read ({error.strerror}); check the tomogram's path"
+            f"{where}: cannot be read ({error.strerror}); check the {selector.kind}'s path"
         ) from None
     if where.is_dir():
         return open_zarr(where, selector)
     if not where.is_file():
-        raise PicketError(f"{where}: is not a regular file; tomogram must be the path of a volume")
+        raise PicketError(
+            f"{where}: is not a regular file; {selector.kind} must be the path of a volume"
+        )
     try:
         with where.open("rb"):
             pass

@@ -23,7 +23,7 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
     """
     try:
         with h5py.File(path) as file:
-            name = selector.dataset or _only_volume(path, file)
+            name = selector.dataset or _only_volume(path, file, selector)
             dataset = file.get(name)
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
                 raise PicketError(
@@ -87,14 +87,18 @@ def _three(value: Any) -> np.ndarray | None:
     return numbers if len(numbers) == 3 and np.isfinite(numbers).all() else None
 
 
-def _only_volume(path: Path, file: h5py.File) -> str:
+def _only_volume(path: Path, file: h5py.File, selector: VolumeSelector) -> str:
     volumes = _volumes(file)
     if OURS in volumes:
         return OURS
-    if len(volumes) != 1:
+    if not volumes:
         raise PicketError(
-            f"{path}: contains {len(volumes)} 3D datasets ({_listed(file)}); select one with "
-            "dataset"
+            f"{path}: contains no 3D dataset (found: {_shapes(file)}); save one volume (z, y, x)"
+        )
+    if len(volumes) > 1:
+        raise PicketError(
+            f"{path}: contains {len(volumes)} 3D datasets ({_listed(file)}); "
+            f"{selector.remedy(path, volumes[0])}"
         )
     return volumes[0]
 
@@ -123,6 +127,18 @@ def _is_volume(item: h5py.Dataset | h5py.Group) -> bool:
 def _is_copy(dataset: h5py.Dataset) -> bool:
     """Whether the group has a larger volume."""
     return any(_is_volume(other) and other.size > dataset.size for other in dataset.parent.values())
+
+
+def _shapes(file: h5py.File) -> str:
+    """Datasets with their shapes."""
+    found: list[str] = []
+
+    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape:
+            found.append(f"{name} {item.shape}")
+
+    file.visititems(visit)
+    return ", ".join(found[:9]) or "nothing"
 
 
 def _listed(file: h5py.File) -> str:

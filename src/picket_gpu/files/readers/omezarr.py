@@ -66,11 +66,11 @@ def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
     levels = _first_image(where, dict(chosen.attrs))
     if not levels and selector.dataset is not None:
         raise PicketError(f"{where}: has no array {selector.dataset}")
-    if not levels and (image := _only_image(where, chosen)) is not None:
+    if not levels and (image := _only_image(where, chosen, selector)) is not None:
         chosen, levels = image, _first_image(where, dict(image.attrs))
     if not levels:
         _no_level(where, selector)
-        return _source(_only_array(where, chosen))
+        return _source(_only_array(where, chosen, selector))
     level = _choose(where, chosen, levels, selector)
     volume = _at(_source(_array(where, chosen, level.path)), level)
     # Without a level, the voxel size has selected one, whose own is more exact.
@@ -122,7 +122,7 @@ def _groups_above(
         yield group, "/".join(parts)
 
 
-def _only_image(where: Location, group: Any) -> Any:
+def _only_image(where: Location, group: Any, selector: VolumeSelector) -> Any:
     """The only image in a group of images by bioformats2raw; None for any other group.
 
     Raises:
@@ -133,8 +133,8 @@ def _only_image(where: Location, group: Any) -> Any:
     names = _images(group)
     if len(names) > 1:
         raise PicketError(
-            f"{where}: contains {len(names)} images ({', '.join(names[:9])}); select one with "
-            "dataset"
+            f"{where}: contains {len(names)} images ({', '.join(names[:9])}); "
+            f"{selector.remedy(where, names[0])}"
         )
     return _member(where, group, names[0]) if names else None
 
@@ -195,15 +195,18 @@ def _array(where: Location, group: Any, name: str) -> Any:
     return array
 
 
-def _only_array(where: Location, group: Any) -> Any:
+def _only_array(where: Location, group: Any, selector: VolumeSelector) -> Any:
     """The only array with three dimensions."""
-    volumes = [array for _, array in group.arrays() if len(space_of(array.shape)) == 3]
+    volumes = {name: array for name, array in group.arrays() if len(space_of(array.shape)) == 3}
     if len(volumes) != 1:
+        names = sorted(volumes)
+        listed = f" ({', '.join(names[:9])})" if names else ""
         raise PicketError(
-            f"{where}: contains {len(volumes)} 3D arrays and no multiscales; select one with "
-            "dataset"
+            f"{where}: contains {len(volumes)} 3D arrays{listed} and no multiscales; "
+            f"{selector.remedy(where, names[0] if names else '…')}"
         )
-    return volumes[0]
+    (array,) = volumes.values()
+    return array
 
 
 def _source(array: Any) -> LazyVolume:
