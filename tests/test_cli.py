@@ -374,7 +374,9 @@ def test_wrong_arguments_exit_with_2_and_usage(place, capsys, arguments, named):
 def test_a_dry_run_and_a_run_warn_of_an_unknown_voxel_size(place, capsys):
     with mrcfile.open("tomo.mrc", "r+") as mrc:
         mrc.header.cella = (0, 0, 0)
-    mrcfile.write("mask.mrc", np.ones(SHAPE, np.int8))
+    inside = np.ones(SHAPE, np.int8)
+    inside[:2] = 0
+    mrcfile.write("mask.mrc", inside)
     content = bytearray(Path("mask.mrc").read_bytes())
     content[212:216] = bytes(4)
     Path("mask.mrc").write_bytes(content)
