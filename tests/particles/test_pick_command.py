@@ -180,7 +180,7 @@ def test_further_formats_are_options(run):
     process = command(run, "--diameter", 140, "--formats", "warp", "imod", "dynamo", "relion4",
                       "--binning", 4)  # fmt: skip
     assert (process.returncode, process.stderr) == (0, "")
-    endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star"
+    endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star, .npz"
     assert f"{STEM}.csv ({endings}): " in process.stdout
     after = snapshot(run)
     made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:]}

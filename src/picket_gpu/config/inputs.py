@@ -49,7 +49,7 @@ Slice = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Voxel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]
 
 PATTERN = re.compile(r"[*?]|\[.+\]")
-PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+PLACEHOLDER = re.compile(r"(?<!\$)\{[^{}]*\}")  # not ${NAME}
 MASKS = ("mask", "mask_for_fitting", "mask_for_output")
 
 

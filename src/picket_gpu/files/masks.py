@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 import numpy as np
 from pydantic import (
@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
-from picket_gpu.files.location import Location, Place, as_location
+from picket_gpu.files.location import Location, Place, as_location, expanded
 from picket_gpu.files.tomogram import open_checked, planes_in
 
 FEW = 16  # values of both signs that exceed it are no labels
@@ -83,7 +83,7 @@ class Mask(BaseModel):
                 return dict(json.loads(given))
             except ValueError:
                 pass
-        return {"file": as_location(given)}
+        return {"file": as_location(expanded(given) if isinstance(given, str) else given)}
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
@@ -132,6 +132,19 @@ class Mask(BaseModel):
         if filled == str(self.file):
             return self
         return self.model_copy(update={"file": as_location(filled)})
+
+
+# Of a file that tells of a mask: what is there is no longer what a user writes.
+RecordedMask: TypeAlias = Annotated[
+    Mask,
+    BeforeValidator(
+        lambda told: (
+            {"file": as_location(told)}
+            if isinstance(told, str) and not told.startswith("{")
+            else told
+        )
+    ),
+]
 
 
 @dataclass(frozen=True)

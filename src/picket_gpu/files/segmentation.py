@@ -19,7 +19,7 @@ from picket_gpu.files.formats.mrc import IN_HEADER, MRC
 from picket_gpu.files.formats.other import Other
 from picket_gpu.files.lazy_volume import VolumeSelector
 from picket_gpu.files.location import RecordedPlace, Url, absolute, name_in_lists
-from picket_gpu.files.masks import Mask
+from picket_gpu.files.masks import Mask, RecordedMask
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.method.clustering.gmm import TEMPERATURE
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED, core
@@ -136,8 +136,8 @@ class Subject(BaseModel):
     upper_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_lower_z_slice_limit: int | None = Field(None, exclude=True)
     prediction_upper_z_slice_limit: int | None = Field(None, exclude=True)
-    mask_for_fitting: Mask | None = Field(None, exclude=True)
-    mask_for_output: Mask | None = Field(None, exclude=True)
+    mask_for_fitting: RecordedMask | None = Field(None, exclude=True)
+    mask_for_output: RecordedMask | None = Field(None, exclude=True)
     outside_is_padding: bool = Field(False, exclude=True)
     warnings: tuple[str, ...] = Field((), exclude=True)
 

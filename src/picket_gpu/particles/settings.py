@@ -35,6 +35,7 @@ _USED_BY: dict[str, tuple[Method, ...]] = {
 # Later than the first version: left out of facts where they are not set, so that particles of
 # earlier versions are known again.
 _LATER = ("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning")
+ListedPath: TypeAlias = Annotated[str, Field(strict=True, min_length=1)]
 _ONE_OR_MORE = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
 
 
@@ -103,12 +104,11 @@ class ParticleSettings(BaseModel):
         description="Names of other particles whose places are left alone; default: those before "
         "in the list; of pick: all that have a name",
     )
-    exclude: Annotated[list[Annotated[str, Field(strict=True, min_length=1)]], _ONE_OR_MORE] = (
-        Field(
-            [],
-            description="Files of points at which nothing is picked, such as beads_{index}.csv: "
-            "CSV, STAR, CMM, copick and others; {name} and {index} stand for the tomogram's",
-        )
+    exclude: Annotated[list[ListedPath] | None, _ONE_OR_MORE] = Field(
+        None,
+        min_length=1,
+        description="Files of points at which nothing is picked, such as beads.csv: CSV, STAR, "
+        "CMM, copick and others; {name} and {index} stand for the tomogram's",
     )
     exclude_radius: Length | None = Field(
         None,

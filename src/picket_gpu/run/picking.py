@@ -267,7 +267,7 @@ def exclusion_files(settings: ParticleSettings, subject: Subject) -> list[Path]:
         PicketError: one is missing.
     """
     paths = []
-    for name in settings.exclude:
+    for name in settings.exclude or ():
         own = name.replace("{name}", subject.run_name).replace("{index}", str(subject.index))
         path = Path(expanded(own))
         if not path.exists():
