@@ -309,7 +309,7 @@ class Directory:
 
         Raises:
             PicketError: something is of another tomogram.
-            OSError: a file is in use.
+            OSError: there is no permission to read a file.
         """
         replaced = {
             path
@@ -439,7 +439,7 @@ def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> Exist
 
     Raises:
         PicketError: picket_gpu did not write one of the files.
-        OSError: a file is in use.
+        OSError: there is no permission to read a file.
     """
     reusable: dict[Workflow, dict[str, Any]] = {}
     otherwise = False

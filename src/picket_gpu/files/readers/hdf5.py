@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.hdf5_file import hdf5_file
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of, space_of
 
 # Where PickET, and `picket_gpu.files.formats.hdf5`, store labels; scores may be beside them.
@@ -22,7 +23,7 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
         PicketError: the file is not HDF5, or it is unclear which of its datasets is meant.
     """
     try:
-        with h5py.File(path) as file:
+        with hdf5_file(path) as file:
             name = selector.dataset or _only_volume(path, file)
             dataset = file.get(name)
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
@@ -39,7 +40,7 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
 
     def blocks() -> Iterator[np.ndarray]:
         try:
-            with h5py.File(path) as file:
+            with hdf5_file(path) as file:
                 yield from planes_of(file[name], step)
         except OSError as error:
             raise PicketError(
