@@ -515,14 +515,6 @@ def test_a_stack_of_volumes_is_refused_compressed_or_not(tmp_path):
         read_header(tmp_path / "a.mrc.gz")
 
 
-def test_an_origin_that_is_no_number_is_zero(tmp_path):
-    path = tmp_path / "a.mrc"
-    with mrcfile.new(path) as mrc:
-        mrc.set_data(DATA)
-        mrc.header.origin = (np.nan, np.inf, 5.0)
-    assert read_header(path).origin == (0.0, 0.0, 5.0)
-
-
 def test_labels_of_ours_with_scores_beside_them_are_a_mask(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["segmentations/semantic_segmentation"] = np.sign(DATA).astype(np.int8)

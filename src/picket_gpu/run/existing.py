@@ -22,7 +22,7 @@ from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.lazy_volume import VolumeSelector, is_possible_origin
 from picket_gpu.files.location import Location, as_location, file_signature, is_same
 from picket_gpu.files.readers import open_volume
 from picket_gpu.files.readers.hdf5 import OURS
@@ -277,6 +277,8 @@ class Directory:
         if not 3 <= side <= min(z, y, x) or side % 2 == 0:
             raise ValueError(f"neighborhood_size {side}")
         size, origin = voxel_size or _size(attributes), attributes.get("origin")
+        if origin is not None and not is_possible_origin(origin, size or (0.0,) * 3):
+            origin = None  # of a version that took any bytes for one
         if path.suffix != ".h5":
             header = TomogramHeader(
                 path, (z, y, x), volume.voxel_size, volume.origin, volume.nstart

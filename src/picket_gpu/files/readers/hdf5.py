@@ -1,6 +1,7 @@
 """Volumes in HDF5 files."""
 
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def _geometry(dataset: h5py.Dataset) -> dict[str, Any]:
         origin = _three([attributes.get(f"EMAN.origin_{axis}", 0.0) for axis in "xyz"])
     else:
         return {}
-    place = (0.0, 0.0, 0.0) if origin is None else tuple(float(length) for length in origin)
+    place = (nan, nan, nan) if origin is None else tuple(float(length) for length in origin)
     return {"voxel_size": (z, y, x), "origin": place, "zero": _zero(dataset)}
 
 
