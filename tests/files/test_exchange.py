@@ -407,6 +407,7 @@ def test_a_reader_says_what_it_needs(tmp_path, monkeypatch, name, package):
     path = tmp_path / name
     if package == "zarr":
         path.mkdir()
+        (path / ".zgroup").touch()
     else:
         path.write_bytes(b"II*")
     monkeypatch.setitem(sys.modules, package, None)

@@ -35,6 +35,10 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
             step = chunks[space_of(shape)[0]] if chunks else PLANES
             geometry = _geometry(dataset)
     except OSError as error:
+        if "signature not found" in str(error):
+            raise PicketError(
+                f"{path}: is not an HDF5 file; check the path and the extension"
+            ) from None
         raise PicketError(
             f"{path}: cannot be read as HDF5 ({one_line(error)}); check the path, or copy it again"
         ) from None
