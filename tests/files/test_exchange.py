@@ -396,7 +396,7 @@ def test_zarr_has_to_be_installed_before_anything_starts(tmp_path, monkeypatch, 
     write_tomogram(tmp_path / "vol.mrc")
     monkeypatch.setitem(sys.modules, "zarr", None)  # as if it were not there
     with pytest.raises(
-        PicketError, match=rf"^save: {kind} needs Zarr 3; install picket-gpu\[zarr\]$"
+        PicketError, match=rf"^save: {kind} needs Zarr 3; pip install -e '\.\[zarr\]'$"
     ):
         run_s1(configuration(tmp_path, save=["hdf5", kind]), quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["vol.mrc"]
@@ -412,7 +412,7 @@ def test_a_reader_says_what_it_needs(tmp_path, monkeypatch, name, package):
         path.write_bytes(b"II*")
     monkeypatch.setitem(sys.modules, package, None)
     extra = {"zarr": "zarr", "tifffile": "tiff"}[package]
-    with pytest.raises(PicketError, match=rf"{name}: needs .*install picket-gpu\[{extra}\]$"):
+    with pytest.raises(PicketError, match=rf"{name}: needs .*pip install -e '\.\[{extra}\]'$"):
         read_header(path)
 
 
@@ -420,7 +420,7 @@ def test_the_viewer_says_how_to_install_napari(run, monkeypatch, capsys):
     directory, _ = run
     monkeypatch.setitem(sys.modules, "napari", None)
     assert view([str(file_of(directory, "gmm", ".h5"))]) == 2
-    assert capsys.readouterr().err == ("error: viewing needs napari; install picket-gpu[napari]\n")
+    assert capsys.readouterr().err == ("error: viewing needs napari; pip install -e '.[napari]'\n")
 
 
 # The viewer.

@@ -167,14 +167,14 @@ def _node(where: Location, selector: VolumeSelector) -> Any:
     try:
         import zarr
     except ImportError:
-        raise PicketError(f"{where}: needs Zarr; install picket-gpu[zarr]") from None
+        raise PicketError(f"{where}: needs Zarr; pip install -e '.[zarr]'") from None
     if isinstance(where, Path) and where.is_file():
         return _zipped(where)
     options = dict(selector.storage_options) if isinstance(where, Url) else None
     try:
         return zarr.open(store=str(where), mode="r", storage_options=options)
     except ImportError as error:
-        raise PicketError(f"{where}: {one_line(error)}; install picket-gpu[remote]") from None
+        raise PicketError(f"{where}: {one_line(error)}; pip install -e '.[remote]'") from None
     except Exception as error:  # of any protocol, with whatever it raises
         if isinstance(where, Url):
             refused = re.search("credential|forbidden|access ?denied|40[13]", repr(error), re.I)

@@ -118,7 +118,7 @@ def _library(path: Path) -> Any:
     try:
         import tifffile
     except ImportError:
-        raise PicketError(f"{path}: needs tifffile; install picket-gpu[tiff]") from None
+        raise PicketError(f"{path}: needs tifffile; pip install -e '.[tiff]'") from None
     # Without a handler Python prints tifffile's log next to our error.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     return tifffile
