@@ -524,20 +524,40 @@ def test_a_full_disk_is_an_error_and_leaves_no_truncated_file(place, undisturbed
 
 
 def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
-    from picket_gpu.files.atomic import _HOST
+    from picket_gpu.files.atomic import _HOST, ABANDONED
 
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {
-        f".a.h5.{_HOST}.{dead.pid}.1.part": False,
-        f".a.h5.{_HOST}.{os.getpid()}.1.part": True,
-        ".a.h5.another-host.1.1.part": True,
-        "a.h5": True,
+    old, young = ABANDONED + 600, ABANDONED - 600
+    files = {  # seconds since the last change, and whether it is kept
+        f".a.h5.{_HOST}.{dead.pid}.1.part": (0, False),
+        f".a.h5.{_HOST}.{os.getpid()}.1.part": (old, True),
+        ".a.h5.another-host.1.1.part": (0, True),
+        f".b.h5.another-host.{dead.pid}.1.part": (young, True),
+        f".b.h5.another-host.{os.getpid()}.1.part": (old, False),
+        f".b.h5.{_HOST}.{2**70}.1.part": (old, True),
+        ".of-another-program.part": (old, True),
+        ".of.another.program.1.part": (old, True),
+        "a.h5": (old, True),
     }
-    for name in names:
+    directories = {  # the same, of what is in them
+        ".a.zarr.another-host.1.1.part": (0, True),
+        ".b.zarr.another-host.1.1.part": (old, False),
+        ".b.zarr-old.another-host.1.1.part": (old, False),
+    }
+    now = time.time()
+    for name, (age, _) in directories.items():
+        (tmp_path / name / "0").mkdir(parents=True)
+        (tmp_path / name / "0/1").touch()
+        os.utime(tmp_path / name / "0/1", (now - age, now - age))
+        for path in (tmp_path / name / "0", tmp_path / name):
+            os.utime(path, (now - old, now - old))
+    for name, (age, _) in files.items():
         (tmp_path / name).touch()
+        os.utime(tmp_path / name, (now - age, now - age))
     remove_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {n for n, kept in names.items() if kept}
+    kept = {name for name, (_, kept) in (files | directories).items() if kept}
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 # The record.
