@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 
@@ -31,6 +32,9 @@ def exit_code(run: Callable[[], int]) -> int:
         The exit code that ``run`` returns; 2 for invalid input, 1 for a system error, 130 after
         Ctrl-C, 143 after SIGTERM.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a locale other than UTF-8 lacks is escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         return run()

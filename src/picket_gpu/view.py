@@ -75,7 +75,7 @@ def _show(path: Path, tomogram: Location | None) -> int:
     try:
         import napari
     except ImportError:
-        raise PicketError("viewing needs napari; install picket-gpu[napari]") from None
+        raise PicketError("viewing needs napari; pip install -e '.[napari]'") from None
     viewer = napari.Viewer(title=path.name)
     add_layers(viewer, path, tomogram)
     napari.run()

@@ -1,6 +1,7 @@
 """The S1 parameter file: the documented text, defaults, names, and what the package exports."""
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -379,3 +380,53 @@ def test_a_date_is_a_name_like_any_other(tmp_path):
     for name in ("2025-12-31", "2025-31-12"):
         path.write_text(f"dataset_name: {name}\ninputs: [{{tomogram: a.mrc}}]\noutput_dir: out\n")
         assert load_config(path).dataset_name == name
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "dataset_name: 2024_01_15",
+            "dataset_name: must be text (got 2024_01_15); put it in quotes",
+        ),
+        ("dataset_name: 001", "dataset_name: must be text (got 001); put it in quotes"),
+        ("dataset_name: no", "dataset_name: must be text (got no); put it in quotes"),
+        ("dataset_name: 12:30:45", "dataset_name: must be text (got 12:30:45); put it in quotes"),
+        ("dataset_name: 3.10", "dataset_name: must be text (got 3.10); put it in quotes"),
+        ("dataset_name: true", "dataset_name: must be text (got True); put it in quotes"),
+        ("output_dir: 007", "output_dir: must be a path (got 007); put it in quotes"),
+        ("copick: {user: 0x1F}", "copick.user: must be text (got 0x1F); put it in quotes"),
+        ("padding: off", "padding: must be 'mask' or 'keep' (got off)"),
+        ("inputs: [{tomogram: 001}]", "inputs[0].tomogram: must be a path or a URL (got 001); put"),
+        ("inputs: [{tomogram: a, name: 1_0}]", "inputs[0].name: must be text (got 1_0); put it in"),
+        ("inputs: [{tomogram: a, dataset: 1}]", "inputs[0].dataset: must be text (got 1); put it"),
+        ("inputs: [{tomogram: a, mask: None}]", "(got 'None'); leave the key out, or write null"),
+        ('inputs: [{tomogram: a, voxel_size: "13,48"}]', "(got '13,48'); write 13.48"),
+        ("inputs: [{tomogram: a, voxel_size: 13,48}]", "keys should be strings; a decimal number"),
+        ("max_num_neighborhoods_for_fitting: 1e6", "must be an integer (got '1e6'); write 1000000"),
+        ("seed: '5'", "seed: must be an integer (got '5'); write 5"),
+        ("blur_sigma: 1e-1", "blur_sigma: must be a number (got '1e-1'); write 0.1"),
+        ("seed: None", "seed: must be an integer (got 'None'); leave the key out, or write null"),
+        ("report: 'no'", "report: must be true or false (got 'no'); remove the quotes"),
+        ("seed: \u00a01", "it has a blank that is not a space, type it again"),
+        ("seed:\u00a01", "; line 4 has a blank that is not a space, type it again"),
+    ],
+)
+def test_what_yaml_takes_for_something_else_is_shown_as_written(tmp_path, line, says):
+    lines = {"dataset_name": "dataset_name: a", "inputs": "inputs: [{tomogram: a}]"}
+    lines |= {"output_dir": "output_dir: out", re.split("[:\u00a0]", line)[0]: line}
+    (tmp_path / "a.yaml").write_text("\n".join(lines.values()) + "\n", encoding="utf-8")
+    with pytest.raises(PicketError, match=rf"^\S*a\.yaml: .*{re.escape(says)}"):
+        load_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("size", ["1,000", "1,5,5", "five"])
+def test_no_number_is_made_of_what_may_be_several(tmp_path, size):
+    with pytest.raises(PicketError, match=rf"\(got '{size}'\)$"):
+        load_config(
+            {
+                "dataset_name": "a",
+                "output_dir": "b",
+                "inputs": [{"tomogram": "a", "voxel_size": size}],
+            }
+        )

@@ -255,6 +255,34 @@ def test_copicks_layout(run):
     )
 
 
+def test_picks_and_segmentations_of_copick_have_one_frame(tmp_path):
+    """That of copick's tomograms, whose first voxel is 0 0 0, whatever the origin of the file."""
+    write_tomogram(tmp_path / "vol.mrc")
+    particles = {"diameter": 80, "source": "score", "workflows": ["intensities-gmm"]}
+    config = configuration(tmp_path, save=["hdf5", "copick"], particles=particles)
+    run = run_s1(config, quiet=True)
+    place = tmp_path / "out/set/copick/ExperimentRuns/TS_01"
+    (picks,) = place.glob("Picks/*.json")
+    points = [point["location"] for point in json.loads(picks.read_text())["points"]]
+    path = place / "Segmentations/10.000_picket-gpu_intensities-gmm_particle.zarr"
+    group = zarr.open_group(path, mode="r")
+    for level, dataset in enumerate(group.attrs["multiscales"][0]["datasets"]):
+        scale, moved = (list(step.values())[1] for step in dataset["coordinateTransformations"])
+        assert moved == [10 * (2**level - 1) / 2] * 3  # a coarser voxel is the mean of finer ones
+        voxels = [
+            tuple(
+                round((point[axis] - start) / size)
+                for axis, start, size in zip("zyx", moved, scale, strict=True)
+            )
+            for point in points
+        ]
+        assert all(group[dataset["path"]][voxel] == 1 for voxel in voxels)
+    found = run.particles[0]
+    expected = np.array([[point[axis] for axis in "zyx"] for point in points])
+    assert found.count == len(points) > 0
+    assert found.coordinates_angstrom == pytest.approx(expected + ORIGIN[::-1])
+
+
 # A rerun, and what is damaged.
 
 
@@ -368,7 +396,7 @@ def test_zarr_has_to_be_installed_before_anything_starts(tmp_path, monkeypatch, 
     write_tomogram(tmp_path / "vol.mrc")
     monkeypatch.setitem(sys.modules, "zarr", None)  # as if it were not there
     with pytest.raises(
-        PicketError, match=rf"^save: {kind} needs Zarr 3; install picket-gpu\[zarr\]$"
+        PicketError, match=rf"^save: {kind} needs Zarr 3; pip install -e '\.\[zarr\]'$"
     ):
         run_s1(configuration(tmp_path, save=["hdf5", kind]), quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["vol.mrc"]
@@ -379,11 +407,12 @@ def test_a_reader_says_what_it_needs(tmp_path, monkeypatch, name, package):
     path = tmp_path / name
     if package == "zarr":
         path.mkdir()
+        (path / ".zgroup").touch()
     else:
         path.write_bytes(b"II*")
     monkeypatch.setitem(sys.modules, package, None)
     extra = {"zarr": "zarr", "tifffile": "tiff"}[package]
-    with pytest.raises(PicketError, match=rf"{name}: needs .*install picket-gpu\[{extra}\]$"):
+    with pytest.raises(PicketError, match=rf"{name}: needs .*pip install -e '\.\[{extra}\]'$"):
         read_header(path)
 
 
@@ -391,7 +420,7 @@ def test_the_viewer_says_how_to_install_napari(run, monkeypatch, capsys):
     directory, _ = run
     monkeypatch.setitem(sys.modules, "napari", None)
     assert view([str(file_of(directory, "gmm", ".h5"))]) == 2
-    assert capsys.readouterr().err == ("error: viewing needs napari; install picket-gpu[napari]\n")
+    assert capsys.readouterr().err == ("error: viewing needs napari; pip install -e '.[napari]'\n")
 
 
 # The viewer.

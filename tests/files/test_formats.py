@@ -122,6 +122,21 @@ def test_sizes_of_chimerax(tmp_path):
     assert coarse.place == (1.0, 2.0, 3.0)
 
 
+@pytest.mark.parametrize("origin", [(np.nan, 2.0, 3.0), (1.5e30, 2.0, 3.0), "none"])
+def test_an_origin_that_is_no_place_is_none_in_any_format(tmp_path, origin):
+    path = tmp_path / "a.cmap"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("Chimera/image1")
+        group.attrs.update({"step": (10.0, 10.0, 10.0), "origin": origin})
+        group["data_zyx"] = DATA
+    header = read_header(path)
+    assert header.place == (0, 0, 0)
+    (warning,) = header.warnings
+    assert warning.startswith(f"{path}: impossible origin, ")
+    assert warning.endswith("angstrom (x y z); placed at 0 0 0")
+    assert header.voxel_size == (10.0, 10.0, 10.0)
+
+
 def test_copies_in_a_cmap_leave_no_choice(tmp_path):
     path = tmp_path / "a.cmap"
     with h5py.File(path, "w") as file:

@@ -15,6 +15,7 @@ import zarr
 from picket_gpu import PicketError, run_s1
 from picket_gpu.files.masks import read_mask
 from picket_gpu.files.tomogram import read_header, read_voxels
+from picket_gpu.run.existing import Directory
 from picket_gpu.view import layers
 
 SHAPE = (10, 12, 14)
@@ -275,8 +276,9 @@ def test_nstart_is_the_place_where_there_is_no_origin(tmp_path, monkeypatch, ori
     for path in (run[0].path.with_suffix(".zarr"), copick):
         levels = zarr.open_group(path, mode="r").attrs["multiscales"][0]["datasets"]
         moved = [level["coordinateTransformations"][1]["translation"] for level in levels]
-        assert moved[0] == list(place[::-1])
-        assert moved[1] == [start + 5 for start in place[::-1]]
+        start = (0, 0, 0) if path == copick else place[::-1]  # copick's frame has no origin
+        assert moved[0] == list(start)
+        assert moved[1] == [length + 5 for length in start]
     with mrcfile.open(run[0].path.with_suffix(".mrc")) as mrc:  # as the tomogram's own
         assert mrc.nstart.tolist() == (-20, 100, 37)
         assert mrc.header.origin.tolist() == origin
@@ -292,6 +294,74 @@ def test_a_voxel_size_of_the_user_counts_for_the_place(tmp_path, monkeypatch):
         for layer in layers(path, Path("a.mrc")):
             assert tuple(layer.settings["scale"]) == (2, 2, 2)
             assert tuple(layer.settings["translate"]) == (74, 200, -40)
+
+
+# Origin, nstart, number of intervals (mx), the place that ChimeraX gives the map, and the warning.
+NEVER_SET = [
+    ((1.5e30, -2.2e-41, 0), (0, 0, 0), 14, (0, 0, 0), "an impossible origin, 1.5e+30 -2.2"),
+    (
+        (1.5e30, 0, 0),
+        (4, 5, -6),
+        14,
+        (40, 50, -60),
+        "0 0 angstrom (x y z); placed at nstart 4 5 -6",
+    ),
+    ((np.nan, 50, 60), (4, 4, 4), 14, (40, 40, 40), "an impossible origin, nan 50 60"),
+    ((0, -np.inf, 0), (0, 0, 0), 14, (0, 0, 0), "0 -inf 0 angstrom (x y z); placed at 0 0 0"),
+    ((2e9, 1, 1), (0, 0, 0), 14, (0, 0, 0), "an impossible origin, 2e+09 1 1"),  # steps of 128
+    ((1e8, 1, 1), (0, 0, 0), 14, (1e8, 1, 1), None),  # steps of 8
+    ((0, 0, 0), (1634886000, -20, 3), 14, (0, 0, 0), "nstart, 1634886000 -20 3 (x y z); placed at"),
+    ((0, 0, 0), (0, -(2**31), 0), 14, (0, 0, 0), "an impossible nstart, 0 -2147483648 0"),
+    ((0, 0, 0), (0, 0, 141), 14, (0, 0, 0), "an impossible nstart, 0 0 141"),
+    ((0, 0, 0), (0, 0, -140), 14, (0, 0, -1400), None),
+    ((0, 0, 0), (0, 0, 141), 20, (0, 0, 1410), None),  # of a larger cell
+    ((1, 2, 3), (1634886000, 0, 0), 14, (1, 2, 3), None),
+    (
+        (np.nan, 0, 0),
+        (10**9, 0, 0),
+        14,
+        (0, 0, 0),
+        "angstrom and an impossible nstart, 1000000000 0",
+    ),
+]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("origin", "nstart", "cells", "place", "says"), NEVER_SET)
+def test_bytes_that_were_never_set_are_no_place(
+    tmp_path, order, origin, nstart, cells, place, says
+):
+    patches = (16, "<3i", nstart), (28, "<i", (cells,)), (40, "<f", (cells * 10,))
+    path = write(tmp_path / "a.mrc", DATA, *patches, (196, "<3f", origin))
+    header = read_header(path if order == "<" else swapped(path))
+    assert header.place == place
+    assert header.voxel_size == (10, 10, 10)
+    assert (read_voxels(path) == DATA).all()
+    if says is None:
+        assert header.warnings == ()
+        return
+    (warning,) = header.warnings
+    assert warning.startswith(f"{path}: MRC header has an impossible ")
+    assert says in warning
+
+
+def test_what_was_never_set_goes_into_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    origin = (1.5e30, -2.2e-41, 0)
+    write(Path("a.mrc"), DATA, (16, "<3i", (10**9, 0, 0)), (196, "<3f", origin))
+    run = run_s1(settings("a.mrc", save=["hdf5", "mrc", "zarr"]), quiet=True)
+    assert len(run.warnings) == 1
+    with h5py.File(run[0].path) as file:
+        assert tuple(file["segmentations"].attrs["origin"]) == (0, 0, 0)
+    level = zarr.open_group(run[0].path.with_suffix(".zarr"), mode="r").attrs["multiscales"][0]
+    moved = level["datasets"][0]["coordinateTransformations"][1]["translation"]
+    assert moved == [0, 0, 0]
+    with mrcfile.open(run[0].path.with_suffix(".mrc")) as mrc:
+        assert mrc.nstart.tolist() == mrc.header.origin.tolist() == (0, 0, 0)
+    # As an earlier version wrote it.
+    with h5py.File(run[0].path, "r+") as file:
+        file["segmentations"].attrs["origin"] = origin
+    assert Directory(run[0].path.parent).read(run[0].path).origin == (0, 0, 0)
 
 
 SIZES = [

@@ -106,6 +106,15 @@ def test_transformations_of_an_image_come_after_those_of_its_levels(tmp_path):
     assert header.place == (315.0, 210.0, 105.0)  # (3 x 0.5 + 30) nm along x
 
 
+@pytest.mark.parametrize("shift", [1.5e30, float("nan"), -float("inf")])
+def test_a_translation_that_is_no_place_is_none(tmp_path, shift):
+    path = image(tmp_path / "a.zarr", [scale(1, 1, 1), translation(1, shift, 3)])
+    header = read_header(path)
+    assert header.place == (0, 0, 0)
+    (warning,) = header.warnings
+    assert "impossible origin" in warning
+
+
 @pytest.mark.parametrize(
     "steps",
     [

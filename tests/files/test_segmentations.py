@@ -435,20 +435,16 @@ def test_what_lacks_one_of_our_attributes_is_not_ours(tmp_path, left_out):
     assert read_own_attributes(path) is None
 
 
-def test_a_file_in_use_is_told(written):
+def test_a_file_that_another_program_has_locked_is_read(written):
     paths, *_ = written
     code = f"import fcntl, time; file = open({str(paths['hdf5'])!r}, 'r+b'); "
     code += "fcntl.flock(file, fcntl.LOCK_EX); print('locked', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout.readline() == b"locked\n"
-            with pytest.raises(
-                OSError, match=r"gmm\.h5: is in use or cannot be read; close it and"
-            ):
-                read_own_attributes(paths["hdf5"])
+            assert read_own_attributes(paths["hdf5"]) is not None
         finally:
             holder.kill()
-    assert read_own_attributes(paths["hdf5"]) is not None
 
 
 def test_chunks_hold_the_labels_also_at_the_ends(tmp_path):

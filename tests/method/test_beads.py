@@ -147,6 +147,20 @@ def test_beads_that_padding_cuts(scene):
     assert (mask | padding)[ball(BEADS[0], 3)].all()
 
 
+@pytest.mark.parametrize("mean", [20.0, -20.0])
+def test_slices_of_padding_are_no_beads(mean):
+    """Grey values far from 0, and slices that are padding throughout."""
+    grey = np.random.default_rng(0).normal(mean, 1, (32, 60, 60)).astype(np.float32)
+    padding = np.zeros(grey.shape, bool)
+    padding[:3] = padding[-3:] = True
+    grey[padding] = 0
+    assert find_beads(grey, padding) is None
+    grey[15, 30, 30] = mean + 1e6  # a hot voxel
+    beads, mask = find_beads(grey, padding)
+    assert beads.centres.tolist() == [[15, 30, 30]]
+    assert mask[15, 30, 30]
+
+
 def test_beads_that_touch(scene):
     chain = np.concatenate([BEADS, BEADS[:2] + np.array([(0, 6, 0), (0, 0, 6)])])
     _, mask = find_beads(image(with_beads(scene, chain)))

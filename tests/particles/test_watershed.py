@@ -144,5 +144,5 @@ def test_a_distance_below_1_is_refused():
 
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
-    with pytest.raises(PicketError, match=r"scikit-image; install picket-gpu\[watershed\]"):
+    with pytest.raises(PicketError, match=r"scikit-image; pip install -e '\.\[watershed\]'"):
         watershed(np.zeros((4, 4, 4)), min_distance=1)

@@ -19,6 +19,7 @@ import pytest
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.errors import NothingDoneError
+from picket_gpu.files import segmentation
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.report.__main__ import main as report_main
 from picket_gpu.run.record import json_schema
@@ -136,20 +137,19 @@ def test_a_tomogram_of_which_nothing_can_be_known_does_not_stop_the_rest(place, 
     assert {name.split("_")[1] for name in stamps()} == {"0"}
 
 
-def test_a_file_in_use_is_a_failure_of_its_tomogram(place, capsys):
+def test_a_file_that_may_not_be_read_is_a_failure_of_its_tomogram(place, capsys, monkeypatch):
     run_s1("params.yaml", quiet=True)
-    before = stamps()
-    code = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print(1, flush=True); input()"
-    name = "segmentation_1_gabor_kmeans.h5"
-    command = [sys.executable, "-c", code, f"out/set/{name}"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as other:
-        other.stdout.readline()
-        assert main(["params.yaml"]) == 1
-        other.kill()
+    before, real = stamps(), segmentation.read_attributes
+
+    def read_attributes(path):
+        if path.name == "segmentation_1_gabor_kmeans.h5":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(segmentation, "read_attributes", read_attributes)
+    assert main(["params.yaml"]) == 1
     message = the_error(capsys.readouterr().err)
-    assert name in message
-    assert "in use" in message
+    assert "segmentation_1_gabor_kmeans.h5: no permission to read it" in message
     assert stamps().keys() == before.keys()
 
 
@@ -582,20 +582,40 @@ def test_a_full_disk_is_an_error_and_leaves_no_truncated_file(place, undisturbed
 
 
 def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
-    from picket_gpu.files.atomic import _HOST
+    from picket_gpu.files.atomic import _HOST, ABANDONED
 
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {
-        f".a.h5.{_HOST}.{dead.pid}.1.part": False,
-        f".a.h5.{_HOST}.{os.getpid()}.1.part": True,
-        ".a.h5.another-host.1.1.part": True,
-        "a.h5": True,
+    old, young = ABANDONED + 600, ABANDONED - 600
+    files = {  # seconds since the last change, and whether it is kept
+        f".a.h5.{_HOST}.{dead.pid}.1.part": (0, False),
+        f".a.h5.{_HOST}.{os.getpid()}.1.part": (old, True),
+        ".a.h5.another-host.1.1.part": (0, True),
+        f".b.h5.another-host.{dead.pid}.1.part": (young, True),
+        f".b.h5.another-host.{os.getpid()}.1.part": (old, False),
+        f".b.h5.{_HOST}.{2**70}.1.part": (old, True),
+        ".of-another-program.part": (old, True),
+        ".of.another.program.1.part": (old, True),
+        "a.h5": (old, True),
     }
-    for name in names:
+    directories = {  # the same, of what is in them
+        ".a.zarr.another-host.1.1.part": (0, True),
+        ".b.zarr.another-host.1.1.part": (old, False),
+        ".b.zarr-old.another-host.1.1.part": (old, False),
+    }
+    now = time.time()
+    for name, (age, _) in directories.items():
+        (tmp_path / name / "0").mkdir(parents=True)
+        (tmp_path / name / "0/1").touch()
+        os.utime(tmp_path / name / "0/1", (now - age, now - age))
+        for path in (tmp_path / name / "0", tmp_path / name):
+            os.utime(path, (now - old, now - old))
+    for name, (age, _) in files.items():
         (tmp_path / name).touch()
+        os.utime(tmp_path / name, (now - age, now - age))
     remove_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {n for n, kept in names.items() if kept}
+    kept = {name for name, (_, kept) in (files | directories).items() if kept}
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 # The record.

@@ -146,6 +146,13 @@ class TomogramInput(BaseModel):
 
     _listed: Listed | None = PrivateAttr(None)
 
+    @field_validator("mask", "mask_for_fitting", "mask_for_output", mode="before")
+    @classmethod
+    def _file(cls, mask: Any) -> Any:
+        if mask == "None" and not os.path.lexists(mask):  # Python's word, text in YAML
+            raise ValueError("must be the path of a mask")
+        return mask
+
     @field_validator("name")
     @classmethod
     def _printable(cls, name: str | None) -> str | None:

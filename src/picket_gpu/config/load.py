@@ -1,6 +1,7 @@
 """From a parameter file, or a mapping like it, to a configuration."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.lists import expanded
 from picket_gpu.config.names import check_names
 from picket_gpu.config.s1 import Copick, S1Config
-from picket_gpu.config.yaml_file import read_yaml
+from picket_gpu.config.yaml_file import read_yaml, scalar
 from picket_gpu.errors import PicketError
 from picket_gpu.files.masks import Mask
 from picket_gpu.method.features import MODES
@@ -47,7 +48,8 @@ def load_config(source: S1Config | Mapping[str, Any] | str | Path) -> S1Config:
     try:
         config = S1Config.model_validate(content)
     except ValidationError as error:
-        raise PicketError(where + first_fault(error, _MODELS)) from None
+        written = None if isinstance(source, Mapping) else partial(scalar, Path(source))
+        raise PicketError(where + first_fault(error, _MODELS, written)) from None
     return _with_all_inputs(config, where)
 
 

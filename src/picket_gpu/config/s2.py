@@ -5,6 +5,7 @@ which it would silently pick nothing, such as a ``particle_cluster_id`` in quote
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from pydantic import (
 from picket_gpu.config.faults import first_fault
 from picket_gpu.config.inputs import Slice
 from picket_gpu.config.s1 import DatasetName, NamedPath
-from picket_gpu.config.yaml_file import read_yaml
+from picket_gpu.config.yaml_file import read_yaml, scalar
 from picket_gpu.errors import PicketError
 from picket_gpu.particles.picket_s2 import MODES, ExtractionMode
 
@@ -117,4 +118,5 @@ def load_s2_config(source: Mapping[str, Any] | str | Path) -> S2Config:
     try:
         return S2Config.model_validate(content)
     except ValidationError as error:
-        raise PicketError(where + first_fault(error, _MODELS)) from None
+        written = None if isinstance(source, Mapping) else partial(scalar, Path(source))
+        raise PicketError(where + first_fault(error, _MODELS, written)) from None

@@ -1,6 +1,6 @@
 """Reading a YAML file of parameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,42 @@ def read_yaml(path: Path, wanted: str = S1_FILE) -> dict[Any, Any]:
             "printable character; remove it"
         ) from None
     except yaml.YAMLError as error:
-        raise PicketError(f"{path}: is not valid YAML: {_reason(error)}") from None
+        raise PicketError(f"{path}: is not valid YAML: {_reason(error)}{_blank(text)}") from None
     except RecursionError:
         raise PicketError(f"{path}: is not valid YAML: brackets are nested too deeply") from None
     if not isinstance(content, dict):
         raise PicketError(f"{path}: must hold keys and values, such as dataset_name: my_dataset")
     return content
+
+
+def scalar(path: Path, place: Sequence[str | int]) -> str | None:
+    """The value at a place of a YAML file as it is written there, without quotes.
+
+    Args:
+        place: keys and indices that lead to it; other parts of it are ignored.
+
+    Returns:
+        Its text; None if there is no single value at that place, or the file cannot be read again.
+    """
+    try:
+        node = _Loader(_text(path, S1_FILE)).get_single_node()
+    except (PicketError, yaml.YAMLError, ValueError, RecursionError):
+        return None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == part), node)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
+
+
+def _blank(text: str) -> str:
+    """A hint at a blank that YAML does not take for one, as copied from a page; else nothing."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for letter in line:
+            if letter.isspace() and letter not in " \t":
+                return f"; line {number} has a blank that is not a space, type it again"
+    return ""
 
 
 def _text(path: Path, wanted: str) -> str:

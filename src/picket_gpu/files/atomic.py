@@ -5,6 +5,7 @@ They are written under a temporary name in the same directory, and renamed when 
 
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from threading import get_ident
 
 _HOST = platform.node().replace(".", "-")
 PART = ".part"
+_UNFINISHED = re.compile(rf"\..+\.(?P<host>[^.]*)\.(?P<process>\d+)\.\d+{re.escape(PART)}")
+ABANDONED = 2 * 24 * 3600  # seconds; clocks of machines differ by less
 MOST_TRIES = 10  # to replace a directory that other programs replace at the same time
 
 
@@ -93,15 +96,37 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove unfinished files of processes of this machine that have ended."""
-    for path in directory.glob(f".*.{_HOST}.*.*{PART}"):
-        process = int(path.name.split(".")[-3])
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            remove(path)
-        except PermissionError:
-            continue  # the process runs, and belongs to another user
+    """Remove unfinished files of processes of this machine that have ended, and abandoned ones.
+
+    Whether a process of another machine has ended cannot be asked. What it writes changes every few
+    seconds, so a file that nothing has changed for `ABANDONED` is one that nobody writes any more.
+    """
+    for path in directory.glob(f".*{PART}"):
+        named = _UNFINISHED.fullmatch(path.name)
+        if named is None:
+            continue
+        # Another job may remove it at the same time.
+        with suppress(OSError):
+            here = named["host"] == _HOST
+            if _has_ended(int(named["process"])) if here else _age(path) > ABANDONED:
+                remove(path)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether a process of this machine has ended."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):  # of another user, or no number of a process
+        return False
+    return False
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file, or anything in a directory, was changed."""
+    paths = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return time.time() - max(one.lstat().st_mtime for one in paths)
 
 
 def _temporary(path: Path, kind: str = "") -> Path:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import inf, prod
 from typing import Any, Literal
 
 import numpy as np
@@ -113,6 +113,24 @@ def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
     for first in range(0, array.shape[z], step):
         index[z] = slice(first, first + step)
         yield np.asarray(array[tuple(index)])
+
+
+def is_possible_origin(
+    origin: tuple[float, float, float], voxel_size: tuple[float, float, float]
+) -> bool:
+    """Whether an origin is finite, and small enough for float32 to tell neighbouring voxels apart.
+
+    ChimeraX ignores others: programs leave these bytes of a header unset (its mrc_format.py).
+
+    Args:
+        origin: angstrom, (x, y, z).
+        voxel_size: angstrom, (z, y, x); 1 is assumed where it is unknown.
+    """
+    with np.errstate(over="ignore"):
+        start = np.array(origin, dtype=np.float32)
+    known = all(0 < length < inf for length in voxel_size)
+    step = np.array(voxel_size[::-1] if known else (1, 1, 1), dtype=np.float32)
+    return bool(np.isfinite(start).all() and (start + step != start).all())
 
 
 def angstrom_in(unit: object) -> float:

@@ -3,21 +3,25 @@
 The format is that of Cheng et al. 2015 (MRC2014), with IMOD's stamp and flags in bytes 152 to 159.
 """
 
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from mrcfile import utils
 from mrcfile.dtypes import HEADER_DTYPE
 
 from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.lazy_volume import is_possible_origin
 
 HEADER = 1024  # bytes
+MOST_STARTS = 10  # times the longest side; a greater nstart was never set
 MOST_EXTENDED = 2**28  # bytes of an extended header; a damaged header may announce gigabytes
 VOXEL_TYPES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 IMOD, IMOD_STAMP, IMOD_FLAGS = 1146047817, slice(152, 156), slice(156, 160)
 SIGNED, FOUR_BITS = 1, 16  # of IMOD's flags
+Number = TypeVar("Number", int, float)
 _ORDERS = {"<": "little-endian", ">": "big-endian"}
 
 
@@ -68,7 +72,8 @@ def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
     axes = _axes(path, header)
     stored = axes[::-1]  # sections, rows, columns
     z, y, x = (stored.index(axis) for axis in (3, 2, 1))
-    starts = dict(zip(axes, (header.nxstart, header.nystart, header.nzstart), strict=True))
+    voxel_size = _voxel_size(header)
+    origin, nstart, fault = _position(header, axes, voxel_size)
     dtype, zero = _bytes(path, data, header)
     begin = HEADER + int(header.nsymbt)
     if size is not None:
@@ -78,12 +83,12 @@ def read_mrc_header(path: Path, data: bytes, size: int | None) -> MrcHeader:
         dtype,
         begin,
         (z, y, x),
-        _voxel_size(header),
-        _origin(header),
-        (int(starts[1]), int(starts[2]), int(starts[3])),
+        voxel_size,
+        origin,
+        nstart,
         zero,
         dtype == np.int8 and zero == 0,
-        warnings,
+        (*warnings, *fault),
     )
 
 
@@ -254,12 +259,39 @@ def _voxel_size(header: np.recarray) -> tuple[float, float, float]:
     return (z, y, x)
 
 
-def _origin(header: np.recarray) -> tuple[float, float, float]:
-    """Origin, (x, y, z), 0 where it is not finite. Files without MAP use these bytes otherwise."""
+def _position(
+    header: np.recarray, axes: tuple[int, int, int], voxel_size: tuple[float, float, float]
+) -> tuple[tuple[float, float, float], tuple[int, int, int], tuple[str, ...]]:
+    """Origin and nstart, (x, y, z), 0 0 0 where they were never set, and a warning if that counts.
+
+    Both are judged as in ChimeraX. Files without MAP use the bytes of the origin otherwise.
+    """
+    origin = _vector(float(length) for length in header.origin.tolist())
+    starts = dict(zip(axes, (header.nxstart, header.nystart, header.nzstart), strict=True))
+    nstart = _vector(int(starts[axis]) for axis in (1, 2, 3))
+    faults = []
     if not _has_map(header):
-        return (0.0, 0.0, 0.0)
-    x, y, z = (
-        float(value) if np.isfinite(value) else 0.0
-        for value in (header.origin.x, header.origin.y, header.origin.z)
-    )
+        origin = (0.0, 0.0, 0.0)
+    elif not is_possible_origin(origin, voxel_size):
+        faults.append(f"an impossible origin, {_words(origin)} angstrom")
+        origin = (0.0, 0.0, 0.0)
+    sizes = (header.nx, header.ny, header.nz, header.mx, header.my, header.mz)
+    if max(map(abs, nstart)) > MOST_STARTS * max(map(int, sizes)):
+        if not any(origin):
+            faults.append(f"an impossible nstart, {_words(nstart)}")
+        nstart = (0, 0, 0)
+    if not faults:
+        return origin, nstart, ()
+    instead = f"nstart {_words(nstart)}" if any(nstart) else "0 0 0"
+    return origin, nstart, (f"MRC header has {' and '.join(faults)} (x y z); placed at {instead}",)
+
+
+def _vector(numbers: Iterable[Number]) -> tuple[Number, Number, Number]:
+    x, y, z = numbers
     return (x, y, z)
+
+
+def _words(vector: tuple[float, float, float]) -> str:
+    return " ".join(
+        f"{number:.7g}" if isinstance(number, float) else f"{number}" for number in vector
+    )

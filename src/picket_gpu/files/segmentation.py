@@ -417,12 +417,12 @@ def read_own_attributes(path: Path) -> dict[str, Any] | None:
     """As `read_attributes`; None if ``path`` does not exist, or picket_gpu did not write it.
 
     Raises:
-        OSError: the file is in use, or there is no permission to read it.
+        PermissionError: there is no permission to read it.
     """
     try:
         attributes = read_attributes(path)
-    except (BlockingIOError, PermissionError) as error:
-        raise OSError(f"{path}: is in use or cannot be read; close it and run again") from error
+    except PermissionError:
+        raise PermissionError(f"{path}: no permission to read it; change its permissions") from None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return attributes if attributes.keys() >= {*IN_HEADER} else None

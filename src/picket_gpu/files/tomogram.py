@@ -13,7 +13,7 @@ import numpy as np
 from picket_gpu.device.limits import memory_limit
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, space_of
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, is_possible_origin, space_of
 from picket_gpu.files.location import Location
 from picket_gpu.files.readers import open_volume
 
@@ -87,8 +87,13 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
             "cut across the specimen if it lies flat in y; rotate such a tomogram first (IMOD: "
             "clip rotx or trimvol -rx; AreTomo: -FlipVol 1)"
         )
+    origin = volume.origin
+    if not is_possible_origin(origin, volume.voxel_size):
+        text = " ".join(f"{length:.7g}" for length in origin)
+        warnings.append(f"impossible origin, {text} angstrom (x y z); placed at 0 0 0")
+        origin = (0.0, 0.0, 0.0)
     named = tuple(f"{path}: {warning}" for warning in warnings)
-    return TomogramHeader(path, (z, y, x), size, volume.origin, volume.nstart, named)
+    return TomogramHeader(path, (z, y, x), size, origin, volume.nstart, named)
 
 
 def _possible(size: tuple[float, float, float]) -> tuple[tuple[float, float, float], str | None]:

@@ -141,7 +141,7 @@ class _Scale:
         def largest(z: int) -> float:
             plane = self._plane(z, beside)
             if not plane.size:
-                return 0.0
+                return self._middle
             return float(plane.max() if sign > 0 else plane.min())
 
         most = max(sign * (value - self._middle) for value in self._by_planes(largest))

@@ -159,7 +159,7 @@ def _flood() -> Callable[..., np.ndarray]:
         from skimage.segmentation import watershed as flood
     except ImportError:
         raise PicketError(
-            "method watershed needs scikit-image; install picket-gpu[watershed]"
+            "method watershed needs scikit-image; pip install -e '.[watershed]'"
         ) from None
     return cast("Callable[..., np.ndarray]", flood)
 

@@ -152,7 +152,7 @@ def _import() -> Any:
     try:
         import distributed
     except ImportError:
-        raise PicketError("workers: needs Dask; install picket-gpu[distributed]") from None
+        raise PicketError("workers: needs Dask; pip install -e '.[distributed]'") from None
     return distributed
 
 

@@ -23,7 +23,7 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.formats.other import SCORES, SELECTOR, Other
-from picket_gpu.files.lazy_volume import VolumeSelector
+from picket_gpu.files.lazy_volume import VolumeSelector, is_possible_origin
 from picket_gpu.files.location import Location, as_location, file_signature, is_same, stem_of
 from picket_gpu.files.readers import is_named_like_a_volume
 from picket_gpu.files.readers.hdf5 import OURS
@@ -363,6 +363,8 @@ class Directory:
         if not 3 <= side <= min(z, y, x) or side % 2 == 0:
             raise ValueError(f"neighborhood_size {side}")
         size, origin = voxel_size or _size(attributes), attributes.get("origin")
+        if origin is not None and not is_possible_origin(origin, size or (0.0,) * 3):
+            origin = None  # of a version that took any bytes for one
         if path.suffix != ".h5":
             header = TomogramHeader(
                 path, (z, y, x), volume.voxel_size, volume.origin, volume.nstart
@@ -399,7 +401,7 @@ class Directory:
 
         Raises:
             PicketError: something is of another tomogram.
-            OSError: a file is in use.
+            OSError: there is no permission to read a file.
         """
         replaced = {
             path
@@ -536,7 +538,7 @@ def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> Exist
 
     Raises:
         PicketError: picket_gpu did not write one of the files.
-        OSError: a file is in use.
+        OSError: there is no permission to read a file.
     """
     reusable: dict[Workflow, dict[str, Any]] = {}
     otherwise = False

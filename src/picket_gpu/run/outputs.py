@@ -57,7 +57,7 @@ def _check_packages(config: S1Config) -> None:
     for kind in ("zarr", "copick"):
         # Version 2 has other functions.
         if kind in config.save and not (find_spec("zarr") and int(version("zarr")[0]) >= 3):
-            raise PicketError(f"save: {kind} needs Zarr 3; install picket-gpu[zarr]")
+            raise PicketError(f"save: {kind} needs Zarr 3; pip install -e '.[zarr]'")
 
 
 def check_directory(directory: Path, key: str = "output_dir") -> None:

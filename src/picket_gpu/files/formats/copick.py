@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ CONFIG = "copick.json"
 
 
 class Copick(OMEZarr):
-    """An OME-Zarr of the foreground where a copick project has it, without scores."""
+    """An OME-Zarr of the foreground where a copick project has it, without scores.
+
+    copick measures from the centre of a tomogram's first voxel, also for picks; the origin in the
+    tomogram's file does not count.
+    """
 
     @staticmethod
     def write(
@@ -33,7 +38,8 @@ class Copick(OMEZarr):
                 `CopickNames.path` makes it; copick too reads the names from there.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        OMEZarr.write(path, labels, None, header, attributes)
+        unmoved = replace(header, origin=(0.0, 0.0, 0.0), nstart=(0, 0, 0))
+        OMEZarr.write(path, labels, None, unmoved, attributes)
         write_config(path.parents[3], path.stem.rpartition("_")[2])
 
     @staticmethod

@@ -14,6 +14,7 @@ import numpy as np
 from picket_gpu.device.limits import available_threads
 from picket_gpu.device.operations import Shape
 from picket_gpu.files.atomic import atomic_file
+from picket_gpu.files.hdf5_file import hdf5_file
 from picket_gpu.files.readers.hdf5 import DATASET, GROUP
 from picket_gpu.files.tomogram import TomogramHeader
 
@@ -36,7 +37,7 @@ class HDF5:
         attributes: Mapping[str, Any],
     ) -> None:
         """Write all into one file. An attribute None becomes the text "None", as in PickET."""
-        with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_file(path) as temporary, hdf5_file(temporary, "w") as file:
             group = file.create_group(GROUP)
             _write_dataset(group, DATASET, labels)
             if scores is not None:
@@ -57,29 +58,29 @@ class HDF5:
     def is_ours(path: Path) -> bool:
         """Whether this class or PickET wrote a file; True for one that is no HDF5 at all."""
         try:
-            with h5py.File(path) as file:
+            with hdf5_file(path) as file:
                 return GROUP in file
         except OSError:
             return True  # its error is told where it is read
 
     @staticmethod
     def read_labels(path: Path) -> np.ndarray:
-        with h5py.File(path) as file:
+        with hdf5_file(path) as file:
             return np.asarray(file[GROUP][DATASET])
 
     @staticmethod
     def has_scores(path: Path) -> bool:
-        with h5py.File(path) as file:
+        with hdf5_file(path) as file:
             return SCORES in file[GROUP]
 
     @staticmethod
     def read_scores(path: Path) -> np.ndarray:
-        with h5py.File(path) as file:
+        with hdf5_file(path) as file:
             return np.asarray(file[GROUP][SCORES])
 
     @staticmethod
     def read_attributes(path: Path) -> dict[str, Any]:
-        with h5py.File(path) as file:
+        with hdf5_file(path) as file:
             return dict(file[GROUP].attrs)
 
 

@@ -95,7 +95,7 @@ def _finest(path: Path) -> np.ndarray:
     try:
         import zarr
     except ImportError:
-        raise PicketError(f"{path}: needs Zarr; install picket-gpu[zarr]") from None
+        raise PicketError(f"{path}: needs Zarr; pip install -e '.[zarr]'") from None
     return np.asarray(zarr.open_group(str(path), mode="r")["0"])
 
 

@@ -1,10 +1,13 @@
 """Readers of volumes, one for each format, behind one function."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from picket_gpu.errors import PicketError
+from picket_gpu.files.content import MAP, START, described, ending_of
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector
 from picket_gpu.files.location import Location, Url
 from picket_gpu.files.readers.em import open_em
@@ -12,19 +15,25 @@ from picket_gpu.files.readers.hdf5 import open_hdf5
 from picket_gpu.files.readers.mrc import open_mrc
 from picket_gpu.files.readers.npy import open_npy
 from picket_gpu.files.readers.omezarr import open_zarr
-from picket_gpu.files.readers.tiff import open_tiff
+from picket_gpu.files.readers.tiff import open_tiff, open_tiff_slices, tiff_slices
 
-_BY_ENDING: dict[str, Callable[[Path, VolumeSelector], LazyVolume]] = {
+Reader: TypeAlias = Callable[[Path, VolumeSelector], LazyVolume]
+_BY_ENDING: dict[str, Reader] = {
     ".cmap": open_hdf5,
     ".em": open_em,
     ".h5": open_hdf5,
     ".hdf5": open_hdf5,
     ".hdf": open_hdf5,
     ".npy": open_npy,
+    ".ozx": open_zarr,
     ".tif": open_tiff,
     ".tiff": open_tiff,
+    ".zip": open_zarr,
 }
 
+# What readers of files by name cannot decompress.
+_COMPRESSED = tuple(ending + by for ending in _BY_ENDING for by in (".gz", ".bz2"))
+_METADATA = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 MRC_ENDINGS = (".mrc", ".rec", ".map", ".st", ".ali", ".mrcs")
 
 
@@ -35,7 +44,7 @@ def is_named_like_a_volume(where: Path) -> bool:
 
 
 def open_volume(where: Location, selector: VolumeSelector | None = None) -> LazyVolume:
-    """Open the volume at ``where`` by its extension; a file with an unknown one is read as MRC.
+    """Open the volume at ``where`` by its content, else by its extension, else as MRC.
 
     Raises:
         PicketError: the volume does not exist, is damaged, or is not 3-D, or ``selector`` does not
@@ -58,20 +67,65 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
         raise PicketError(
             f"{where}: cannot be read ({error.strerror}); check the {selector.kind}'s path"
         ) from None
-    if where.is_dir():
-        return open_zarr(where, selector)
-    if not where.is_file():
-        raise PicketError(
-            f"{where}: is not a regular file; {selector.kind} must be the path of a volume"
-        )
-    try:
-        with where.open("rb"):
-            pass
-    except PermissionError:
-        raise PicketError(f"{where}: no permission to read it; change its permissions") from None
-    reader = _BY_ENDING.get(where.suffix.lower(), open_mrc)
-    if selector.level is not None:
+    kind = selector.kind
+    reader = _of_directory(where, kind) if where.is_dir() else _of_file(where, kind)
+    if selector.level is not None and reader is not open_zarr:
         raise PicketError(f"{where}: level applies to OME-Zarr only; remove it")
-    if selector.dataset is not None and reader is not open_hdf5:
+    if selector.dataset is not None and reader not in (open_hdf5, open_zarr):
         raise PicketError(f"{where}: dataset applies to HDF5 and Zarr only; remove it")
     return reader(where, selector)
+
+
+def _of_file(path: Path, kind: str) -> Reader:
+    """The reader of a file; ``kind`` is what an error calls it.
+
+    Raises:
+        PicketError: it cannot be read, or nothing reads its format.
+    """
+    if not path.is_file():
+        raise PicketError(f"{path}: is not a regular file; {kind} must be the path of a volume")
+    try:
+        with path.open("rb") as file:
+            start = file.read(START)
+    except PermissionError:
+        raise PicketError(f"{path}: no permission to read it; change its permissions") from None
+    if (ending := ending_of(start)) is not None:
+        return _BY_ENDING[ending]
+    if start[MAP] == b"MAP":
+        return open_mrc
+    if (reader := _BY_ENDING.get(path.suffix.lower())) is not None:
+        return reader
+    if path.name.lower().endswith(_COMPRESSED):
+        raise PicketError(f"{path}: only MRC is read compressed; decompress it")
+    if (what := described(start)) is not None:
+        raise PicketError(f"{path}: is not an MRC file but {what}")
+    return open_mrc
+
+
+def _of_directory(path: Path, kind: str) -> Reader:
+    """The reader of a directory, likewise.
+
+    Raises:
+        PicketError: it is not a volume.
+    """
+    if any((path / name).exists() for name in _METADATA):
+        return open_zarr
+    if tiff_slices(path):
+        return open_tiff_slices
+    raise PicketError(f"{path}: directory is not a Zarr{_hint(path, kind)}")
+
+
+def _hint(path: Path, kind: str) -> str:
+    """What to do with a directory that is not a volume."""
+    if (path / "copick.json").exists() or (path / "ExperimentRuns").exists():
+        return (
+            " but a copick project; name a tomogram in it, such as "
+            "ExperimentRuns/TS_01/VoxelSpacing10.000/wbp.zarr"
+        )
+    if (path / "attributes.json").exists():
+        return " but N5, which is not read; convert it to OME-Zarr"
+    known = (*MRC_ENDINGS, *_BY_ENDING, ".zarr")
+    endings = Counter(one.suffix for one in path.iterdir() if one.suffix.lower() in known)
+    for ending, _ in endings.most_common(1):
+        return f"; to use all tomograms in it, write {path / '*'}{ending}"
+    return f"; {kind} must be the path of a volume"

@@ -1,6 +1,7 @@
 """Volumes in HDF5 files."""
 
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.hdf5_file import hdf5_file
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of, space_of
 
 # Where PickET, and `picket_gpu.files.formats.hdf5`, store labels; scores may be beside them.
@@ -22,7 +24,7 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
         PicketError: the file is not HDF5, or it is unclear which of its datasets is meant.
     """
     try:
-        with h5py.File(path) as file:
+        with hdf5_file(path) as file:
             name = selector.dataset or _only_volume(path, file, selector)
             dataset = file.get(name)
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
@@ -33,13 +35,17 @@ def open_hdf5(path: Path, selector: VolumeSelector) -> LazyVolume:
             step = chunks[space_of(shape)[0]] if chunks else PLANES
             geometry = _geometry(dataset)
     except OSError as error:
+        if "signature not found" in str(error):
+            raise PicketError(
+                f"{path}: is not an HDF5 file; check the path and the extension"
+            ) from None
         raise PicketError(
             f"{path}: cannot be read as HDF5 ({one_line(error)}); check the path, or copy it again"
         ) from None
 
     def blocks() -> Iterator[np.ndarray]:
         try:
-            with h5py.File(path) as file:
+            with hdf5_file(path) as file:
                 yield from planes_of(file[name], step)
         except OSError as error:
             raise PicketError(
@@ -64,7 +70,7 @@ def _geometry(dataset: h5py.Dataset) -> dict[str, Any]:
         origin = _three([attributes.get(f"EMAN.origin_{axis}", 0.0) for axis in "xyz"])
     else:
         return {}
-    place = (0.0, 0.0, 0.0) if origin is None else tuple(float(length) for length in origin)
+    place = (nan, nan, nan) if origin is None else tuple(float(length) for length in origin)
     return {"voxel_size": (z, y, x), "origin": place, "zero": _zero(dataset)}
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
+from picket_gpu.files.content import MAP, named
 from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of
 from picket_gpu.files.mrc_header import HEADER, MrcHeader, check_size, read_mrc_header
 
 BLOCK, PIECE = 2**26, 2**20  # bytes of a compressed file: of a block of planes, and of one read
-_MAP = slice(208, 211)  # has MAP in an MRC file whose first bytes happen to look compressed
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
@@ -31,7 +31,8 @@ def open_mrc(path: Path, selector: VolumeSelector) -> LazyVolume:
     """
     with path.open("rb") as file:
         start = file.read(HEADER)
-    decompress = None if start[_MAP] == b"MAP" else _COMPRESSED.get(start[:2])
+    # The first bytes of an MRC file may happen to look compressed.
+    decompress = None if start[MAP] == b"MAP" else _COMPRESSED.get(start[:2])
     if decompress:
         header = read_mrc_header(path, _first_bytes(path, decompress), None)
     else:
@@ -69,6 +70,8 @@ def _first_bytes(path: Path, decompress: Callable[[Path, str], Any]) -> bytes:
         raise PicketError(
             f"{path}: is not an MRC file ({one_line(error)}); check the path and the extension"
         ) from None
+    if (what := named(start)) is not None and start[MAP] != b"MAP":
+        raise PicketError(f"{path}: holds {what}, and only MRC is read compressed; decompress it")
     return start
 
 

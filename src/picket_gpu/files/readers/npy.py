@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of
@@ -13,8 +14,12 @@ def open_npy(path: Path, selector: VolumeSelector) -> LazyVolume:
     """Open a .npy file as a memory-mapped array, (z, y, x).
 
     Raises:
-        PicketError: the file is truncated or damaged, or holds Python objects.
+        PicketError: the file is another, is truncated or damaged, or holds Python objects.
     """
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC_PREFIX))
+    if start and start != MAGIC_PREFIX:
+        raise PicketError(f"{path}: is not a NumPy file; check the path and the extension")
     try:
         with np.errstate(over="ignore"):  # an impossible shape is reported below
             array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, takewhile
 from os.path import abspath
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from picket_gpu.files.lazy_volume import (
 )
 from picket_gpu.files.location import Location, Url
 
+METADATA = ("zarr.json", ".zgroup", ".zarray")
 ABOVE = 3  # groups above an array that may describe it
 _ALIKE = 0.01  # voxel sizes that differ by less, relatively, are the same
 
@@ -51,6 +54,8 @@ class Level:
 
 def open_zarr(where: Location, selector: VolumeSelector) -> LazyVolume:
     """Open an array, or the selected level of a multiscale image, by default the finest.
+
+    A file is a zip archive, with the Zarr at its root or in its only directory.
 
     Raises:
         PicketError: Zarr is not installed, Zarr can read nothing at ``where``, or the group has no
@@ -108,6 +113,8 @@ def _groups_above(
         group = node.get("/".join(parts[:depth])) if depth else node
         if group is not None:
             yield group, "/".join(parts[depth:])
+    if isinstance(where, Path) and where.is_file():
+        return
     options = dict(selector.storage_options) if isinstance(where, Url) else None
     above = str(where).rstrip("/") if isinstance(where, Url) else abspath(where)
     for _ in range(ABOVE):
@@ -160,12 +167,14 @@ def _node(where: Location, selector: VolumeSelector) -> Any:
     try:
         import zarr
     except ImportError:
-        raise PicketError(f"{where}: needs Zarr; install picket-gpu[zarr]") from None
+        raise PicketError(f"{where}: needs Zarr; pip install -e '.[zarr]'") from None
+    if isinstance(where, Path) and where.is_file():
+        return _zipped(where)
     options = dict(selector.storage_options) if isinstance(where, Url) else None
     try:
         return zarr.open(store=str(where), mode="r", storage_options=options)
     except ImportError as error:
-        raise PicketError(f"{where}: {one_line(error)}; install picket-gpu[remote]") from None
+        raise PicketError(f"{where}: {one_line(error)}; pip install -e '.[remote]'") from None
     except Exception as error:  # of any protocol, with whatever it raises
         if isinstance(where, Url):
             refused = re.search("credential|forbidden|access ?denied|40[13]", repr(error), re.I)
@@ -176,6 +185,33 @@ def _node(where: Location, selector: VolumeSelector) -> Any:
         raise PicketError(
             f"{where}: directory is not a Zarr ({one_line(error)}); tomogram must be the path "
             "of a volume"
+        ) from None
+
+
+def _zipped(path: Path) -> Any:
+    """The array or group in a zip archive."""
+    import zarr
+
+    try:
+        with ZipFile(path) as archive:
+            names = [PurePosixPath(name) for name in archive.namelist()]
+        nodes = {name.parent for name in names if name.name in METADATA}
+        depth = min((len(node.parts) for node in nodes), default=0)
+        highest = sorted(node for node in nodes if len(node.parts) == depth)
+        if names and all(name.suffix == ".npy" for name in names):
+            raise PicketError(f"{path}: is a NumPy archive; save one array as .npy")
+        if len(highest) != 1:
+            found = ", ".join(map(str, highest[:9])) or "no Zarr"
+            raise PicketError(
+                f"{path}: zip archive is not one Zarr ({found}); unzip it and name the volume in it"
+            )
+        store = zarr.storage.ZipStore(path, mode="r")
+        return zarr.open(store=store, mode="r", path="/".join(highest[0].parts))
+    except PicketError:
+        raise
+    except Exception as error:  # from zipfile, or Zarr
+        raise PicketError(
+            f"{path}: zip archive is damaged ({one_line(error)}); copy it again"
         ) from None
 
 

@@ -1,6 +1,7 @@
-"""Volumes in TIFF files, with a page for each z-slice."""
+"""Volumes in TIFF files: a page for each z-slice, or a file for each in a directory."""
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from picket_gpu.files.lazy_volume import (
     space_of,
 )
 
+ENDINGS = (".tif", ".tiff")
 _UNKNOWN = (0.0, 0.0, 0.0)
 
 
@@ -27,22 +29,20 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
         PicketError: tifffile is not installed, the file is not a complete TIFF with grey values, or
             its pages differ, or it has several volumes.
     """
-    try:
-        import tifffile
-    except ImportError:
-        raise PicketError(f"{path}: needs tifffile; install picket-gpu[tiff]") from None
-    # Without a handler Python prints tifffile's log next to our error.
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    tifffile = _library(path)
     try:
         with tifffile.TiffFile(path) as file:
             shape, dtype = _shape(path, file), file.series[0].dtype
             coloured = "S" in file.series[0].axes
             geometry = _voxel_size(file)
+            compression = str(getattr(file.pages[0].compression, "name", "unknown"))
     except PicketError:
         raise
     except Exception as error:  # tifffile passes on any exception that damaged tags cause
+        reason = one_line(error)
+        why = "" if reason.startswith("not a TIFF file") else f" ({reason})"
         raise PicketError(
-            f"{path}: is not a TIFF file ({one_line(error)}); check the path and the extension"
+            f"{path}: is not a TIFF file{why}; check the path and the extension"
         ) from None
     if dtype is None or coloured:
         raise PicketError(
@@ -62,11 +62,79 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
             # ImageJ writes one run of bytes, and need not list all its pages.
             yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
         except Exception as error:  # any exception, from any codec
-            raise PicketError(
-                f"{path}: TIFF file is truncated or damaged ({one_line(error)}); copy it again"
-            ) from None
+            raise PicketError(f"{path}: {_unreadable(error, compression)}") from None
 
     return LazyVolume(shape, dtype, blocks, voxel_size=geometry)
+
+
+def tiff_slices(directory: Path) -> list[Path]:
+    """TIFF files in a directory, sorted by name, numbers in it by their value."""
+
+    def place(path: Path) -> list[tuple[int, str]]:
+        parts = re.findall(r"\d+|\D+", path.name)
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+    found = directory.iterdir()
+    files = [path for path in found if path.suffix.lower() in ENDINGS and path.name[0] != "."]
+    return sorted(files, key=place)
+
+
+def open_tiff_slices(directory: Path, selector: VolumeSelector) -> LazyVolume:
+    """Open a directory of TIFF files, each a z-slice, in the order of `tiff_slices`.
+
+    The files have no voxel size along z that programs agree on.
+
+    Raises:
+        PicketError: tifffile is not installed, or the files are not slices of one volume.
+    """
+    files = tiff_slices(directory)
+    slices = [open_tiff(path, selector) for path in files]
+    first = slices[0]
+    if len(first.shape) != 2:
+        raise PicketError(
+            f"{directory}: contains TIFF volumes, not slices; to use all, write {directory / '*'}"
+            f"{files[0].suffix}"
+        )
+    for path, one in zip(files, slices, strict=True):
+        if (one.shape, one.dtype) != (first.shape, first.dtype):
+            raise PicketError(
+                f"{directory}: TIFF slices differ, {files[0].name} {first.shape} {first.dtype} and "
+                f"{path.name} {one.shape} {one.dtype}; keep the slices of one volume only"
+            )
+
+    def blocks() -> Iterator[np.ndarray]:
+        for one in slices:
+            yield from one.blocks()
+
+    return LazyVolume((len(slices), *first.shape), first.dtype, blocks)
+
+
+def _library(path: Path) -> Any:
+    """The package tifffile.
+
+    Raises:
+        PicketError: it is not installed.
+    """
+    try:
+        import tifffile
+    except ImportError:
+        raise PicketError(f"{path}: needs tifffile; pip install -e '.[tiff]'") from None
+    # Without a handler Python prints tifffile's log next to our error.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    return tifffile
+
+
+def _unreadable(error: Exception, compression: str) -> str:
+    """Why voxels cannot be read, and what to do, by an error of tifffile or a codec."""
+    text = one_line(error)
+    if isinstance(error, ImportError) or "imagecodecs" in text:
+        return (
+            f"TIFF with compression {compression} needs imagecodecs; install imagecodecs, or save "
+            "it uncompressed"
+        )
+    if text.endswith("not supported"):
+        return f"TIFF with compression {compression} is not supported; save it uncompressed"
+    return f"TIFF file is truncated or damaged ({text}); copy it again"
 
 
 def _shape(path: Path, file: Any) -> tuple[int, ...]:
