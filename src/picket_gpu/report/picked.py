@@ -21,7 +21,9 @@ def circles(particles: Particles, z: float) -> np.ndarray:
     Args:
         z: of the plane, in voxels; 0 is the centre of the first.
     """
-    return cuts(particles, z, particles.count)[1]
+    first = particles.picks.first
+    ranks, table = cuts(particles, z, first + particles.count)
+    return table[ranks >= first]
 
 
 def cuts(particles: Particles, z: float, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +52,6 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "mode": particles.mode,
         "method": particles.method,
         "name": particles.picking,
-        "greatest": particles.settings.get("max_height"),
         "first": picks.first,
         "how": ", ".join([both, *particles.found]),
         "doubt": particles.doubt,
@@ -61,7 +62,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "starName": star_name(particles.run_name),
         "starHead": comments(notes([particles])),
         "threshold": picks.threshold,
-        "count": min(picks.count, len(table)),
+        "count": max(min(picks.count, len(table) - picks.first), 0),
         "total": len(picks.candidates),
         # z, y, x, height of each; about half as long as decimals, and the same to the last bit.
         "candidates": _packed(table),

@@ -34,11 +34,21 @@ function heightScale(candidates, threshold) {
   };
 }
 
-// Those of one workflow; of number -1, the blurred slice, those of the workflow that is chosen.
+// Those of one workflow, the chosen ones if they are; of number -1, the blurred slice, the chosen ones.
 function picksOf(number) {
   if (number < 0) return current;
   const name = workflowName(workflows[number]);
-  return picked.find((each) => workflowName(each) === name);
+  return [current, ...picked].find((each) => workflowName(each) === name);
+}
+
+// What they are called: their name, if they have one, and the workflow.
+function picksName({ name, ...workflow }) {
+  return name ? `${name} (${workflowName(workflow)})` : workflowName(workflow);
+}
+
+// Those that are picked.
+function keptOf({ candidates, first, kept }) {
+  return candidates.slice(first, first + kept);
 }
 
 function drawCircles({ circles }, number, z) {
@@ -48,10 +58,10 @@ function drawCircles({ circles }, number, z) {
 }
 
 // Where spheres of the particles' size cut a slice, in angstrom from the picture's corner.
-function cutsOf({ candidates, kept }, z) {
+function cutsOf(picks, z) {
   const [dz, dy, dx] = DATA.voxelSize;
   const cuts = [];
-  for (const place of candidates.slice(0, kept)) {
+  for (const place of keptOf(picks)) {
     const square = (place.diameter / 2) ** 2 - ((place.z - z) * dz) ** 2;
     if (square > 0) cuts.push({ cx: (place.x + 0.5) * dx, cy: (place.y + 0.5) * dy, r: Math.sqrt(square) });
   }
@@ -77,7 +87,7 @@ function showPicks(number) {
   named(`Histogram of the heights of ${candidates.length} candidates`, byId("heights"));
   byId("save-star").disabled = starName === null;
   byId("save-star").title = starName === null ? "this tomogram's name cannot stand in a star file" : "";
-  const told = [`From ${workflowName(current)}${how}.`];
+  const told = [`From ${picksName(current)}${how}.`];
   if (doubt) told.push(`${doubt}.`);
   if (!candidates.length) told.push("No candidates.");
   else if (sizes) told.push("Circles: where the slice cuts spheres of each one's diameter.");
@@ -101,7 +111,7 @@ function along(height) {
 function choose(threshold) {
   const { scale, candidates } = current;
   current.chosen = Math.max(scale.low, Math.min(scale.high, threshold));
-  current.kept = candidates.filter(({ height }) => height >= current.chosen).length;
+  current.kept = Math.max(0, candidates.filter(({ height }) => height >= current.chosen).length - current.first);
   showThreshold();
 }
 
@@ -127,9 +137,10 @@ function dragTo(event) {
 
 // Files, as a run writes them.
 
-function csvText({ candidates, kept, origin, sizes }) {
+function csvText(picks) {
+  const { origin, sizes } = picks;
   const [dz, dy, dx] = DATA.voxelSize;
-  const lines = candidates.slice(0, kept).map(({ z, y, x, height, diameter }) => {
+  const lines = keptOf(picks).map(({ z, y, x, height, diameter }) => {
     const row = [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], height, x, y, z];
     return [...row, ...(sizes ? [diameter] : [])].map(exactly).join(",");
   });
@@ -138,9 +149,10 @@ function csvText({ candidates, kept, origin, sizes }) {
 }
 
 // For RELION 5: angstrom from where it counts.
-function starText({ candidates, kept, chosen, starName, starHead, centre }) {
+function starText(picks) {
+  const { chosen, starName, starHead, centre } = picks;
   const centred = (place, axis) => (place - centre[axis]) * DATA.voxelSize[axis];
-  const lines = candidates.slice(0, kept).map(({ z, y, x, height }) =>
+  const lines = keptOf(picks).map(({ z, y, x, height }) =>
     [...[centred(x, 2), centred(y, 1), centred(z, 0), height].map(sixDecimals), starName].join("\t"),
   );
   const names = [..."XYZ"].map((axis) => `rlnCenteredCoordinate${axis}Angst`);
@@ -175,7 +187,7 @@ function startParticles() {
   if (!picked.length) return;
   const choice = byId("picked");
   choice.hidden = picked.length === 1;
-  choice.append(...picked.map((each, value) => element("option", { value, textContent: workflowName(each) })));
+  choice.append(...picked.map((each, value) => element("option", { value, textContent: picksName(each) })));
   choice.addEventListener("change", () => showPicks(choice.value));
   byId("threshold").addEventListener("input", () => choose(Number(byId("threshold").value)));
   byId("circles").addEventListener("change", drawAllCircles);
