@@ -26,11 +26,13 @@ Threshold: TypeAlias = float | Literal["auto", "dataset"]
 
 
 class Sized(NamedTuple):
-    """Places: points (m, 3), heights (m,), and the diameter of each, (m,)."""
+    """Places: points (m, 3), heights (m,), the diameter of each, (m,), and its number among those
+    that they are chosen from, (m,) int64."""
 
     points: np.ndarray
     heights: np.ndarray
     diameters: np.ndarray
+    numbers: np.ndarray
 
     def take(self, chosen: np.ndarray) -> "Sized":
         """Those of an index or a mask."""
@@ -55,6 +57,8 @@ class Candidates:
         floor: automatic threshold where it is not Otsu's, and the least of all.
         most: share of the greatest height that the automatic threshold is at most; None for no
             limit.
+        descriptors: (m, 22) float32, what they look like, as `descriptors.describe` says; None where
+            no tomogram was at hand.
     """
 
     points: np.ndarray
@@ -69,6 +73,7 @@ class Candidates:
     is_relative: bool = False
     floor: float | None = None
     most: float | None = None
+    descriptors: np.ndarray | None = None
 
     def without(self, gone: np.ndarray) -> Self:
         """All but some, (m,) bool."""
@@ -78,6 +83,7 @@ class Candidates:
             diameters=self.diameters[~gone],
             heights=self.heights[:, ~gone],
             source=self.source[~gone],
+            descriptors=None if self.descriptors is None else self.descriptors[~gone],
         )
 
     def near(self, points: np.ndarray, reach: float | np.ndarray, share: float = 0.0) -> np.ndarray:
@@ -113,13 +119,15 @@ class Candidates:
         Args:
             sources: zero and unit of the heights of each; none where there is one source.
         """
+        numbers = np.arange(len(self.points))
         if not sources:
-            return Sized(self.points, self.heights[0], self.diameters)
+            return Sized(self.points, self.heights[0], self.diameters, numbers)
         cut = [
             np.clip((heights - zero) / unit, -CUT, CUT)
             for heights, (zero, unit) in zip(self.heights, sources, strict=True)
         ]
-        return self._apart(Sized(self.points, np.mean(cut, axis=0), self.diameters), MERGED)
+        height = np.mean(cut, axis=0)
+        return self._apart(Sized(self.points, height, self.diameters, numbers), MERGED)
 
     def _apart(self, places: Sized, share: float = 1.0) -> Sized:
         return spaced(places, self.voxel_size, self.spacing, share)
@@ -217,7 +225,7 @@ def choose(
         scale: default: that of these candidates.
     """
     scale = Scale.of([candidates]) if scale is None else scale
-    points, heights, diameters = candidates.ranked(scale)
+    points, heights, diameters, _ = candidates.ranked(scale)
     least = scale.threshold
     if not isinstance(threshold, str):
         least = float(threshold) if candidates.floor is None else max(least, threshold)

@@ -16,6 +16,7 @@ from picket_gpu.particles.particles import Particles
 
 # Of `Candidates` and `Pool`; the rest is text.
 _ARRAYS = ("points", "diameters", "heights", "source")
+_LOOKS = "descriptors"  # the same, where there are any
 _MASKS = ("excluded", "claimed")
 # Of `Particles`, beside those of the tomogram.
 KEPT = (
@@ -43,10 +44,12 @@ class NPZ:
             raise ValueError(f"{path}: particles have no candidates")
         arrays = {name: getattr(pool.candidates, name) for name in _ARRAYS}
         masks = {name: getattr(pool, name) for name in _MASKS}
+        if pool.candidates.descriptors is not None:
+            arrays[_LOOKS] = pool.candidates.descriptors
         plain = {
             field.name: getattr(pool.candidates, field.name)
             for field in fields(pool.candidates)
-            if field.name not in _ARRAYS
+            if field.name not in (*_ARRAYS, _LOOKS)
         }
         about = {
             "tomogram": {k: v for k, v in particles.fields.items() if k != "directory"},
@@ -68,6 +71,8 @@ class NPZ:
         with np.load(path) as stored:
             about = json.loads(str(stored["about"]))
             arrays = {name: stored[name] for name in _ARRAYS}
+            if _LOOKS in stored:
+                arrays[_LOOKS] = stored[_LOOKS]
             masks = {name: stored[name] for name in _MASKS}
         sources, zero, unit, threshold = about["pool"]["scale"]
         scale = Scale(tuple((a, b) for a, b in sources), zero, unit, threshold)
