@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, InstanceOf, computed_field
 
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.candidates import Pool
+from picket_gpu.particles.choices import LEAST
 from picket_gpu.particles.picks import Picks
 
 # Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
@@ -114,7 +115,14 @@ class Particles(Subject):
 
     @property
     def doubt(self) -> str | None:
-        """A warning if the heights do not fall into two groups that a threshold could part."""
+        """A warning if answers are too few to rank, or if the heights do not fall into two groups
+        that a threshold could part."""
+        answers = self.settings.get("answers")
+        if answers is not None and answers["count"] < LEAST:
+            return (
+                f"{self.path.name}: choices hold {answers['count']} answers, and rank candidates "
+                f"from {LEAST} on; picked by heights, and as answered"
+            )
         automatic = self.settings.get("threshold") == "auto"
         if not automatic or self.separation is None or self.separation >= LEAST_SEPARATION:
             return None

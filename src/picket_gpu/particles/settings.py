@@ -34,7 +34,12 @@ _USED_BY: dict[str, tuple[Method, ...]] = {
 }
 # Later than the first version: left out of facts where they are not set, so that particles of
 # earlier versions are known again.
-_LATER = ("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning")
+_LATER = (
+    *("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning"),
+    "choices",
+)
+# Told by what their files hold, in place of their names.
+_BY_CONTENT = ("choices",)
 ListedPath: TypeAlias = Annotated[str, Field(strict=True, min_length=1)]
 _ONE_OR_MORE = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
 
@@ -135,6 +140,13 @@ class ParticleSettings(BaseModel):
         description="Least size of a component or watershed part in angstrom, as the diameter of a "
         "sphere of the same volume; default: any size",
     )
+    choices: Annotated[list[ListedPath] | None, _ONE_OR_MORE] = Field(
+        None,
+        min_length=1,
+        description="Files of answers saved by a report, choices.json: from five answers on, "
+        "candidates are ranked by how likely they are what was answered, and heights and "
+        "thresholds are probabilities, 0 to 1",
+    )
     formats: list[Format] | None = Field(
         None,
         min_length=1,
@@ -209,6 +221,14 @@ class ParticleSettings(BaseModel):
                 raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
         if self.threshold == "dataset" and self.method != "ball":
             raise ValueError(f"threshold: must be auto or a number with method: {self.method}")
+        if self.choices and not self.from_tomogram:
+            raise ValueError(
+                "choices: needs the tomogram; use source: both or tomogram, and method: ball"
+            )
+        for key in ("threshold", "max_height") if self.choices else ():
+            height = getattr(self, key)
+            if isinstance(height, float | int) and not 0 <= height <= 1:
+                raise ValueError(f"{key}: must be a number from 0 to 1, a probability, with choices")
         if self.exclude_radius is not None and not self.exclude:
             raise ValueError("exclude_radius: has no effect without exclude; remove it")
         least = -inf if isinstance(self.threshold, str) else self.threshold
@@ -228,7 +248,7 @@ class ParticleSettings(BaseModel):
         unset = {
             key for key in _LATER if getattr(self, key) == type(self).model_fields[key].default
         }
-        return self.model_dump(mode="json", exclude={"workflows", "formats", *unset})
+        return self.model_dump(mode="json", exclude={"workflows", "formats", *_BY_CONTENT, *unset})
 
     def difference(self, earlier: Mapping[str, Any]) -> str | None:
         """What distinguishes these from earlier settings; None if picks would be the same.
@@ -236,7 +256,7 @@ class ParticleSettings(BaseModel):
         Args:
             earlier: as ``model_dump(exclude_none=True)`` gives them.
         """
-        names = type(self).model_fields.keys() - {"workflows", "formats", "binning"}
+        names = type(self).model_fields.keys() - {"workflows", "formats", "binning", *_BY_CONTENT}
         defaults = {name: type(self).model_fields[name].default for name in names}
         now = self.model_dump(mode="json")
         for name in sorted(names):

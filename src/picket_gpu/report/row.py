@@ -81,7 +81,7 @@ def _describe_picks(particles: Particles, data: Mapping[str, Any]) -> dict[str, 
         "settings": {
             name: value
             for name, value in particles.settings.items()
-            if name not in defaults or value != defaults[name]
+            if name in defaults and value != defaults[name]
         },
         "threshold": picks.threshold,
         "count": picks.count,

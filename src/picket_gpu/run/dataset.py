@@ -4,8 +4,9 @@ Files of single tomograms come first, from runs, parts of runs and `pick`, in an
 same time. `update_lists` then makes what depends on all of them from what there is.
 """
 
+import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from picket_gpu.files.filenames import (
     page_name,
     particle_files,
 )
-from picket_gpu.particles.candidates import Scale
+from picket_gpu.particles.candidates import Pool, Scale
 from picket_gpu.particles.files import (
     agrees,
     files_of,
@@ -36,6 +37,7 @@ from picket_gpu.particles.files import (
 )
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import renew_page
 from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
@@ -224,17 +226,37 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
 def _scaled(particles: Sequence[Particles]) -> list[Particles]:
     """Particles on the scale of all those with equal settings, where the threshold is theirs."""
     result = []
-    for one in particles:
+    pooled: dict[str, Mapping[int, Pool]] = {}
+    for place, one in enumerate(particles):
         pool = one.pool
         if pool is None:  # of a table that was changed by hand
             result.append(one)
             continue
-        alike = [one]
         if one.settings.get("threshold") == "dataset":
-            alike = [other for other in particles if other.settings == one.settings]
-        scale = Scale.of([other.pool.free for other in alike if other.pool is not None])
-        result.append(one if scale == pool.scale else one.chosen_by(replace(pool, scale=scale)))
+            settings = json.dumps(one.settings, sort_keys=True)
+            if settings not in pooled:
+                alike = {
+                    number: other.pool
+                    for number, other in enumerate(particles)
+                    if other.pool is not None and other.settings == one.settings
+                }
+                pooled[settings] = _pooled(alike)
+            scaled = pooled[settings][place]
+        else:
+            scaled = replace(pool, scale=Scale.of([pool.free]), common=None)
+        same = scaled.scale == pool.scale and scaled.common == pool.common
+        result.append(one if same else one.chosen_by(scaled))
     return result
+
+
+def _pooled(pools: Mapping[int, Pool]) -> dict[int, Pool]:
+    """Pools on the scale of all together, and with the threshold of all probabilities if answers
+    rank them."""
+    scale = Scale.of([pool.free for pool in pools.values()])
+    scaled = {number: replace(pool, scale=scale) for number, pool in pools.items()}
+    ranked = [pool.ranked().heights for pool in scaled.values() if pool.is_learned]
+    common = otsu(np.concatenate(ranked)) if ranked else None
+    return {number: replace(pool, common=common) for number, pool in scaled.items()}
 
 
 def _list(directory: Path, particles: list[Particles]) -> ParticleList:
@@ -336,11 +358,10 @@ def _differing(particles: Sequence[Particles]) -> list[str]:
     own = [one for one in own if one.pool is not None and one.pool.candidates.floor is None]
     if len(own) < 2:
         return []
-    common = Scale.of([one.pool.free for one in own if one.pool is not None])
+    pools = _pooled({n: one.pool for n, one in enumerate(own) if one.pool is not None})
     far = []
-    for one in own:
-        assert one.pool is not None
-        by_all = replace(one.pool, scale=common).choose(one.settings).count
+    for number, one in enumerate(own):
+        by_all = pools[number].choose(one.settings).count
         if abs(by_all - one.count) > max(FEW, MUCH * max(by_all, one.count)):
             far.append(f"{one.run_name} {one.count} and {by_all}")
     if not far:

@@ -12,12 +12,15 @@ from pydantic_core import to_jsonable_python
 
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.candidates import Candidates, Pool, Scale
+from picket_gpu.particles.choices import Answers
 from picket_gpu.particles.particles import Particles
 
 # Of `Candidates` and `Pool`; the rest is text.
 _ARRAYS = ("points", "diameters", "heights", "source")
 _LOOKS = "descriptors"  # the same, where there are any
 _MASKS = ("excluded", "claimed")
+# Of `Answers`, where there are any.
+_ANSWERS = ("descriptors", "heights", "wanted", "points", "good")
 # Of `Particles`, beside those of the tomogram.
 KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
@@ -57,6 +60,11 @@ class NPZ:
             "candidates": plain,
             "pool": {"scale": pool.scale, "fingerprint": pool.fingerprint},
         }
+        if pool.answers is not None:
+            kept = {name: getattr(pool.answers, name) for name in _ANSWERS}
+            arrays |= {f"answers_{name}": array for name, array in kept.items()}
+            about["answers"] = {"count": pool.answers.count, "digest": pool.answers.digest}
+            about["pool"]["common"] = pool.common
         text = json.dumps(to_jsonable_python(about))
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, about=np.array(text), **arrays, **masks)
@@ -74,12 +82,23 @@ class NPZ:
             if _LOOKS in stored:
                 arrays[_LOOKS] = stored[_LOOKS]
             masks = {name: stored[name] for name in _MASKS}
+            answers = None
+            if "answers" in about:
+                kept = {name: stored[f"answers_{name}"] for name in _ANSWERS}
+                answers = Answers(**kept, **about["answers"])
         sources, zero, unit, threshold = about["pool"]["scale"]
         scale = Scale(tuple((a, b) for a, b in sources), zero, unit, threshold)
         plain = about["candidates"]
         plain["voxel_size"] = tuple(plain["voxel_size"])
         candidates = Candidates(**arrays, **plain)
-        pool = Pool(candidates, scale=scale, fingerprint=about["pool"]["fingerprint"], **masks)
+        pool = Pool(
+            candidates,
+            scale=scale,
+            fingerprint=about["pool"]["fingerprint"],
+            answers=answers,
+            common=about["pool"].get("common"),
+            **masks,
+        )
         picks = pool.choose(about["particles"]["settings"])
         return Particles(
             **about["tomogram"],
@@ -91,11 +110,16 @@ class NPZ:
         )
 
     @staticmethod
-    def read_fingerprint(path: Path) -> str | None:
-        """Digest of what the candidates depend on; None where the file is not readable."""
+    def read_fingerprint(path: Path, described: bool = False) -> str | None:
+        """Digest of what the candidates depend on; None where the file is not readable.
+
+        Args:
+            described: whether the candidates must have descriptors.
+        """
         try:
             with np.load(path) as stored:
                 fingerprint: Any = json.loads(str(stored["about"]))["pool"]["fingerprint"]
+                missing = described and _LOOKS not in stored
         except (OSError, KeyError, ValueError, TypeError, BadZipFile):
             return None
-        return str(fingerprint)
+        return None if missing else str(fingerprint)
