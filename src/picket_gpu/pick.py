@@ -1,5 +1,6 @@
 """Particles from existing segmentations: python -m picket_gpu.pick DIR_OR_FILE --diameter A.
 
+By answers that a report has saved: python -m picket_gpu.pick DIR --choices choices.json.
 Also PickET's step 2 (S2) from its parameter file: python -m picket_gpu.pick S2_PARAMS.yaml.
 """
 
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         ".mrc), or a mask or scores by another program; or the S2 parameter file (.yaml) alone",
     )
     for key, field in ParticleSettings.model_fields.items():
-        number = "+" if key in ("workflows", "diameter", "formats") else None
+        number = "+" if key in ("workflows", "diameter", "formats", "choices") else None
         text = field.description or ""
         text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
@@ -144,6 +145,7 @@ def pick_files(
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.console import reporter_for
     from picket_gpu.particles.settings import ParticleSettings
+    from picket_gpu.run.repick import with_choices
     from picket_gpu.run.s2 import pick_by_s2
 
     reporter = reporter_for("text", options.quiet)
@@ -168,6 +170,8 @@ def _run(options: argparse.Namespace) -> int:
             options.paths[0], voxel_size=size, overwrite=options.overwrite, reporter=reporter
         )
         return 0
+    if "choices" in given and "diameter" not in given:
+        given = with_choices(options.paths, given)
     _, failures = pick_files(
         options.paths,
         _settings(given),

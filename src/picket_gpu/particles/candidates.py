@@ -59,8 +59,8 @@ class Candidates:
         floor: automatic threshold where it is not Otsu's, and the least of all.
         most: share of the greatest height that the automatic threshold is at most; None for no
             limit.
-        descriptors: (m, 22) float32, what they look like, as `descriptors.describe` says; None where
-            no tomogram was at hand.
+        descriptors: (m, 22) float32, what they look like, as `descriptors.describe` says; None
+            where no tomogram was at hand.
     """
 
     points: np.ndarray

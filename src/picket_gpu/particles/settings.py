@@ -228,7 +228,9 @@ class ParticleSettings(BaseModel):
         for key in ("threshold", "max_height") if self.choices else ():
             height = getattr(self, key)
             if isinstance(height, float | int) and not 0 <= height <= 1:
-                raise ValueError(f"{key}: must be a number from 0 to 1, a probability, with choices")
+                raise ValueError(
+                    f"{key}: must be a number from 0 to 1, a probability, with choices"
+                )
         if self.exclude_radius is not None and not self.exclude:
             raise ValueError("exclude_radius: has no effect without exclude; remove it")
         least = -inf if isinstance(self.threshold, str) else self.threshold

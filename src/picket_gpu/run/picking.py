@@ -296,8 +296,8 @@ def _other_answers(before: Mapping[str, Any] | None, now: Answers | None) -> str
     """What distinguishes answers from those of an earlier picking; None if they are the same."""
     if (before or {}).get("digest") == (None if now is None else now.digest):
         return None
-    told = "no answers" if before is None else f"{before['count']} answers"
-    return f"choices: {told} before, {'none' if now is None else f'{now.count} others'} now"
+    earlier = "none" if before is None else f"{before['count']} answers"
+    return f"choices: {earlier} before, {'none' if now is None else f'{now.count} answers'} now"
 
 
 def exclusion_files(settings: ParticleSettings, subject: Subject) -> list[Path]:
@@ -384,7 +384,7 @@ def pick(
             ),
             "time_taken_for_s2": seconds,
             "timestamp_s2": datetime.now(UTC).isoformat(timespec="seconds"),
-            "particles_settings": json.dumps(plan.recorded),
+            "particles_settings": _one_word(plan.recorded),
         },
     )
     if plan.earlier is None:
@@ -393,6 +393,12 @@ def pick(
     elif plan.pending:
         plan.reused(subject)
     return particles.model_copy(update={"seconds": time.perf_counter() - started})
+
+
+def _one_word(settings: Mapping[str, Any]) -> str:
+    """JSON without spaces and single quotes, which YAML would break lines at, and double."""
+    text = json.dumps(settings, separators=(",", ":"))
+    return text.replace(" ", "\\u0020").replace("'", "\\u0027")
 
 
 def _find(
