@@ -157,7 +157,8 @@ class Answers:
 def probabilities(odds: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-f)) of log-odds, float64."""
     tail = np.exp(-np.abs(odds))
-    return np.where(odds >= 0, 1.0, tail) / (1 + tail)
+    found: np.ndarray = np.where(odds >= 0, 1.0, tail) / (1 + tail)
+    return found
 
 
 def _kernel(ones: np.ndarray, others: np.ndarray) -> np.ndarray:

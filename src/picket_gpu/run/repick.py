@@ -87,12 +87,13 @@ def with_choices(paths: Iterable[Path], given: Mapping[str, Any]) -> dict[str, A
                 "--workflow and --name if need be"
             )
     key = (about.mode, about.method)
-    own = {"source": "tomogram"} if key == TOMOGRAM else {"workflows": ["-".join(key)]}
+    own: dict[str, Any] = {"source": "tomogram"} if key == TOMOGRAM else {"workflows": ["-".join(key)]}
     for path in paths:
         directory = path if path.is_dir() and path.suffix != ".zarr" else path.parent
         for tomogram in chosen.tomograms:
             kinds = TomogramFiles(directory, tomogram.index, []).particles(*key, about.name)
-            earlier = (read_metadata(kinds["yaml"]) or {"settings": {}})["settings"]
+            found = read_metadata(kinds["yaml"])
+            earlier: dict[str, Any] = {} if found is None else found["settings"]
             if earlier:
                 learned = "choices" in earlier
                 kept = {
@@ -101,8 +102,8 @@ def with_choices(paths: Iterable[Path], given: Mapping[str, Any]) -> dict[str, A
                     if name in ParticleSettings.model_fields
                     and (learned or not _is_height(name, value))
                 }
-                return kept | own | given
-    return {"diameter": about.diameter, "name": about.name} | own | given
+                return kept | own | dict(given)
+    return {"diameter": about.diameter, "name": about.name} | own | dict(given)
 
 
 def _is_height(key: str, value: Any) -> bool:
