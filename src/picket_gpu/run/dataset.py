@@ -206,14 +206,19 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
 
 def _scaled(particles: Sequence[Particles]) -> list[Particles]:
     """Particles on the scale of all those with equal settings, where the threshold is theirs."""
+    common: list[tuple[dict[str, Any], Scale]] = []  # by settings
     result = []
     for one in particles:
         pool = one.pool
         assert pool is not None
-        alike = [one]
-        if one.settings.get("threshold") == "dataset":
-            alike = [other for other in particles if other.settings == one.settings]
-        scale = Scale.of([other.pool.free for other in alike if other.pool is not None])
+        if one.settings.get("threshold") != "dataset":
+            scale = Scale.of([pool.free])
+        elif known := [of for settings, of in common if settings == one.settings]:
+            scale = known[0]
+        else:
+            alike = [other.pool for other in particles if other.settings == one.settings]
+            scale = Scale.of([of.free for of in alike if of is not None])
+            common.append((one.settings, scale))
         result.append(one if scale == pool.scale else one.chosen_by(replace(pool, scale=scale)))
     return result
 
