@@ -20,7 +20,7 @@ _MASKS = ("excluded", "claimed")
 # Of `Particles`, beside those of the tomogram.
 KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
-    *("diameter", "attributes"),
+    *("diameter", "attributes", "threshold_of"),
 )
 
 
