@@ -4,9 +4,8 @@ Files of single tomograms come first, from runs, parts of runs and `pick`, in an
 same time. `update_lists` then makes what depends on all of them from what there is.
 """
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -43,8 +42,6 @@ from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
 MOST_ROUNDS = 20  # while other jobs write to the directory
-# Thresholds differ much where so many particles of a tomogram come or go by that of the dataset.
-MUCH, FEW = 1 / 3, 3
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
 _HEAD = "# Particles of several tomograms, by picket_gpu"
@@ -224,46 +221,48 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
 
 
 def _scaled(particles: Sequence[Particles]) -> list[Particles]:
-    """Particles on the scale of all those with equal settings, where the threshold is theirs."""
+    """Particles on the scale that their threshold is of: their tomogram's, or that of all tomograms
+    with equal settings."""
     result = []
-    pooled: dict[str, Mapping[int, Pool]] = {}
-    for place, one in enumerate(particles):
+    of_all: list[tuple[dict[str, Any], int, Scale, float | None]] = []  # settings cannot be keys
+    for one in particles:
         pool = one.pool
         if pool is None:  # of a table that was changed by hand
             result.append(one)
             continue
-        if one.settings.get("threshold") == "dataset":
-            settings = json.dumps(one.settings, sort_keys=True)
-            if settings not in pooled:
-                alike = {
-                    number: other.pool
-                    for number, other in enumerate(particles)
-                    if other.pool is not None and other.settings == one.settings
-                }
-                pooled[settings] = _pooled(alike)
-            scaled = pooled[settings][place]
-        else:
-            scaled = replace(pool, scale=Scale.of([pool.free]), common=None)
-        same = scaled.scale == pool.scale and scaled.common == pool.common
-        result.append(one if same else one.chosen_by(scaled))
+        scale, common, of = Scale.of([pool.free]), None, "tomogram"
+        if one.asks_for_all:
+            known = [each for each in of_all if each[0] == one.settings]
+            if not known:
+                alike = [other.pool for other in particles if other.settings == one.settings]
+                pools = [each for each in alike if each is not None]
+                known = [(one.settings, len(pools), *_of_all(pools))]
+                of_all += known
+            ((_, number, shared, least),) = known
+            if number > 1:
+                scale = shared
+            # Probabilities have a threshold of their own, whatever heights have.
+            if number > 1 and (not pool.is_learned or one.settings["threshold"] == "dataset"):
+                common, of = least, "dataset"
+        if (scale, common, of) != (pool.scale, pool.common, one.threshold_of):
+            one = one.chosen_by(replace(pool, scale=scale, common=common), threshold_of=of)
+        result.append(one)
     return result
 
 
-def _pooled(pools: Mapping[int, Pool]) -> dict[int, Pool]:
-    """Pools on the scale of all together, and with the threshold of all probabilities if answers
-    rank them."""
-    scale = Scale.of([pool.free for pool in pools.values()])
-    scaled = {number: replace(pool, scale=scale) for number, pool in pools.items()}
-    ranked = [pool.ranked().heights for pool in scaled.values() if pool.is_learned]
-    common = otsu(np.concatenate(ranked)) if ranked else None
-    return {number: replace(pool, common=common) for number, pool in scaled.items()}
+def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
+    """The scale of candidates of several tomograms together, and the threshold of all
+    probabilities where answers rank them."""
+    scale = Scale.of([pool.free for pool in pools])
+    ranked = [replace(pool, scale=scale).ranked().heights for pool in pools if pool.is_learned]
+    return scale, otsu(np.concatenate(ranked)) if ranked else None
 
 
 def _list(directory: Path, particles: list[Particles]) -> ParticleList:
     """Write the list of all tomograms, if there are several."""
     key = particles[0].key
     stem = list_name(*key)
-    warnings = [*_unequal(particles), *_differing(particles)]
+    warnings = [*_unequal(particles), *_of_one_hill(particles)]
     names = [one.run_name for one in particles]
     twice = next((one for one in particles if names.count(one.run_name) > 1), None)
     files: dict[str, Path] = {}
@@ -332,6 +331,7 @@ def _about(particles: Sequence[Particles]) -> str:
                 "name": one.run_name,
                 "particles": one.count,
                 "threshold": one.threshold,
+                "threshold_of": one.threshold_of,
                 **({} if one.settings == particles[0].settings else {"settings": one.settings}),
             }
             for one in particles
@@ -352,25 +352,21 @@ def _unequal(particles: Sequence[Particles]) -> list[str]:
     ]
 
 
-def _differing(particles: Sequence[Particles]) -> list[str]:
-    """A warning where thresholds of single tomograms are far from that of all."""
-    own = [one for one in particles if one.settings.get("threshold", "auto") == "auto"]
-    own = [one for one in own if one.pool is not None and one.pool.candidates.floor is None]
-    if len(own) < 2:
+def _of_one_hill(particles: Sequence[Particles]) -> list[str]:
+    """A line on tomograms whose own heights have no threshold."""
+    lent = [one for one in particles if one.threshold_of == "dataset"]
+    told = [
+        f"{one.run_name} ({one.count}, {one.pool.alone().choose(one.settings).count} by its own)"
+        for one in lent
+        if one.pool is not None and one.settings.get("threshold") == "auto"
+    ]
+    if not told:
         return []
-    pools = _pooled({n: one.pool for n, one in enumerate(own) if one.pool is not None})
-    far = []
-    for number, one in enumerate(own):
-        by_all = pools[number].choose(one.settings).count
-        if abs(by_all - one.count) > max(FEW, MUCH * max(by_all, one.count)):
-            far.append(f"{one.run_name} {one.count} and {by_all}")
-    if not far:
-        return []
-    more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
     return [
-        f"{own[0].title}: automatic thresholds of single tomograms differ; particles by its own "
-        f"and by that of all: {', '.join(far[:NAMED])}{more}; look at the circles, and set "
-        "threshold: dataset if those of all are right"
+        f"{lent[0].title}: heights of candidates form one hill, not two, in "
+        f"{', '.join(told[:NAMED])}{more}; particles there are those by the threshold of all "
+        "tomograms, check them in the report"
     ]
 
 

@@ -87,7 +87,9 @@ def with_choices(paths: Iterable[Path], given: Mapping[str, Any]) -> dict[str, A
                 "--workflow and --name if need be"
             )
     key = (about.mode, about.method)
-    own: dict[str, Any] = {"source": "tomogram"} if key == TOMOGRAM else {"workflows": ["-".join(key)]}
+    own: dict[str, Any] = (
+        {"source": "tomogram"} if key == TOMOGRAM else {"workflows": ["-".join(key)]}
+    )
     for path in paths:
         directory = path if path.is_dir() and path.suffix != ".zarr" else path.parent
         for tomogram in chosen.tomograms:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.candidates import Candidates, Pool, Scale
@@ -24,7 +24,7 @@ _ANSWERS = ("descriptors", "heights", "wanted", "points", "good")
 # Of `Particles`, beside those of the tomogram.
 KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
-    *("diameter", "attributes"),
+    *("diameter", "attributes", "threshold_of"),
 )
 
 
@@ -65,7 +65,7 @@ class NPZ:
             arrays |= {f"answers_{name}": array for name, array in kept.items()}
             about["answers"] = {"count": pool.answers.count, "digest": pool.answers.digest}
             about["pool"]["common"] = pool.common
-        text = json.dumps(to_jsonable_python(about))
+        text = TypeAdapter(dict[str, Any]).dump_json(about).decode()
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, about=np.array(text), **arrays, **masks)
 
