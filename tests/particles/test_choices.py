@@ -1,6 +1,7 @@
 """Answers of a person: the model, what it ranks, its file, and the commands that use it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,9 @@ from tests.support.data import DATA
 MODEL = DATA / "choices_model.json"
 STEM = "particles_{}_intensities_gmm"
 LIST = "particles_intensities_gmm.csv"
+
+
+DATA_IN_PAGE = re.compile(r'id="data">(.*?)</script>')
 
 
 # The model.
@@ -177,6 +181,23 @@ def test_several_voxels_of_anisotropic_size_keep_the_sphere():
     )
     assert found[11] < 0.1
     assert DIRECTIONS == 96
+
+
+def test_a_device_gives_the_same_descriptors_and_one_transfer_for_a_chunk():
+    double = pytest.importorskip("tests.support.device_double", exc_type=ImportError)
+    rng = np.random.default_rng(2)
+    volume = rng.standard_normal((24, 26, 28)).astype(np.float32)
+    points = rng.uniform(0, 23, (300, 3))
+    told = points, rng.uniform(6, 9, 300), rng.standard_normal((2, 300)), (1.0, 1.0, 1.5)
+    device = double.DeviceDouble()
+    device.tile_bytes = 2**22
+    with double.DeviceArray.counting() as memory:
+        found = describe(*told, device.upload(volume), device)
+    host = describe(*told, volume, select_backend("cpu"))
+    np.testing.assert_allclose(found, host, rtol=1e-5, atol=1e-6)
+    # A streamed tomogram stays in host memory.
+    np.testing.assert_allclose(describe(*told, volume, device), host, rtol=1e-5, atol=1e-6)
+    assert memory["peak"] < volume.nbytes + 6 * device.tile_bytes
 
 
 # What answers do to candidates.
@@ -528,6 +549,35 @@ def test_added_places_are_in_the_files(place):
         tuple(row)
         for row in CSV.read(place / "set" / f"{STEM.format(1)}.csv")[:, [6, 5, 4]].tolist()
     }
+
+
+def test_a_list_of_its_own_is_made_beside_the_first(place):
+    file = answered(place, RANKS)
+    first = (place / "set" / LIST).read_text()
+    done = command(place / "set", "--choices", file, "--name", "ranked")
+    assert done.returncode == 0, done.stderr
+    assert (place / "set" / LIST).read_text() == first
+    table = CSV.read(place / "set" / f"{STEM.format(1)}_ranked.csv")
+    wanted = in_order(expected(place, file, 1))
+    np.testing.assert_allclose(in_order(table[:, [6, 5, 4]]), wanted, atol=1e-9)
+    page = (place / "set" / "report_1.html").read_text()
+    told = {one["name"]: one for one in json.loads(DATA_IN_PAGE.search(page)[1])["picked"]}
+    assert told[None]["descriptors"] is not None  # where one can go on answering
+    assert told["ranked"]["descriptors"] is None
+
+
+def test_a_second_list_of_named_particles_does_not_leave_them_alone(finished, tmp_path):
+    run_s1(config(finished, tmp_path, name="shells"), quiet=True)
+    kept = tmp_path / "set"
+    for path in kept.glob("*_shells*"):
+        shutil.copy(path, path.with_name(path.name.replace("_shells", "")))
+    file = answered(tmp_path, RANKS)
+    told = json.loads(file.read_text())
+    told["picking"]["name"] = "shells"
+    file.write_text(json.dumps(told))
+    done = command(kept, "--choices", file, "--name", "ranked")
+    assert done.returncode == 0, done.stderr
+    assert len(CSV.read(kept / f"{STEM.format(1)}_ranked.csv")) > 5
 
 
 def test_few_answers_only_correct(place):

@@ -104,6 +104,8 @@ def with_choices(paths: Iterable[Path], given: Mapping[str, Any]) -> dict[str, A
                     if name in ParticleSettings.model_fields
                     and (learned or not _is_height(name, value))
                 }
+                if given.get("name", about.name) != about.name:
+                    kept.setdefault("not_in", [])  # a second list does not leave the first alone
                 return kept | own | dict(given)
     return {"diameter": about.diameter, "name": about.name} | own | dict(given)
 
