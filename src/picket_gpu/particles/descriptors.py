@@ -25,7 +25,7 @@ STEPS = np.arange(11) * 0.2  # radii of spheres around a candidate, in those of 
 _BALL, _SHELL, _OUTSIDE = slice(1, 6), slice(5, 9), slice(8, 11)  # of `STEPS`
 _BEYOND = slice(6, 9)  # the shell of what a ball is compared with
 _SHAPE = slice(1, 7)  # whose values tell the shape
-_PARTS = 4  # of a tile: a chunk takes about a dozen arrays
+_PARTS = 16  # of a tile: a chunk takes about ten arrays at a time
 _LEAST = 1e-12
 
 
