@@ -71,7 +71,7 @@ def learned(x, m, answered, ground) -> Answers:
 
 def test_the_model_is_the_one_that_the_page_is_tested_by():
     golden = json.loads(MODEL.read_text())
-    x, m = np.array(golden["units"]) / 8000, np.array(golden["m"])
+    x, m = np.array(golden["descriptors"]), np.array(golden["m"])
     answered = {one["rank"]: one["good"] for one in golden["answers"]}
     assert golden["background"] == in_the_page(len(m))
     assert {*answered} & {*golden["background"]}  # an answered one counts as answered only
@@ -355,6 +355,25 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, wrong, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_numbers_without_a_point_are_read(tmp_path):
+    whole = {"z": 1, "y": 2, "x": 3, "good": True, "m": 1, "descriptor": [0, -1] + [0.5] * 21}
+    file = content(tomograms=[tomogram(whole, background=[{"m": 0, "descriptor": [0] * 23}])])
+    file["picking"]["diameter"] = 100
+    (answer,) = read_choices(choices(tmp_path, file)).tomograms[0].answers
+    assert answer.example.descriptor[:2] == [0, -1]
+
+
+def test_an_answered_candidate_of_the_background_counts_as_answered_only(finished):
+    particles = read_with_candidates(finished / "set" / f"{STEM.format(0)}.npz")
+    ground = [
+        {"m": GOOD["m"], "descriptor": GOOD["descriptor"]},
+        {"m": -1.0, "descriptor": [1.0] * 23},
+    ]
+    found = answers_in([model(content(tomograms=[tomogram(GOOD, background=ground)]))], particles)
+    assert found.count == 1
+    assert found.wanted.tolist() == [2.0, -2.0]
 
 
 def test_a_missing_file_is_named(tmp_path):
