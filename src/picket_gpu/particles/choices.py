@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.distance import cdist
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.location import expanded
@@ -163,7 +164,7 @@ def probabilities(odds: np.ndarray) -> np.ndarray:
 
 def _kernel(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     """How alike candidates are, (n, k)."""
-    squares = np.square(ones[:, None] - others[None]).sum(axis=2)
+    squares = cdist(ones, others, "sqeuclidean")
     kernel: np.ndarray = LIKENESS * np.exp(-squares / WIDTH) + COMMON
     return kernel
 
