@@ -46,7 +46,7 @@ def centroids(found: np.ndarray) -> np.ndarray:
 
 
 def detection(found: np.ndarray, true: np.ndarray, distance: Distance) -> dict[str, float]:
-    """Precision, recall and F1 of points ``found`` within ``distance`` of ``true`` ones, by name."""
+    """Precision, recall and F1 of points ``found`` within ``distance`` of ``true`` ones."""
     agreement = Agreement.of(found, true, distance)
     return {
         "precision": agreement.precision,

@@ -1,6 +1,7 @@
 """How well points agree with annotations: pairs of both, precision, recall and F1, on arrays."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
@@ -122,14 +123,33 @@ class Curve:
         """That of candidates.
 
         Args:
-            heights: (n,), in any order; of several tomograms one after the other.
-            right: (n,) bool, which have a pair among those at least as high in their tomogram.
+                heights: (n,), in any order.
+            right: (n,) bool, which have a pair among those at least as high.
             truth: number of true points.
         """
+        return cls._of_steps(heights, np.ones(len(heights), int), right, truth)
+
+    @classmethod
+    def joined(cls, curves: Sequence[Self]) -> Self:
+        """That of several tomograms together, at one threshold in all."""
+        return cls._of_steps(
+            np.concatenate([one.heights for one in curves]),
+            np.concatenate([np.diff(one.picks, prepend=0) for one in curves]),
+            np.concatenate([np.diff(one.found, prepend=0) for one in curves]),
+            sum(one.truth for one in curves),
+        )
+
+    @classmethod
+    def _of_steps(
+        cls, heights: np.ndarray, picks: np.ndarray, found: np.ndarray, truth: int
+    ) -> Self:
+        """From what each height adds, in any order."""
         order = np.argsort(-heights, kind="stable")
-        heights, found = heights[order], np.cumsum(right[order])
+        heights = heights[order]
         last = np.flatnonzero(np.append(heights[1:] != heights[:-1], True)[: len(heights)])
-        return cls(heights[last], last + 1, found[last], truth)
+        return cls(
+            heights[last], np.cumsum(picks[order])[last], np.cumsum(found[order])[last], truth
+        )
 
     def best(self, beta: float = 1) -> tuple[float, Agreement] | None:
         """The threshold with the largest F-beta, and what is right there; None without candidates.
@@ -147,6 +167,15 @@ class Curve:
         """What is right at a threshold."""
         count = int(np.searchsorted(-self.heights, -threshold, side="right"))
         return self._at(count - 1) if count else Agreement(0, self.truth, 0)
+
+    def some(self, count: int) -> list[float]:
+        """So many thresholds at most, evenly from the first pick to twice as many as are true."""
+        end = int(np.searchsorted(self.picks, 2 * self.truth, side="right"))
+        if not len(self.heights):
+            return []
+        numbers = np.unique(np.linspace(0, max(0, end - 1), count).round().astype(int))
+        lower = np.append(self.heights[1:], -np.inf)
+        return [between(float(lower[n]), float(self.heights[n])) for n in numbers]
 
     def _at(self, number: int) -> Agreement:
         return Agreement(int(self.picks[number]), self.truth, int(self.found[number]))
