@@ -9,15 +9,17 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
-import yaml
 from scipy.spatial.distance import cdist
 
 from benchmarks.quality.spheres import sphere_centres
+from picket_gpu import run_s1
 from picket_gpu.evaluate import main
 from picket_gpu.files.filenames import FURTHER, CopickNames, TomogramFiles, list_name
 from picket_gpu.particles.files import write_particles
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.points import READERS, points_in
+from picket_gpu.particles.settings import ParticleSettings
+from picket_gpu.pick import pick_files
 from picket_gpu.run.dataset import update_lists
 from tests.support.command_line import ENVIRONMENT, the_error
 from tests.support.data import DATA
@@ -462,8 +464,9 @@ def test_options_must_be_positive(results, capsys, option, value):
     assert f"{option}: must be a number" in capsys.readouterr().err
 
 
-def test_a_run_and_a_later_pick(tmp_path):
+def test_a_run_and_a_later_pick(tmp_path, capsys, monkeypatch):
     """All 19 particles of the phantom are found; without candidates too."""
+    monkeypatch.chdir(tmp_path)
     content = {
         "dataset_name": "set",
         "inputs": [{"tomogram": str(DATA / "phantom_a.mrc")}],
@@ -473,44 +476,37 @@ def test_a_run_and_a_later_pick(tmp_path):
         "report": False,
         "particles": {"diameter": 140},
     }
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(content))
     with np.load(DATA / "phantom_a_truth.npz") as truth:
         z, y, x = truth["centers_zyx"].T
-    table(tmp_path / "truth.csv", x=x, y=y, z=z)
-
-    def python(*arguments):
-        command = [sys.executable, "-m", *arguments]
-        subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
-
-    python("picket_gpu", "a.yaml")
-    found = run("out/set", "truth.csv", "--json", cwd=tmp_path)
+    table(Path("truth.csv"), x=x, y=y, z=z)
+    run_s1(content, quiet=True)
+    found = run("out/set", "truth.csv", "--json")
     (one,) = json.loads(found.stdout)
     assert counts(one["total"]) == (19, 19, 19)
     assert one["total"]["best"]["F1"] == one["total"]["F1"] == 1
-    python("picket_gpu.pick", "out/set", "--diameter", "140", "--method", "components")
-    found = run("out/set", "truth.csv", "--json", cwd=tmp_path)
-    one, components = json.loads(found.stdout)
+    pick_files(["out/set"], ParticleSettings(diameter=140.0, method="components"))
+    one, components = evaluated(capsys, "out/set", "truth.csv")
     assert components["particles"] == "gabor-gmm-components"
-    assert components["tolerance"] == 70
-    rows = rows_of(tmp_path / "out/set/particles_0_gabor_gmm_components.csv")
+    rows = rows_of(Path("out/set/particles_0_gabor_gmm_components.csv"))
     picks = np.array([[float(row[axis]) for axis in "zyx"] for row in rows])
     near = (cdist(picks, np.stack([z, y, x], axis=1)) * 13.48 <= 70).sum(axis=0)
     assert counts(components["total"]) == (len(rows), 19, (near > 0).sum())
-    assert components["total"]["best"] is not None
-    for path in (tmp_path / "out/set").glob("*.npz"):
+    for path in Path("out/set").glob("*.npz"):
         path.unlink()
-    found = run("out/set", "truth.csv", "--json", cwd=tmp_path)
-    for again, before in zip(json.loads(found.stdout), (one, components), strict=True):
+    for again, before in zip(
+        evaluated(capsys, "out/set", "truth.csv"), (one, components), strict=True
+    ):
         assert counts(again["total"]) == counts(before["total"])
         assert again["tolerance"] == 70
         assert again["total"]["best"] is None
-    (tmp_path / "out/set/segmentation_0_gabor_gmm.h5").unlink()
-    (tmp_path / "out/set/segmentation_0_gabor_gmm.mrc").unlink()
-    found = run("out/set", "truth.csv", cwd=tmp_path)
-    assert found.returncode == 2
-    assert "nor a segmentation of its tomogram is in the same directory" in the_error(found.stderr)
+    for ending in ("h5", "mrc"):
+        Path(f"out/set/segmentation_0_gabor_gmm.{ending}").unlink()
+    assert "nor a segmentation of its tomogram is in the same directory" in error(
+        capsys, "out/set", "truth.csv"
+    )
 
 
+@pytest.mark.slow
 def test_centres_of_the_demo_are_those_of_its_points():
     rows = rows_of(DATA / "hiv_vlp_40A_points.csv")
     points, normals = (

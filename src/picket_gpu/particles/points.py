@@ -20,8 +20,8 @@ from picket_gpu.particles.formats import dynamo, imod, relion4, star, warp
 from picket_gpu.particles.particles import COLUMNS, TOMOGRAM
 
 # "voxels" of the tomogram, 0 at the centre of the first; or angstrom: from the centre of the first
-# voxel ("angstrom"), the same with the origin in the tomogram's file ("file"), or from half the
-# number of voxels, as RELION 5 has it ("centred").
+# voxel ("angstrom"), the same with the origin in the tomogram's file ("file"), or from where
+# RELION 5 has the centre ("centred").
 Frame: TypeAlias = Literal["voxels", "angstrom", "file", "centred"]
 
 ANGSTROM, VOXELS = COLUMNS[:3], COLUMNS[4:7]
@@ -76,7 +76,7 @@ class Points:
                 "voxel_size"
             )
         start = np.array(subject.origin[::-1]) if self.frame == "file" else np.zeros(3)
-        middle = np.array(subject.shape) / 2 if self.frame == "centred" else np.zeros(3)
+        middle = np.array(subject.relion_centre if self.frame == "centred" else (0, 0, 0))
         voxels: np.ndarray = (self.coordinates - start) / np.array(subject.voxel_size) + middle
         return voxels
 
