@@ -407,6 +407,7 @@ def test_lists_of_several_tomograms_by_other_programs(results, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["set", "truth.csv", "--output", "no/x.csv"], "no/x.csv: its directory does not exist"),
         (["none", "truth.csv"], "none: no such file or directory; name picks, or the results of a"),
         (["set", "none.csv"], "none.csv: no such file; name an existing list of points"),
         (["empty", "truth.csv"], "empty: contains no particles_*.csv; name output_dir/dataset_nam"),

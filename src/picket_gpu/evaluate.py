@@ -107,6 +107,8 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.output is not None and options.output.exists() and not options.overwrite:
         raise PicketError(f"{options.output}: already exists; pass --overwrite to replace it")
+    if options.output is not None and not options.output.parent.is_dir():
+        raise PicketError(f"{options.output}: its directory does not exist; make it")
     evaluations = evaluate(
         options.picks,
         options.truth,
