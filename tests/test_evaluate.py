@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -15,7 +16,8 @@ from benchmarks.quality.spheres import sphere_centres
 from picket_gpu import run_s1
 from picket_gpu.evaluate import main
 from picket_gpu.files.filenames import FURTHER, CopickNames, TomogramFiles, list_name
-from picket_gpu.particles.files import write_particles
+from picket_gpu.particles.candidates import Scale, choose
+from picket_gpu.particles.files import files_of, write_particles
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.points import READERS, points_in
 from picket_gpu.particles.settings import ParticleSettings
@@ -189,11 +191,17 @@ def test_limits_of_the_settings_hold_at_other_thresholds(results, capsys):
 
 def test_a_threshold_of_the_dataset_is_told_on_the_scale_of_a_number(results, capsys):
     truth_of(TS_01=GRID)
-    own = particles_in(tomogram(results, 1), threshold="dataset")
+    one = particles_in(tomogram(results, 1), threshold="dataset")
+    # Another tomogram has particles twice as high as the highest here, the unit of both.
+    relative = replace(one.pool.candidates, is_relative=True)
+    unit = 2 * HEIGHTS[0]
+    pool = replace(one.pool, candidates=relative, scale=Scale((), 0.0, unit, 0.69 / unit))
+    write_particles(files_of(one), one.chosen_by(pool))
     (found,) = evaluated(capsys, "set/particles_1_gabor_gmm.csv", "truth.csv")
+    assert counts(found["total"]) == (6, 12, 5)
     best = found["total"]["best"]
-    scale = own.pool.scale._replace(threshold=best["threshold"])
-    assert own.pool.choose({"threshold": scale.threshold}).count == best["picks"]
+    assert counts(best) == (9, 12, 8)
+    assert choose(relative, threshold=best["threshold"]).count == 9
 
 
 @pytest.mark.parametrize("kind", sorted({"csv", "star", "cmm", "copick", *FURTHER}))
