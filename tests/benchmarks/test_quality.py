@@ -332,3 +332,29 @@ def test_the_script_prints_its_tables(tmp_path, capsys):
     assert measured["phantom_a"]["picks"][TOMOGRAM]["pick 1 D"]["F1"] > 0.9
     assert "### Rank correlation, given data sets" in text
     assert "share (less)" in text
+
+
+def test_the_best_threshold_of_a_dataset_is_that_of_all_its_tomograms():
+    from benchmarks.quality.dataset import Found, Tomogram, best, comes_and_goes, list_f1, mean_f1
+    from picket_gpu.particles.candidates import Candidates, Scale
+
+    def candidates(*heights: float) -> Candidates:
+        count = len(heights)
+        points = np.column_stack([10.0 * np.arange(count), np.zeros((count, 2))])
+        one = np.ones(count)
+        return Candidates(points, one, np.array([heights]), one.astype(np.int8), (1.0, 1.0, 1.0))
+
+    # The first two of one tomogram are particles, and none of the other, whose heights are between.
+    each = [candidates(0.9, 0.5, 0.1), candidates(0.6, 0.2)]
+    there = each[0].points[:2], np.empty((0, 3))
+    tomograms = [
+        Tomogram(str(number), {"score": one}, centres, np.ones(len(centres)))
+        for number, (one, centres) in enumerate(zip(each, there, strict=True))
+    ]
+    of_all, of_each = best(tomograms, each, Scale((), 0.0, 1.0, 0.0))
+    assert of_all == pytest.approx(2 * 2 / (3 + 2))  # by 0.5: three picks, two of them right
+    assert of_each == 1
+    found = [Found(2, 2, 2), Found(1, 0, 0)]
+    assert (mean_f1(found), list_f1(found)) == (1, of_all)
+    assert comes_and_goes(175, 2)
+    assert not comes_and_goes(3, 0)

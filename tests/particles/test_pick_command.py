@@ -596,11 +596,11 @@ BAD = {
     "diameter huge": (["--diameter", "1e5"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "threshold": (
         ["--threshold", "101"],
-        "--threshold: must be auto, dataset or a number from -100 to 100",
+        "--threshold: must be auto, tomogram, dataset or a number from -100 to 100",
     ),
     "threshold of scores": (
         ["--source", "score", "--threshold", "1.5"],
-        "--threshold: must be auto, dataset or a number from 0 to 1",
+        "--threshold: must be auto, tomogram, dataset or a number from 0 to 1",
     ),
     "spacing": (["--spacing", "0"], "--spacing: must be above 0 (got 0)"),
     "margin": (["--margin", "-1"], "--margin: must be 0 or more (got -1)"),

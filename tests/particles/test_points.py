@@ -62,7 +62,7 @@ def test_what_a_run_writes_comes_back(tmp_path, kind, error):
 
 def test_every_format_but_yaml_is_read(tmp_path):
     endings = {path_of(tmp_path, kind).suffix for kind in FORMATS}
-    assert endings - {".yaml", ".doc"} <= READERS.keys()
+    assert endings - {".yaml", ".doc", ".npz"} <= READERS.keys()
 
 
 @pytest.mark.parametrize("kind", ["csv", "star", "warp", "dynamo"])

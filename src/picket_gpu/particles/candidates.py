@@ -21,8 +21,11 @@ SPACING = 0.8
 # Of a source's standardised heights, so that what is highest in one, as gold is, is not all.
 CUT = 3.0
 MERGED = 0.5  # of the spacing: candidates of two sources that are nearer are of one particle
+# Of the variance of heights, between those above the threshold and those below. Heights spread
+# evenly have 3/4, and a single hill that is alike on both sides has less.
+LEAST_SEPARATION = 0.75
 ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
-Threshold: TypeAlias = float | Literal["auto", "dataset"]
+Threshold: TypeAlias = float | Literal["auto", "tomogram", "dataset"]
 
 
 class Sized(NamedTuple):
@@ -191,6 +194,18 @@ class Pool:
         scale = Scale.of([candidates.without(excluded | claimed)])
         return cls(candidates, excluded, claimed, scale, fingerprint)
 
+    def alone(self) -> Self:
+        """The same on the scale of its own candidates."""
+        return replace(self, scale=Scale.of([self.free]))
+
+    @property
+    def has_two_hills(self) -> bool:
+        """Whether heights fall into two groups, which a threshold of their own can part."""
+        if self.candidates.floor is not None:
+            return True
+        own = choose(self.free).separation
+        return own is not None and own >= LEAST_SEPARATION
+
     @property
     def free(self) -> Candidates:
         """Candidates that may be picked."""
@@ -213,7 +228,7 @@ def choose(
     """Pick candidates of a height from the threshold to the greatest, as many as wanted.
 
     Args:
-        threshold: "auto" and "dataset" are that of the scale.
+        threshold: words are that of the scale.
         scale: default: that of these candidates.
     """
     scale = Scale.of([candidates]) if scale is None else scale

@@ -74,11 +74,12 @@ class ParticleSettings(BaseModel):
         description="Contrast of the particles in the tomogram, for source: both or tomogram: "
         "dark, bright, or auto, the one that stands out more",
     )
-    threshold: Literal["auto", "dataset"] | Height = Field(
+    threshold: Literal["auto", "tomogram", "dataset"] | Height = Field(
         "auto",
-        description="Least height of a candidate that is picked; or auto, Otsu's threshold of the "
-        "heights in each tomogram; or dataset, that of all tomograms together. With source: both 0 "
-        "is that threshold, with others heights are 0 to 1",
+        description="Least height of a candidate that is picked; or tomogram, Otsu's threshold of "
+        "the heights in each tomogram; or dataset, that of all tomograms together; or auto, that "
+        "of the tomogram where its heights fall into two groups, else that of the dataset. With "
+        "source: both 0 is that threshold, with others heights are 0 to 1",
     )
     max_height: Height | None = Field(
         None,
@@ -157,11 +158,13 @@ class ParticleSettings(BaseModel):
     @field_validator("threshold", "max_height", mode="before")
     @classmethod
     def _height(cls, height: Any, info: ValidationInfo) -> Any:
-        words = {"threshold": ("auto", "dataset"), "max_height": (None,)}[str(info.field_name)]
+        words = {"threshold": ("auto", "tomogram", "dataset"), "max_height": (None,)}[
+            str(info.field_name)
+        ]
         number = isinstance(height, int | float) and not isinstance(height, bool)
         lowest, highest = (-100, 100) if info.data.get("source") == "both" else (0, 1)
         if height not in words and not (number and lowest <= height <= highest):
-            also = "auto, dataset or " if "auto" in words else ""
+            also = "auto, tomogram, dataset or " if "auto" in words else ""
             raise ValueError(f"must be {also}a number from {lowest} to {highest}")
         return height
 
@@ -207,7 +210,7 @@ class ParticleSettings(BaseModel):
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
                 raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
-        if self.threshold == "dataset" and self.method != "ball":
+        if self.threshold in ("tomogram", "dataset") and self.method != "ball":
             raise ValueError(f"threshold: must be auto or a number with method: {self.method}")
         if self.exclude_radius is not None and not self.exclude:
             raise ValueError("exclude_radius: has no effect without exclude; remove it")

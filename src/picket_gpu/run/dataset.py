@@ -41,8 +41,6 @@ from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
 MOST_ROUNDS = 20  # while other jobs write to the directory
-# Thresholds differ much where so many particles of a tomogram come or go by that of the dataset.
-MUCH, FEW = 1 / 3, 3
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
 _HEAD = "# Particles of several tomograms, by picket_gpu"
@@ -223,18 +221,28 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
 
 
 def _scaled(particles: Sequence[Particles]) -> list[Particles]:
-    """Particles on the scale of all those with equal settings, where the threshold is theirs."""
+    """Particles on the scale that their threshold is of: their tomogram's, or that of all tomograms
+    with equal settings."""
     result = []
+    of_all: list[tuple[dict[str, Any], int, Scale]] = []  # settings cannot be keys
     for one in particles:
         pool = one.pool
         if pool is None:  # of a table that was changed by hand
             result.append(one)
             continue
-        alike = [one]
-        if one.settings.get("threshold") == "dataset":
-            alike = [other for other in particles if other.settings == one.settings]
-        scale = Scale.of([other.pool.free for other in alike if other.pool is not None])
-        result.append(one if scale == pool.scale else one.chosen_by(replace(pool, scale=scale)))
+        scale, of = Scale.of([pool.free]), "tomogram"
+        if one.asks_for_all:
+            known = [each for each in of_all if each[0] == one.settings]
+            if not known:
+                alike = [other.pool for other in particles if other.settings == one.settings]
+                pools = [each.free for each in alike if each is not None]
+                known = [(one.settings, len(pools), Scale.of(pools))]
+                of_all += known
+            ((_, number, common),) = known
+            scale, of = (common, "dataset") if number > 1 else (scale, of)
+        if scale != pool.scale or of != one.threshold_of:
+            one = one.chosen_by(replace(pool, scale=scale), threshold_of=of)
+        result.append(one)
     return result
 
 
@@ -242,7 +250,7 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
     """Write the list of all tomograms, if there are several."""
     key = particles[0].key
     stem = list_name(*key)
-    warnings = [*_unequal(particles), *_differing(particles)]
+    warnings = [*_unequal(particles), *_of_one_hill(particles)]
     names = [one.run_name for one in particles]
     twice = next((one for one in particles if names.count(one.run_name) > 1), None)
     files: dict[str, Path] = {}
@@ -311,6 +319,7 @@ def _about(particles: Sequence[Particles]) -> str:
                 "name": one.run_name,
                 "particles": one.count,
                 "threshold": one.threshold,
+                "threshold_of": one.threshold_of,
                 **({} if one.settings == particles[0].settings else {"settings": one.settings}),
             }
             for one in particles
@@ -331,26 +340,21 @@ def _unequal(particles: Sequence[Particles]) -> list[str]:
     ]
 
 
-def _differing(particles: Sequence[Particles]) -> list[str]:
-    """A warning where thresholds of single tomograms are far from that of all."""
-    own = [one for one in particles if one.settings.get("threshold", "auto") == "auto"]
-    own = [one for one in own if one.pool is not None and one.pool.candidates.floor is None]
-    if len(own) < 2:
+def _of_one_hill(particles: Sequence[Particles]) -> list[str]:
+    """A line on tomograms whose own heights have no threshold."""
+    lent = [one for one in particles if one.threshold_of == "dataset"]
+    told = [
+        f"{one.run_name} ({one.count}, {one.pool.alone().choose(one.settings).count} by its own)"
+        for one in lent
+        if one.pool is not None and one.settings.get("threshold") == "auto"
+    ]
+    if not told:
         return []
-    common = Scale.of([one.pool.free for one in own if one.pool is not None])
-    far = []
-    for one in own:
-        assert one.pool is not None
-        by_all = replace(one.pool, scale=common).choose(one.settings).count
-        if abs(by_all - one.count) > max(FEW, MUCH * max(by_all, one.count)):
-            far.append(f"{one.run_name} {one.count} and {by_all}")
-    if not far:
-        return []
-    more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
     return [
-        f"{own[0].title}: automatic thresholds of single tomograms differ; particles by its own "
-        f"and by that of all: {', '.join(far[:NAMED])}{more}; look at the circles, and set "
-        "threshold: dataset if those of all are right"
+        f"{lent[0].title}: heights of candidates form one hill, not two, in "
+        f"{', '.join(told[:NAMED])}{more}; particles there are those by the threshold of all "
+        "tomograms, check them in the report"
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.candidates import Candidates, Pool, Scale
@@ -20,7 +20,7 @@ _MASKS = ("excluded", "claimed")
 # Of `Particles`, beside those of the tomogram.
 KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
-    *("diameter", "attributes"),
+    *("diameter", "attributes", "threshold_of"),
 )
 
 
@@ -54,7 +54,7 @@ class NPZ:
             "candidates": plain,
             "pool": {"scale": pool.scale, "fingerprint": pool.fingerprint},
         }
-        text = json.dumps(to_jsonable_python(about))
+        text = TypeAdapter(dict[str, Any]).dump_json(about).decode()
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, about=np.array(text), **arrays, **masks)
 
