@@ -457,3 +457,15 @@ def test_a_number_counts_from_the_threshold_that_auto_finds(place):
     assert counts[0.0] == counts["auto"]
     assert counts["tomogram"][0] == counts["auto"][0]
     assert counts["tomogram"][1] > counts["auto"][1] + 10
+
+
+def test_a_list_in_voxels_of_several_sizes_is_told(place):
+    inputs = [{"tomogram": f"t{number}.mrc", "voxel_size": VOXEL} for number in range(2)]
+    particles = PICK | {"threshold": -1.0, "formats": ["warp", "dynamo"]}
+    (alike,) = run(inputs=inputs, particles=particles).lists
+    assert alike.warnings == []
+    inputs[1]["voxel_size"] = 10.0
+    (unlike,) = run(inputs=inputs, particles=particles, overwrite_particles=True).lists
+    assert all(one.count for one in unlike.particles)
+    (warning,) = unlike.warnings
+    assert "particles_gabor_gmm.warp.star: is in voxels of 13.48 and 10 angstrom" in warning

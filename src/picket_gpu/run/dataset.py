@@ -265,6 +265,12 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
         count = sum(one.count for one in particles)
         wanted = [kind for kind in filled(named, count) if FORMATS[kind].several]
         files = {kind: named[kind] for kind in (*wanted, ABOUT)}
+        sizes = dict.fromkeys(f"{one.voxel_size[2]:.6g}" for one in particles if one.count)
+        if "warp" in files and len(sizes) > 1:
+            warnings.append(
+                f"{files['warp'].name}: is in voxels of {' and '.join(sizes)} angstrom, and "
+                "--coords_angpix of WarpTools is one number; run each voxel size on its own"
+            )
         about = _about(particles)
         there = all(path.exists() for path in files.values())
         if not there or files[ABOUT].read_text(encoding="utf-8", errors="replace") != about:
