@@ -30,6 +30,7 @@ from picket_gpu.particles.by_labels import min_distance
 from picket_gpu.particles.candidates import SPACING, Candidates, Pool
 from picket_gpu.particles.files import (
     filled,
+    read_as_picked,
     read_metadata,
     read_particles,
     read_with_candidates,
@@ -254,8 +255,8 @@ def find_earlier(
     difference = settings.difference(found["settings"])
     if difference is not None and found["source"] == source:
         raise PicketError(
-            f"{files['csv']}: was picked with other settings ({difference}); give the new ones a "
-            "name, or replace these by --overwrite of pick, --overwrite-particles of a run"
+            f"{files['csv']}: was picked with other settings ({difference}); give the new ones "
+            "another name, or replace these: run with --overwrite-particles, pick with --overwrite"
         )
     return None
 
@@ -309,7 +310,7 @@ def pick(
     started = time.perf_counter()
     settings, size = plan.settings, subject.voxel_size
     if plan.has_candidates:
-        earlier = read_with_candidates(plan.files["candidates"])
+        earlier = read_as_picked(plan.files["candidates"])
         assert earlier.pool is not None
         candidates, attributes = earlier.pool.candidates, earlier.attributes
     else:
