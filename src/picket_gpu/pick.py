@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from picket_gpu.particles.settings import ParticleSettings
 
 
+# Keys that take a list.
+_SEVERAL = ("workflows", "diameter", "formats", "not_in", "exclude", "choices")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Pick with the options of the command line.
 
@@ -45,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         ".mrc), or a mask or scores by another program; or the S2 parameter file (.yaml) alone",
     )
     for key, field in ParticleSettings.model_fields.items():
-        number = "+" if key in ("workflows", "diameter", "formats", "choices") else None
+        number = "+" if key in _SEVERAL else None
         text = field.description or ""
         text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
@@ -64,7 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="where to compute: auto, cpu, gpu, or gpu:N for the N-th GPU from 0",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="pick again and replace existing files"
+        "--overwrite",
+        action="store_true",
+        help="pick again, and replace particles of other settings and files of other programs",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)
@@ -135,7 +141,8 @@ def pick_files(
         of_this = {index for place, index in new if place == directory}
         of_this |= {one.index for one in update.changed}
         renew_report(directory, of_this)
-        for line in update.lines:
+        concerned = {one.key for one in (*results, *update.changed) if one.directory == directory}
+        for line in update.lines(concerned):
             reporter.line(line)
     if failures and not results:
         raise NothingDoneError(failures)

@@ -158,10 +158,11 @@ class Particles(Subject):
     @property
     def asks_for_all(self) -> bool:
         """Whether the threshold is that of all tomograms: because it is to be, or because the
-        tomogram's own heights have none."""
+        tomogram's own heights have none. A number counts from the same, so that pages, on which
+        heights are as they were for ``auto``, tell what comes of it."""
         threshold = self.settings.get("threshold", "auto")
         two = self.pool is None or self.pool.has_two_hills
-        return threshold == "dataset" or (threshold == "auto" and not two)
+        return threshold == "dataset" or (threshold != "tomogram" and not two)
 
     @property
     def title(self) -> str:

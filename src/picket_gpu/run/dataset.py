@@ -5,7 +5,7 @@ same time. `update_lists` then makes what depends on all of them from what there
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -87,14 +87,16 @@ class ParticleList:
     @property
     def lines(self) -> list[str]:
         """What people are told of it."""
-        lines = [f"warning: {text}" for text in self.warnings]
-        if self.files:
-            first, *others = self.files.values()
-            kinds = ", ".join(path.name.removeprefix(first.stem) for path in others)
-            lines.append(
-                f"All {len(self.particles)} tomograms: {first} ({kinds}): {self.count:,} particles"
-            )
-        return lines
+        return [*(f"warning: {text}" for text in self.warnings), *self.named]
+
+    @property
+    def named(self) -> list[str]:
+        """A line with the names of its files, if it has any."""
+        if not self.files:
+            return []
+        first, *others = self.files.values()
+        kinds = ", ".join(path.name.removeprefix(first.stem) for path in others)
+        return [f"All {len(self.particles)} tomograms: {first} ({kinds}): {self.count:,} particles"]
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,10 @@ class Update:
     changed: list[Particles]
     warnings: list[str]
 
-    @property
-    def lines(self) -> list[str]:
-        """What people are told of it."""
+    def lines(self, keys: Container[Key]) -> list[str]:
+        """What people are told of it, and of the lists of some workflows and names."""
         faults = [f"warning: {text}" for text in self.warnings]
-        return [*faults, *(line for one in self.lists for line in one.lines)]
+        return [*faults, *(line for one in self.lists if one.key in keys for line in one.lines)]
 
 
 def update_lists(directory: Path) -> Update:
@@ -277,6 +278,12 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
         count = sum(one.count for one in particles)
         wanted = [kind for kind in filled(named, count) if FORMATS[kind].several]
         files = {kind: named[kind] for kind in (*wanted, ABOUT)}
+        sizes = dict.fromkeys(f"{one.voxel_size[2]:.6g}" for one in particles if one.count)
+        if "warp" in files and len(sizes) > 1:
+            warnings.append(
+                f"{files['warp'].name}: is in voxels of {' and '.join(sizes)} angstrom, and "
+                "--coords_angpix of WarpTools is one number; run each voxel size on its own"
+            )
         about = _about(particles)
         there = all(path.exists() for path in files.values())
         if not there or files[ABOUT].read_text(encoding="utf-8", errors="replace") != about:

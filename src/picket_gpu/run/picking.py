@@ -32,6 +32,7 @@ from picket_gpu.particles.candidates import SPACING, Candidates, Pool
 from picket_gpu.particles.choices import Answers, answers_in, chosen_files, read_choices
 from picket_gpu.particles.files import (
     filled,
+    read_as_picked,
     read_metadata,
     read_particles,
     read_with_candidates,
@@ -286,8 +287,8 @@ def find_earlier(
     )
     if difference is not None and found["source"] == source:
         raise PicketError(
-            f"{files['csv']}: was picked with other settings ({difference}); give the new ones a "
-            "name, or replace these by --overwrite of pick, --overwrite-particles of a run"
+            f"{files['csv']}: was picked with other settings ({difference}); give the new ones "
+            "another name, or replace these: run with --overwrite-particles, pick with --overwrite"
         )
     return None
 
@@ -349,7 +350,7 @@ def pick(
     started = time.perf_counter()
     settings, size = plan.settings, subject.voxel_size
     if plan.has_candidates:
-        earlier = read_with_candidates(plan.files["candidates"])
+        earlier = read_as_picked(plan.files["candidates"])
         assert earlier.pool is not None
         candidates, attributes = earlier.pool.candidates, earlier.attributes
     else:

@@ -70,13 +70,13 @@ def with_choices(paths: Iterable[Path], given: Mapping[str, Any]) -> dict[str, A
     threshold, which are no probabilities; else diameter, name and workflow of the files.
 
     Args:
-        given: settings by key, ``choices`` among them.
+        given: settings by key; ``choices``, a list, is one of them.
 
     Raises:
         PicketError: a file of choices is missing or no such file, or two are about different
             particles.
     """
-    names = [given["choices"]] if isinstance(given["choices"], str) else given["choices"]
+    names = map(str, given["choices"])  # of which one may be read as a number
     files = {path: read_choices(path) for path in chosen_files(names)}
     (first, chosen), *others = files.items()
     about = chosen.picking

@@ -328,8 +328,8 @@ class Outcome:
             for row in renew_pages(self._config.directory, {one.index for one in update.changed}):
                 self._index.add(row)
         self._record.add_lists(one.record for one in update.lists)
-        for line in update.lines:
-            self._reporter.line(line)
+        for text in update.warnings:
+            self._reporter.line(f"warning: {text}")
         return update.lists
 
     @property
