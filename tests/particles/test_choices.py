@@ -25,7 +25,8 @@ from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.picked import describe_picked
 from picket_gpu.run.dataset import update_lists
-from tests.support.command_line import ENVIRONMENT, the_error
+from picket_gpu.run.repick import with_choices
+from tests.support.command_line import ENVIRONMENT, snapshot, the_error
 from tests.support.data import DATA
 
 MODEL = DATA / "choices_model.json"
@@ -597,6 +598,47 @@ def test_a_second_list_of_named_particles_does_not_leave_them_alone(finished, tm
     done = command(kept, "--choices", file, "--name", "ranked")
     assert done.returncode == 0, done.stderr
     assert len(CSV.read(kept / f"{STEM.format(1)}_ranked.csv")) > 5
+
+
+def test_the_settings_of_the_picking_are_kept_but_for_its_heights(finished, tmp_path):
+    told = {"threshold": 0.2, "max_height": 3.0, "contrast": "dark", "margin": 10.0}
+    run_s1(config(finished, tmp_path, **told), quiet=True)
+    file = answered(tmp_path, {0: True, 2: False})
+    found = with_choices([tmp_path / "set"], {"choices": [str(file)], "max_particles": 9})
+    kept = {"contrast": "dark", "margin": 10.0, "diameter": 140.0, "max_particles": 9}
+    assert kept.items() <= found.items()
+    assert not {"threshold", "max_height", "answers"} & {*found}
+    assert found["workflows"] == ["intensities-gmm"]
+    (tmp_path / "empty").mkdir()
+    bare = with_choices([tmp_path / "empty"], {"choices": [str(file)]})
+    assert bare == {
+        "diameter": 140.0,
+        "name": None,
+        "workflows": ["intensities-gmm"],
+        "choices": [str(file)],
+    }
+
+
+def test_files_about_different_particles_need_to_be_told_which(place):
+    file = answered(place, RANKS)
+    other = json.loads(file.read_text())
+    other["picking"]["diameter"] = 90.0
+    second = place / "other.json"
+    second.write_text(json.dumps(other))
+    done = command(place / "set", "--choices", file, second)
+    assert done.returncode == 2
+    assert f"{second} is about other particles than {file}; give --diameter" in done.stderr
+    done = command(place / "set", "--choices", file, second, "--diameter", 140, "--overwrite")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["none.json", "5"])
+def test_a_missing_file_ends_the_command_in_one_line(place, name):
+    before = snapshot(place)
+    done = command(place / "set", "--choices", name)
+    assert done.returncode == 2
+    assert f"{name}: no such file of choices" in the_error(done.stderr)
+    assert snapshot(place) == before
 
 
 def test_few_answers_only_correct(place):
