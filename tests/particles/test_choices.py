@@ -72,7 +72,7 @@ def learned(x, m, answered, ground) -> Answers:
 
 def test_the_model_is_the_one_that_the_page_is_tested_by():
     golden = json.loads(MODEL.read_text())
-    x, m = np.array(golden["descriptors"]), np.array(golden["m"])
+    x, m = np.array(golden["units"]) / 8000, np.array(golden["m"])
     answered = {one["rank"]: one["good"] for one in golden["answers"]}
     assert golden["background"] == in_the_page(len(m))
     assert {*answered} & {*golden["background"]}  # an answered one counts as answered only
