@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         ".mrc), or a mask or scores by another program; or the S2 parameter file (.yaml) alone",
     )
     for key, field in ParticleSettings.model_fields.items():
-        number = "+" if key in ("workflows", "diameter", "formats") else None
+        several = ("workflows", "diameter", "formats", "not_in", "exclude")
+        number = "+" if key in several else None
         text = field.description or ""
         text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
@@ -128,12 +129,11 @@ def pick_files(
             reporter.line(f"warning: {result.doubt}")
     new = {(one.directory, one.index) for one in results if not one.reused}
     for directory in sorted({one.directory for one in results}):
-        update = update_lists(directory)
+        update = update_lists(directory, [one for one in results if one.directory == directory])
         changed = {(one.directory, one.index, one.key): one for one in update.changed}
         results = [changed.get((one.directory, one.index, one.key), one) for one in results]
         of_this = {index for place, index in new if place == directory}
-        of_this |= {one.index for one in update.changed}
-        renew_report(directory, of_this)
+        renew_report(directory, of_this | update.indices)
         for line in update.lines:
             reporter.line(line)
     if failures and not results:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +209,18 @@ def candidate_files(
             if name is None or own == name or (name == "*" and own is not None):
                 found.append((int(parts["index"]), path))
     return [path for _, path in sorted(found)]
+
+
+def bare_tables(directory: Path) -> list[Path]:
+    """CSV files of one of several tomograms without a file of candidates beside them."""
+    found = [(path, _PARTICLES.fullmatch(path.stem)) for path in directory.glob("particles_*.csv")]
+    tables = [(int(parts["index"]), path) for path, parts in found if parts is not None]
+    names = Counter(path.name.split("_", 2)[2] for _, path in tables)
+    return [
+        path
+        for _, path in sorted(tables)
+        if names[path.name.split("_", 2)[2]] > 1 and not path.with_suffix(CANDIDATES).exists()
+    ]
 
 
 def scores_beside(segmentation: Path) -> Path:

@@ -148,16 +148,16 @@ class Index:
         self._failed.setdefault(failure.index, []).append((failure.mode, failure.message))
 
     def finish(self) -> None:
-        """Write the index, which pages and failures of other runs may have joined."""
+        """Write the index, which pages and failures of other runs may have joined or changed."""
         self._add_others()
         if self._rows or self._failed:
             self._write()
 
     def _add_others(self) -> None:
-        """Add the rows of pages that exist, and the failures of other runs."""
+        """Add the rows of pages as they are now, and the failures of other runs."""
         if len(self._tomograms) == 1:
             return
-        for index in self._tomograms.keys() - self._rows.keys():
+        for index in self._tomograms:
             row = read_summary(self._directory / page_name(index, alone=False))
             if row and self._wanted.get(index, _fingerprints(row)) == _fingerprints(row):
                 self._rows[index] = row

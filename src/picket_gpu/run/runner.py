@@ -311,7 +311,7 @@ class Outcome:
 
     def _conclude_particles(self) -> list[ParticleList]:
         """Choose by thresholds of the dataset, and write the lists of all tomograms."""
-        update = update_lists(self._config.directory)
+        update = update_lists(self._config.directory, self._particles.values())
         for one in update.changed:
             known = self._particles.get((one.index, one.key))
             if known is not None:
@@ -320,7 +320,7 @@ class Outcome:
                 place, step = self._steps[one.index, one.key]
                 self._record.replace(place, _plain(step.model_copy(update={"particles": [fewer]})))
         if self._config.report:
-            for row in renew_pages(self._config.directory, {one.index for one in update.changed}):
+            for row in renew_pages(self._config.directory, update.indices):
                 self._index.add(row)
         self._record.add_lists(one.record for one in update.lists)
         for line in update.lines:
