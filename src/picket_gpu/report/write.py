@@ -73,6 +73,10 @@ def renew_page(page: Path, picked: Sequence[Particles]) -> dict[str, Any] | None
     data, row = read_data(page), read_summary(page)
     if data is None or row is None or "grey" not in data:
         return None
+    order = [one["stem"] for one in data["picked"]]  # of a run
+    picked = sorted(
+        picked, key=lambda one: order.index(s) if (s := one.path.stem) in order else len(order)
+    )
     data["picked"] = [describe_picked(one) for one in picked]
     row["picks"] = describe_picks(data, picked)
     _write_both(page, data, picked, row)
