@@ -127,13 +127,11 @@ def pick_files(
         reporter.line(describe(*given, result.reused, result.found))
         if result.doubt:
             reporter.line(f"warning: {result.doubt}")
-    new = {(one.directory, one.index) for one in results if not one.reused}
     for directory in sorted({one.directory for one in results}):
         update = update_lists(directory, [one for one in results if one.directory == directory])
         changed = {(one.directory, one.index, one.key): one for one in update.changed}
         results = [changed.get((one.directory, one.index, one.key), one) for one in results]
-        of_this = {index for place, index in new if place == directory}
-        renew_report(directory, of_this | update.indices)
+        renew_report(directory, update.lists)
         for line in update.lines:
             reporter.line(line)
     if failures and not results:

@@ -2,11 +2,10 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 INDEX = "report.html"
 # By kinds of files; those of scores are what `scores_beside` makes of the others.
@@ -30,6 +29,7 @@ FURTHER = {
 _WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
 _SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
 _PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_(?P<picking>[^\W_]+))?")
+Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name of particles
 _SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
@@ -211,16 +211,19 @@ def candidate_files(
     return [path for _, path in sorted(found)]
 
 
-def bare_tables(directory: Path) -> list[Path]:
-    """CSV files of one of several tomograms without a file of candidates beside them."""
-    found = [(path, _PARTICLES.fullmatch(path.stem)) for path in directory.glob("particles_*.csv")]
-    tables = [(int(parts["index"]), path) for path, parts in found if parts is not None]
-    names = Counter(path.name.split("_", 2)[2] for _, path in tables)
-    return [
-        path
-        for _, path in sorted(tables)
-        if names[path.name.split("_", 2)[2]] > 1 and not path.with_suffix(CANDIDATES).exists()
-    ]
+def bare_tables(directory: Path, index: int | None = None) -> dict[Key, list[Path]]:
+    """CSV files without a file of candidates beside them, by workflow and name.
+
+    Args:
+        index: of the one tomogram that they are of.
+    """
+    found: dict[Key, list[Path]] = {}
+    for path in sorted(directory.glob(f"particles_{'*' if index is None else index}_*.csv")):
+        parts = _PARTICLES.fullmatch(path.stem)
+        if parts is not None and not path.with_suffix(CANDIDATES).exists():
+            mode, method = parts["workflow"].split("_")
+            found.setdefault((mode, method, parts["picking"]), []).append(path)
+    return found
 
 
 def scores_beside(segmentation: Path) -> Path:

@@ -16,6 +16,7 @@ from picket_gpu.files.filenames import (
     FURTHER,
     PARTICLES,
     TomogramFiles,
+    bare_tables,
     candidate_files,
     particle_files,
 )
@@ -107,8 +108,9 @@ def has_files(particles: Particles, files: Mapping[str, Path]) -> bool:
 
 
 def picked_in(directory: Path, index: int, first: Sequence[Particles] = ()) -> list[Particles]:
-    """All particles of a tomogram that a directory has with their candidates, but for those in
-    damaged files.
+    """All particles of a tomogram in a directory, but for those in damaged files.
+
+    Those without candidates are found beside others.
 
     Args:
         first: those to begin with, which may be in memory only.
@@ -120,7 +122,34 @@ def picked_in(directory: Path, index: int, first: Sequence[Particles] = ()) -> l
             one = read_with_candidates(path)
             if one.key not in known:
                 found.append(one)
+    files = TomogramFiles(directory, index, [])
+    for key in bare_tables(directory, index) if found else ():
+        if key not in known:
+            with suppress(PicketError):
+                found.append(read_bare(found[0], key, files.particles(*key, FURTHER)))
     return found
+
+
+def read_bare(
+    subject: Subject, key: tuple[str, str, str | None], files: Mapping[str, Path]
+) -> Particles:
+    """Particles of an earlier version, or beside files that were removed: without candidates.
+
+    Args:
+        subject: the tomogram that they are in.
+        key: workflow and name.
+        files: by kind, those that are missing included.
+
+    Raises:
+        PicketError: a file is damaged.
+    """
+    known: dict[str, Any] = dict(zip(("mode", "method", "picking"), key, strict=True))
+    known["fingerprint"] = ""
+    known["files"] = [path.name for path in files.values() if path.exists()]
+    if files["cmm"].exists():
+        known["diameter"] = read_diameter(files["cmm"])
+    known |= read_metadata(files["yaml"]) or {}
+    return read_particles(files["csv"], subject, **known)
 
 
 def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:

@@ -20,7 +20,7 @@ from picket_gpu.report.page import (
 )
 from picket_gpu.report.picked import describe_picked
 from picket_gpu.report.preview import most_preview_bytes, preview
-from picket_gpu.report.row import describe_picks, describe_row
+from picket_gpu.report.row import describe_picks, describe_row, digest_of
 from picket_gpu.report.slices import choose_layout, most_slices_bytes
 
 PAGE = 2**18  # bytes of a page without slices, and of its row in the index
@@ -81,6 +81,12 @@ def renew_page(page: Path, picked: Sequence[Particles]) -> dict[str, Any] | None
     row["picks"] = describe_picks(data, picked)
     _write_both(page, data, picked, row)
     return dict(row)
+
+
+def page_shows(page: Path, picked: Sequence[Particles]) -> bool:
+    """Whether a page, if there is one, shows these particles and no others."""
+    row = read_summary(page)
+    return row is None or {one.get("digest") for one in row["picks"]} == {*map(digest_of, picked)}
 
 
 def _write_both(

@@ -20,6 +20,7 @@ from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.filenames import (
     FURTHER,
     PARTICLES,
+    Key,
     bare_tables,
     candidate_files,
     list_name,
@@ -37,7 +38,7 @@ from picket_gpu.particles.files import (
 )
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
-from picket_gpu.report.write import renew_page
+from picket_gpu.report.write import page_shows, renew_page
 from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
@@ -47,7 +48,6 @@ MUCH, FEW = 1 / 3, 3
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
 _HEAD = "# Particles of several tomograms, by picket_gpu"
-Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name
 _State: TypeAlias = dict[Path, tuple[int, int]]
 
 
@@ -107,19 +107,12 @@ class Update:
         lists: one for each workflow and name.
         changed: particles of single tomograms that were chosen anew, by a threshold of the dataset
             or because others have claimed their places, here or by another job.
-        edited: those whose table a person has changed, maybe since their page was written.
         warnings: files that cannot be read, and are left out, a line each.
     """
 
     lists: list[ParticleList]
     changed: list[Particles]
-    edited: list[Particles]
     warnings: list[str]
-
-    @property
-    def indices(self) -> set[int]:
-        """Tomograms whose pages may show other particles than these."""
-        return {one.index for one in (*self.changed, *self.edited)}
 
     @property
     def lines(self) -> list[str]:
@@ -167,20 +160,23 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
         now = now_known.get((one.index, one.key), one)
         if now.threshold != one.threshold or not np.array_equal(now.table, one.table):
             changed[now.index, now.key] = now
-    edited = [one for one in chosen if one.pool is None]
-    return Update(lists, list(changed.values()), edited, [*warnings, *_bare(directory)])
+    return Update(lists, list(changed.values()), [*warnings, *_bare(directory, lists)])
 
 
-def renew_pages(directory: Path, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Write pages of tomograms again with all their particles, where there are such pages.
+def renew_pages(directory: Path, lists: Iterable[ParticleList]) -> Iterator[dict[str, Any]]:
+    """Write pages of tomograms again that show other particles than there are.
 
     Yields:
         Rows of the index.
     """
+    picked: dict[int, list[Particles]] = {}
+    for one in (one for of_one in lists for one in of_one.particles):
+        picked.setdefault(one.index, []).append(one)
     alone = not any(directory.glob(page_name("*", alone=False)))
-    for index in sorted(indices):
-        row = renew_page(directory / page_name(index, alone), picked_in(directory, index))
-        if row is not None:
+    for index in sorted(picked):
+        page = directory / page_name(index, alone)
+        every = picked_in(directory, index, picked[index])
+        if not page_shows(page, every) and (row := renew_page(page, every)) is not None:
             yield row
 
 
@@ -195,9 +191,13 @@ def _read(paths: Iterable[Path]) -> tuple[list[Particles], list[str]]:
     return found, faults
 
 
-def _bare(directory: Path) -> list[str]:
+def _bare(directory: Path, lists: Iterable[ParticleList]) -> list[str]:
     """A warning of tables that lists lack."""
-    names = [path.name for path in bare_tables(directory)]
+    tomograms = {one.key: len(one.particles) for one in lists}
+    bare = bare_tables(directory).items()
+    names = [
+        path.name for key, paths in bare if len(paths) + tomograms.get(key, 0) > 1 for path in paths
+    ]
     if not names:
         return []
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

@@ -141,6 +141,7 @@ class PickingPlan:
                 NPZ.write(path, [stored.model_copy(update=subject.fields | known)])
             particles = read_with_candidates(path).model_copy(update=subject.fields | known)
         else:
+            known["files"].remove(os.path.relpath(self.files["candidates"], subject.directory))
             particles = read_particles(self.files["csv"], subject, **self.earlier | known)
         pending = {**self.pending}
         pending.pop("candidates", None)  # which earlier versions did not keep

@@ -14,12 +14,12 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.atomic import remove_leftovers
-from picket_gpu.files.filenames import record_name
+from picket_gpu.files.filenames import Key, record_name
 from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.files.tomogram import read_ahead
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import Index
-from picket_gpu.run.dataset import Key, ParticleList, renew_pages, update_lists
+from picket_gpu.run.dataset import ParticleList, renew_pages, update_lists
 from picket_gpu.run.distributed import tomograms_on
 from picket_gpu.run.existing import Directory
 from picket_gpu.run.plan import RunPlan, TomogramPlan
@@ -320,7 +320,7 @@ class Outcome:
                 place, step = self._steps[one.index, one.key]
                 self._record.replace(place, _plain(step.model_copy(update={"particles": [fewer]})))
         if self._config.report:
-            for row in renew_pages(self._config.directory, update.indices):
+            for row in renew_pages(self._config.directory, update.lists):
                 self._index.add(row)
         self._record.add_lists(one.record for one in update.lists)
         for line in update.lines:
