@@ -245,12 +245,20 @@ def test_a_run_ends_with_a_list_of_all_tomograms(place):
     }
 
 
-@pytest.mark.parametrize("particles", [PICK, POOLED, [SHELLS, RODS]], ids=["own", "pooled", "two"])
+@pytest.mark.parametrize(
+    "particles",
+    [
+        POOLED,
+        pytest.param(PICK, marks=pytest.mark.slow),
+        pytest.param([SHELLS, RODS], marks=pytest.mark.slow),
+    ],
+    ids=["pooled", "own", "two"],
+)
 def test_parts_in_any_order_make_what_a_whole_run_makes(place, segmented, particles):
     run(particles)
     check()
     expected = contents()
-    for parts in ([[0], [1], [2]], [[2, 0], [1]], [[1], [0, 2]], [[2], [1], [0]]):
+    for parts in ([[1], [0, 2]], [[2], [1], [0]]):
         shutil.rmtree("out")
         shutil.copytree(segmented / "out", "out")
         for part in parts:
@@ -440,6 +448,16 @@ def test_the_record_of_a_run_has_what_was_chosen_last(place):
     ]
     assert [one.count for one in results.particles] == [len(table) for table in tables()]
     assert [one.reused for one in results.particles] == [True, False, False]
+
+
+def test_what_another_job_has_chosen_meanwhile_is_told(place):
+    early = run(POOLED | {"source": "score"}, [0]).particles
+    run(POOLED | {"source": "score"}, [1], [2])
+    update = update_lists(OUT, early)
+    (changed,) = update.changed
+    assert (changed.index, changed.threshold) == (0, thresholds()[0])
+    assert changed.threshold != early[0].threshold
+    assert update_lists(OUT, [changed]).changed == []
 
 
 def test_thresholds_that_differ_are_told_with_numbers(place):
@@ -936,7 +954,11 @@ def test_damaged_candidates_of_one_name_stop_no_other(place, capsys):
 # What can go wrong while it is written.
 
 
-@pytest.mark.parametrize("particles", [POOLED, [SHELLS, RODS]], ids=["pooled", "two"])
+@pytest.mark.parametrize(
+    "particles",
+    [POOLED, pytest.param([SHELLS, RODS], marks=pytest.mark.slow)],
+    ids=["pooled", "two"],
+)
 def test_wherever_writing_ends_the_next_update_mends_it(place, monkeypatch, particles):
     run(particles)
     undone = "particles_2_*" if particles is POOLED else "particles_?_gabor_gmm_shells.*"
@@ -1044,16 +1066,20 @@ def test_parts_at_the_same_time_make_what_a_whole_run_makes(place, segmented, pa
 
 @pytest.mark.slow
 def test_workers_make_the_same(place, segmented):
+    """But for what rounding does in blocks for fewer threads."""
     pytest.importorskip("distributed")
     told = [SHELLS | {"threshold": "dataset"}, RODS]
     run(told)
-    expected = contents()
+    keys = [f"{KEY}_shells", f"{KEY}_rods"]
+    expected = [table for key in keys for table in tables(key)]
     shutil.rmtree("out")
     shutil.copytree(segmented / "out", "out")
     Path("params.yaml").write_text(yaml.safe_dump(mapping(told)))
     assert main(["params.yaml", "--workers", "2", "-q"]) == 0
     check()
-    assert contents() == expected
+    found = [table for key in keys for table in tables(key)]
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other[:, 3:7], one[:, 3:7], atol=0.01)
 
 
 # A copick project, and a run without what exists.
