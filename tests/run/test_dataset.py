@@ -460,6 +460,27 @@ def test_what_another_job_has_chosen_meanwhile_is_told(place):
     assert update_lists(OUT, [changed]).changed == []
 
 
+def test_a_run_tells_what_others_have_chosen_while_it_ran(place, monkeypatch):
+    """Two other parts run from begin to end when this one has picked and written its page."""
+    told, others = POOLED | {"source": "score"}, [[1], [2]]
+
+    def meanwhile(directory, known):
+        while others:
+            run(told, others.pop())
+        return update_lists(directory, known)
+
+    monkeypatch.setattr("picket_gpu.run.runner.update_lists", meanwhile)
+    (mine,) = run(told, [0]).particles
+    check()
+    assert (mine.threshold, mine.count) == (thresholds()[0], len(tables()[0]))
+    (unit,) = [
+        unit
+        for unit in json.loads((OUT / "run_0.json").read_text())["units"]
+        if unit["mode"] == "particles"
+    ]
+    assert unit["particles"][0]["threshold"] == mine.threshold
+
+
 def test_thresholds_that_differ_are_told_with_numbers(place):
     results = run(PICK | {"source": "score"})
     alone = [len(table) for table in tables()]
