@@ -481,19 +481,31 @@ def test_a_run_tells_what_others_have_chosen_while_it_ran(place, monkeypatch):
     assert unit["particles"][0]["threshold"] == mine.threshold
 
 
-def test_thresholds_that_differ_are_told_with_numbers(place):
-    results = run(PICK | {"source": "score"})
-    alone = [len(table) for table in tables()]
-    pooled = expected_counts(stored(), "score")
-    far = [
-        f"b{n} {own} and {by_all}"
-        for n, (own, by_all) in enumerate(zip(alone, pooled, strict=True))
-        if abs(own - by_all) > max(3, max(own, by_all) / 3)
+@pytest.mark.parametrize("source", SOURCES)
+def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
+    """A threshold explains three quarters of the variance of heights that are spread evenly."""
+    noise = np.random.default_rng(9).standard_normal((48, 80, 80)).astype(np.float32)
+    mrcfile.write("b2.mrc", noise, voxel_size=VOXEL, overwrite=True)
+    key = "tomogram_ball" if source == "tomogram" else KEY
+    first = run(PICK | {"source": source, "threshold": "tomogram"})
+    assert {one.threshold_of for one in first.particles} == {"tomogram"}
+    own = [len(table) for table in tables(key)]
+    pooled = expected_counts(stored(key), source)
+    hills = [one.separation >= 0.75 for one in first.particles]
+    assert True in hills
+    assert False in hills
+    results = run(PICK | {"source": source}, overwrite=True)
+    check()
+    expected = [
+        mine if two else of_all for mine, of_all, two in zip(own, pooled, hills, strict=True)
     ]
-    assert far
+    assert [one.count for one in results.particles] == expected
+    assert [one.threshold_of == "tomogram" for one in results.particles] == hills
+    told = [f"b{n} ({pooled[n]}, {own[n]} by its own)" for n in range(3) if not hills[n]]
     (warning,) = results.lists[0].warnings
-    assert f"particles by its own and by that of all: {', '.join(far)}; " in warning
-    assert run(POOLED | {"source": "score"}, overwrite=True).lists[0].warnings == []
+    assert f"form one hill, not two, in {', '.join(told)}; " in warning
+    assert not any(one.doubt for one in results.particles)
+    assert run(POOLED | {"source": source}, overwrite=True).lists[0].warnings == []
 
 
 def test_an_empty_tomogram_is_a_part_of_the_list(place):
