@@ -88,16 +88,13 @@ def page(browser, directory):
     assert_no_complaint(browser)
 
 
-def circles(browser, workflow):
-    """x, y, radius of the circles on a panel, in its units."""
+def circles(browser):
+    """x, y, radius of the circles on the picture, in its units."""
     return browser.execute_script(
         """
-        const panel = [...document.querySelectorAll("figure")]
-          .find((figure) => figure.dataset.workflow === arguments[0]);
-        return [...panel.querySelectorAll("circle")]
+        return [...document.querySelectorAll("#stage circle")]
           .map((circle) => ["cx", "cy", "r"].map((name) => Number(circle.getAttribute(name))));
-        """,
-        workflow,
+        """
     )
 
 
@@ -112,9 +109,9 @@ def expected(found, z, kept):
     return rows
 
 
-def assert_circled(browser, workflow, found, z, kept):
+def assert_circled(browser, found, z, kept):
     assert kept == 0 or 0 < len(expected(found, z, kept)) < len(found.picks.candidates)
-    np.testing.assert_allclose(circles(browser, workflow), expected(found, z, kept), rtol=1e-12)
+    np.testing.assert_allclose(circles(browser), expected(found, z, kept), rtol=1e-12)
 
 
 def kept_by(browser, found):
@@ -127,25 +124,19 @@ def kept_by(browser, found):
 
 def test_circles_are_cuts_of_spheres(page):
     assert the(page, "#kept").text == "61 of 200"
-    for workflow, found in (
-        ("blurred slice", GMM),
-        ("gabor gmm", GMM),
-        ("intensities gmm", OTHER),
-    ):
-        assert_circled(page, workflow, found, PLANE, 61)
-    assert circles(page, "gabor kmeans") == []  # nothing is picked from it
+    assert_circled(page, GMM, PLANE, 61)
     the(page, "body").send_keys(Keys.ARROW_RIGHT)
     drawn(page, PLANE + 1)
-    assert_circled(page, "gabor gmm", GMM, PLANE + 1, 61)
+    assert_circled(page, GMM, PLANE + 1, 61)
 
 
 def test_circles_lie_on_the_picture_where_the_particle_is(page):
     """On the screen, where a voxel is 13.48 wide and 10 high."""
     view, shape = (
-        the(page, "figure .view").rect,
+        the(page, "#stage .view").rect,
         page.execute_script(
             """
-        const { x, y, width, height } = document.querySelector("figure circle:last-child")
+        const { x, y, width, height } = document.querySelector("#stage circle:last-child")
           .getBoundingClientRect();
         return [x, y, width, height];
         """
@@ -176,21 +167,31 @@ def test_circles_lie_right_on_pictures_made_smaller(browser, directory):
             "return [x, width]",
             css,
         )
-        for css in ("figure .view", "figure circle")
+        for css in ("#stage .view", "#stage circle")
     )
     place = (circle[0] + circle[1] / 2 - view[0]) / view[1]
     assert place == pytest.approx(549.5 / 1098, abs=1e-3)
     assert_no_complaint(browser)
 
 
-def test_circles_can_be_hidden_and_are_enlarged_too(page):
+def test_circles_can_be_hidden(page):
     the(page, "#circles").click()
     assert page.find_elements(By.CSS_SELECTOR, "circle") == []
     the(page, "#circles").click()
-    the(page, "[aria-label='Enlarge intensities gmm']").click()
-    WebDriverWait(page, 10).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#large circle"))
-    count = len(page.find_elements(By.CSS_SELECTOR, "#large circle"))
-    assert count == len(expected(OTHER, PLANE, 61))
+    assert_circled(page, GMM, PLANE, 61)
+
+
+def test_the_workflow_that_picks_come_from_is_first_and_marked(page):
+    thumbs = page.find_elements(By.CSS_SELECTOR, ".thumb")
+    assert [one.get_attribute("data-workflow") for one in thumbs] == [
+        "gabor gmm",
+        "gabor kmeans",
+        "intensities gmm",
+        "no overlay",
+    ]
+    assert "picked from" in thumbs[0].text
+    assert not any("picked from" in one.text for one in thumbs[1:])
+    assert thumbs[0].get_attribute("aria-pressed") == "true"
 
 
 def test_the_threshold_is_dragged_by_mouse(page):
@@ -204,8 +205,7 @@ def test_the_threshold_is_dragged_by_mouse(page):
         kept = kept_by(page, GMM)
         assert (kept < last) == (step > 0)
         assert the(page, "#line").rect["x"] == pytest.approx(line["x"] + step, abs=2)
-        assert_circled(page, "gabor gmm", GMM, PLANE, kept)
-        assert_circled(page, "intensities gmm", OTHER, PLANE, 61)  # has a threshold of its own
+        assert_circled(page, GMM, PLANE, kept)
         last = kept
     ActionChains(page).move_to_element(plot).move_by_offset(30, 0).perform()
     assert kept_by(page, GMM) == last  # not held
@@ -219,8 +219,10 @@ def test_the_threshold_is_dragged_by_touch(page):
     finger.move_to(plot, 0, 0).pointer_down().move_to(plot, -40, 0).pointer_up()
     actions.perform()
     middle = plot.rect["x"] + plot.rect["width"] / 2
-    assert the(page, "#line").rect["x"] == pytest.approx(middle - 40, abs=2)
-    assert_circled(page, "gabor gmm", GMM, PLANE, kept_by(page, GMM))
+    scale = page.execute_script("return current.scale")
+    step = plot.rect["width"] * scale["step"] / (scale["high"] - scale["low"])
+    assert the(page, "#line").rect["x"] == pytest.approx(middle - 40, abs=step / 2 + 1)
+    assert_circled(page, GMM, PLANE, kept_by(page, GMM))
 
 
 def test_the_threshold_moves_by_keyboard_and_the_slices_do_not(page):
@@ -230,7 +232,7 @@ def test_the_threshold_moves_by_keyboard_and_the_slices_do_not(page):
         slider.send_keys(key)
         after = page.execute_script("return current.chosen")
         assert (after > before) == fewer
-        assert_circled(page, "gabor gmm", GMM, PLANE, kept_by(page, GMM))
+        assert_circled(page, GMM, PLANE, kept_by(page, GMM))
     assert slider.get_attribute("aria-valuetext").startswith(the(page, "#chosen").text)
     slider.send_keys(Keys.END)
     assert kept_by(page, GMM) == 0
@@ -273,10 +275,13 @@ def test_a_workflow_is_chosen_and_put_back(page):
     assert the(page, "#kept").text == "61 of 200"
     assert "95 Å" in the(page, "#picked-notes").text
     assert "particles_0_intensities_gmm.csv, .star" in the(page, "#picked-notes").text
-    assert_circled(page, "blurred slice", OTHER, PLANE, 61)
-    assert_circled(page, "gabor gmm", GMM, PLANE, kept)
+    assert_circled(page, OTHER, PLANE, 61)  # has a threshold of its own
+    thumbs = page.find_elements(By.CSS_SELECTOR, ".thumb")
+    assert thumbs[0].get_attribute("data-workflow") == "intensities gmm"
+    assert the(page, "#overlay").text == "intensities gmm"
     assert not the(page, "#reset").is_enabled()
     Select(the(page, "#picked")).select_by_visible_text("gabor gmm")
+    assert_circled(page, GMM, PLANE, kept)
     assert the(page, "#kept").text == f"{kept} of 200"
     the(page, "#reset").click()
     assert the(page, "#kept").text == "61 of 200"
@@ -349,10 +354,12 @@ def opened(browser, path, *found):
     drawn(browser, PLANE)
 
 
-def test_a_page_without_picks_is_as_it_was(browser, tmp_path):
+def test_a_page_without_picks(browser, tmp_path):
     opened(browser, tmp_path / "report.html")
+    assert the(browser, "#overlay").text == "gabor kmeans"
+    assert browser.find_elements(By.CSS_SELECTOR, ".mark:not([hidden])") == []
     assert not the(browser, "#particles").is_displayed()
-    assert the(browser, "#hints").is_displayed()
+    assert the(browser, "#keys").is_displayed()
     assert browser.find_elements(By.CSS_SELECTOR, "circle") == []
     assert_no_complaint(browser)
 
@@ -376,11 +383,11 @@ def test_few_or_unusual_scores(browser, tmp_path, heights):
     picks = Picks(points, np.array(heights), heights[-1], len(heights))
     opened(browser, tmp_path / "report.html", particle_set(picks))
     slider, total = the(browser, "#threshold"), len(heights)
-    assert len(circles(browser, "blurred slice")) == total
+    assert len(circles(browser)) == total
     for key, kept in ((Keys.END, 0), (Keys.HOME, total)):
         slider.send_keys(key)
         assert the(browser, "#kept").text == f"{kept} of {total}"
-        assert len(circles(browser, "blurred slice")) == kept
+        assert len(circles(browser)) == kept
     assert_no_complaint(browser)
 
 
@@ -389,7 +396,7 @@ def test_so_many_wanted_at_most(browser, tmp_path):
     few = replace(GMM.picks, count=20)
     opened(browser, tmp_path / "report.html", particle_set(few))
     assert the(browser, "#kept").text == "20 of 200"
-    assert_circled(browser, "gabor gmm", GMM, PLANE, 20)
+    assert_circled(browser, GMM, PLANE, 20)
     the(browser, "#threshold").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
     assert kept_by(browser, GMM) > 50
     the(browser, "#reset").click()
@@ -412,7 +419,7 @@ def test_more_candidates_than_a_page_holds(browser, tmp_path):
     assert "the 10,000 highest of 10,007 candidates" in the(browser, "#picked-notes").text
     set_range(browser, "#threshold", 0)
     assert the(browser, "#kept").text == "10,000 of 10,000"
-    assert len(circles(browser, "blurred slice")) > 1000
+    assert len(circles(browser)) > 1000
     assert_no_complaint(browser)
 
 

@@ -42,7 +42,10 @@ def chromium(profile: Path):
 
 
 def open_page(browser, path: Path) -> None:
+    """Open a page as one that has not been open before."""
     browser.get_log("browser")  # what was logged before is not this page's
+    if browser.current_url.startswith("file:"):
+        browser.execute_script("sessionStorage.clear()")
     browser.get(path.as_uri())
 
 

@@ -34,13 +34,6 @@ function heightScale(candidates, threshold) {
   };
 }
 
-// Those of one workflow, the chosen ones if they are; of number -1, the blurred slice, the chosen ones.
-function picksOf(number) {
-  if (number < 0) return current;
-  const name = workflowName(workflows[number]);
-  return [current, ...picked].find((each) => workflowName(each) === name);
-}
-
 // What they are called: their name, if they have one, and the workflow.
 function picksName({ name, ...workflow }) {
   return name ? `${name} (${workflowName(workflow)})` : workflowName(workflow);
@@ -51,9 +44,8 @@ function keptOf({ candidates, first, kept }) {
   return candidates.slice(first, first + kept);
 }
 
-function drawCircles({ circles }, number, z) {
-  const picks = picksOf(number);
-  const cuts = picks && byId("circles").checked ? cutsOf(picks, z) : [];
+function drawCircles({ circles }, z) {
+  const cuts = current && byId("circles").checked ? cutsOf(current, z) : [];
   circles.replaceChildren(...cuts.map((cut) => svgElement("circle", cut)));
 }
 
@@ -72,6 +64,7 @@ function cutsOf(picks, z) {
 
 function showPicks(number) {
   current = picked[number];
+  orderOverlays(current);
   const { candidates, scale, total, diameter, stem, files, starName, how, doubt, sizes } = current;
   const slider = byId("threshold");
   [slider.min, slider.max, slider.step] = [scale.low, scale.high, scale.step];
@@ -188,7 +181,10 @@ function startParticles() {
   const choice = byId("picked");
   choice.hidden = picked.length === 1;
   choice.append(...picked.map((each, value) => element("option", { value, textContent: picksName(each) })));
-  choice.addEventListener("change", () => showPicks(choice.value));
+  choice.addEventListener("change", () => {
+    showPicks(choice.value);
+    showOverlay(overlays[0].number);
+  });
   byId("threshold").addEventListener("input", () => choose(Number(byId("threshold").value)));
   byId("circles").addEventListener("change", drawAllCircles);
   byId("reset").addEventListener("click", () => {
@@ -204,5 +200,6 @@ function startParticles() {
   });
   plot.addEventListener("pointermove", (event) => plot.hasPointerCapture(event.pointerId) && dragTo(event));
   showPicks(0);
+  if (remembered.overlay === undefined) state.overlay = overlays[0].number;
 }
 
