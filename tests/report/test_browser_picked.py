@@ -14,7 +14,7 @@ from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.picks import Picks
@@ -28,6 +28,7 @@ from tests.support.chromium import (
     luminance,
     needs_chromium,
     open_page,
+    saved,
     set_range,
     the,
 )
@@ -53,8 +54,9 @@ def random_picks(seed, number=200):
 
 
 def particle_set(picks, diameter=180.0, name="TS 01", workflow=("gabor", "gmm"), **geometry):
+    changes = {"settings": geometry.pop("settings", {})}
     geometry = {"shape": SHAPE, "voxel_size": SIZE, "origin": ORIGIN, "centre": CENTRE} | geometry
-    return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow)
+    return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow, **changes)
 
 
 def page_of(*found, shape=SHAPE, size=SIZE):
@@ -116,7 +118,7 @@ def assert_circled(browser, found, z, kept):
 
 def kept_by(browser, found):
     """How many stay by the threshold shown, which is then as the page has it."""
-    threshold = browser.execute_script("return current.chosen")
+    threshold = browser.execute_script("return leastOf(current.ranking)")
     kept = int((found.picks.candidate_heights >= threshold).sum())
     assert the(browser, "#kept").text == f"{kept} of 200"
     return kept
@@ -198,13 +200,13 @@ def test_the_threshold_is_dragged_by_mouse(page):
     plot = the(page, "#heights")
     last = 61
     for step in (60, 30, -20):
-        line = the(page, "#line").rect
+        line = the(page, "#least-line").rect
         offset = line["x"] - plot.rect["x"] - plot.rect["width"] / 2
         actions = ActionChains(page).move_to_element_with_offset(plot, offset, 0)
         actions.click_and_hold().move_by_offset(step, 0).release().perform()
         kept = kept_by(page, GMM)
         assert (kept < last) == (step > 0)
-        assert the(page, "#line").rect["x"] == pytest.approx(line["x"] + step, abs=2)
+        assert the(page, "#least-line").rect["x"] == pytest.approx(line["x"] + step, abs=2)
         assert_circled(page, GMM, PLANE, kept)
         last = kept
     ActionChains(page).move_to_element(plot).move_by_offset(30, 0).perform()
@@ -219,18 +221,18 @@ def test_the_threshold_is_dragged_by_touch(page):
     finger.move_to(plot, 0, 0).pointer_down().move_to(plot, -40, 0).pointer_up()
     actions.perform()
     middle = plot.rect["x"] + plot.rect["width"] / 2
-    scale = page.execute_script("return current.scale")
+    scale = page.execute_script("return current.ranking.scale")
     step = plot.rect["width"] * scale["step"] / (scale["high"] - scale["low"])
-    assert the(page, "#line").rect["x"] == pytest.approx(middle - 40, abs=step / 2 + 1)
+    assert the(page, "#least-line").rect["x"] == pytest.approx(middle - 40, abs=step / 2 + 1)
     assert_circled(page, GMM, PLANE, kept_by(page, GMM))
 
 
 def test_the_threshold_moves_by_keyboard_and_the_slices_do_not(page):
-    slider = the(page, "#threshold")
+    slider = the(page, "#least")
     for key, fewer in ((Keys.PAGE_UP, True), (Keys.ARROW_LEFT, False), (Keys.ARROW_RIGHT, True)):
-        before = page.execute_script("return current.chosen")
+        before = page.execute_script("return leastOf(current.ranking)")
         slider.send_keys(key)
-        after = page.execute_script("return current.chosen")
+        after = page.execute_script("return leastOf(current.ranking)")
         assert (after > before) == fewer
         assert_circled(page, GMM, PLANE, kept_by(page, GMM))
     assert slider.get_attribute("aria-valuetext").startswith(the(page, "#chosen").text)
@@ -240,16 +242,16 @@ def test_the_threshold_moves_by_keyboard_and_the_slices_do_not(page):
     assert kept_by(page, GMM) == 200
     assert the(page, "body").get_attribute("data-drawn") == str(PLANE)
     # What a slider shows is a number to write down.
-    assert len(str(page.execute_script("return current.chosen"))) < 7
+    assert len(str(page.execute_script("return leastOf(current.ranking)"))) < 7
 
 
 def test_line_and_thumb_are_in_one_place(page):
     for value in (0.1, 0.5, 0.9):
-        set_range(page, "#threshold", value)
-        slider, scale = the(page, "#threshold"), page.execute_script("return current.scale")
+        set_range(page, "#least", value)
+        slider, scale = the(page, "#least"), page.execute_script("return current.ranking.scale")
         part = (float(slider.get_property("value")) - scale["low"]) / (scale["high"] - scale["low"])
         thumb = slider.rect["x"] + 9 + part * (slider.rect["width"] - 18)
-        assert the(page, "#line").rect["x"] == pytest.approx(thumb, abs=1.5)
+        assert the(page, "#least-line").rect["x"] == pytest.approx(thumb, abs=1.5)
 
 
 def test_the_histogram_counts_all_candidates(page):
@@ -258,8 +260,8 @@ def test_the_histogram_counts_all_candidates(page):
         "return [...document.querySelectorAll('#bars rect')]"
         ".map((bar) => [Number(bar.getAttribute('height')), bar.classList.contains('kept')])"
     )
-    scale = page.execute_script("return current.scale")
-    edges = np.linspace(scale["low"], scale["high"], 41)
+    scale = page.execute_script("return current.ranking.scale")
+    edges = np.linspace(scale["low"], scale["high"], 81)
     counts, _ = np.histogram(GMM.picks.candidate_heights, edges)
     assert counts.sum() == 200
     heights = 100 * np.sqrt(counts / counts.max())
@@ -269,7 +271,7 @@ def test_the_histogram_counts_all_candidates(page):
 
 
 def test_a_workflow_is_chosen_and_put_back(page):
-    set_range(page, "#threshold", 0.6)
+    set_range(page, "#least", 0.6)
     kept = kept_by(page, GMM)
     Select(the(page, "#picked")).select_by_visible_text("intensities gmm")
     assert the(page, "#kept").text == "61 of 200"
@@ -285,33 +287,20 @@ def test_a_workflow_is_chosen_and_put_back(page):
     assert the(page, "#kept").text == f"{kept} of 200"
     the(page, "#reset").click()
     assert the(page, "#kept").text == "61 of 200"
-    assert page.execute_script("return current.chosen") == GMM.picks.threshold
+    assert page.execute_script("return leastOf(current.ranking)") == GMM.picks.threshold
 
 
 # Files.
-
-
-def saved(browser, button, directory):
-    """What a button saves."""
-    directory.mkdir()
-    behaviour = {"behavior": "allow", "downloadPath": str(directory)}
-    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-    the(browser, button).click()
-    WebDriverWait(browser, 10).until(
-        lambda _: [path for path in directory.iterdir() if path.suffix in (".csv", ".star")]
-    )
-    (path,) = directory.iterdir()
-    return path
 
 
 @pytest.mark.parametrize("threshold", [None, 0.2, 0.0, 0.99, 1.1])
 def test_saved_files_are_those_of_a_run_with_that_threshold(page, tmp_path, threshold):
     found = GMM
     if threshold is not None:
-        set_range(page, "#threshold", threshold)
+        set_range(page, "#least", threshold)
         picks = replace(
             GMM.picks,
-            threshold=page.execute_script("return current.chosen"),
+            threshold=page.execute_script("return leastOf(current.ranking)"),
             count=kept_by(page, GMM),
         )
         assert (picks.count == 0) == (threshold == 1.1)
@@ -382,7 +371,7 @@ def test_few_or_unusual_scores(browser, tmp_path, heights):
     points = np.tile([10.0, 30.0, 40.0], (len(heights), 1))
     picks = Picks(points, np.array(heights), heights[-1], len(heights))
     opened(browser, tmp_path / "report.html", particle_set(picks))
-    slider, total = the(browser, "#threshold"), len(heights)
+    slider, total = the(browser, "#least"), len(heights)
     assert len(circles(browser)) == total
     for key, kept in ((Keys.END, 0), (Keys.HOME, total)):
         slider.send_keys(key)
@@ -397,7 +386,7 @@ def test_so_many_wanted_at_most(browser, tmp_path):
     opened(browser, tmp_path / "report.html", particle_set(few))
     assert the(browser, "#kept").text == "20 of 200"
     assert_circled(browser, GMM, PLANE, 20)
-    the(browser, "#threshold").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    the(browser, "#least").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
     assert kept_by(browser, GMM) > 50
     the(browser, "#reset").click()
     assert the(browser, "#kept").text == "20 of 200"
@@ -417,7 +406,7 @@ def test_more_candidates_than_a_page_holds(browser, tmp_path):
     opened(browser, tmp_path / "report.html", particle_set(picks))
     assert the(browser, "#kept").text == "61 of 10,000"
     assert "the 10,000 highest of 10,007 candidates" in the(browser, "#picked-notes").text
-    set_range(browser, "#threshold", 0)
+    set_range(browser, "#least", 0)
     assert the(browser, "#kept").text == "10,000 of 10,000"
     assert len(circles(browser)) > 1000
     assert_no_complaint(browser)
@@ -442,10 +431,13 @@ def test_text_is_readable_in_light_and_dark(page, scheme):
             ("#kept", "color", 4.5),
             ("#picked-notes", "color", 4.5),
             (".ends", "color", 4.5),
+            ("#by-hand", "color", 4.5),
+            (".line", "color", 4.5),
+            ("#tiles-shown", "color", 4.5),
             ("#save-csv", "color", 4.5),
             ("#bars rect", "fill", 3),
             ("#bars rect.kept", "fill", 3),
-            ("#line", "stroke", 3),
+            ("#least-line", "stroke", 3),
         ):
             colour = luminance(the(page, css).value_of_css_property(what))
             light, dark = sorted((colour, ground(page, css)), reverse=True)

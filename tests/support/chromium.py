@@ -72,6 +72,21 @@ def set_range(browser, css: str, value: float) -> None:
     )
 
 
+def saved(browser, button: str, directory: Path) -> Path:
+    """What a button saves, in a new directory."""
+    directory.mkdir()
+    behaviour = {"behavior": "allow", "downloadPath": str(directory)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    the(browser, button).click()
+
+    def whole(_) -> Path | None:  # a download in progress has another name
+        files = list(directory.iterdir())
+        done = len(files) == 1 and files[0].suffix in (".csv", ".star", ".json")
+        return files[0] if done else None
+
+    return WebDriverWait(browser, 10).until(whole)
+
+
 def ground(browser, css: str) -> float:
     """Luminance of what an element lies on."""
     colour = browser.execute_script(

@@ -20,10 +20,14 @@ from picket_gpu.report.picked import describe_picked
 MOST_BYTES = 12_000_000
 SCRIPTS = {
     "viewer": (
-        *("common.js", "memory.js", "pictures.js", "table.js", "stage.js", "overlays.js"),
-        *("levels.js", "particles.js", "viewer.js"),
+        *("common.js", "memory.js", "heights.js", "settings.js", "pictures.js", "table.js"),
+        *("stage.js", "overlays.js", "levels.js", "ranking.js", "answers.js", "circles.js"),
+        *("volume.js", "gallery.js", "average.js", "saving.js", "particles.js", "viewer.js"),
     ),
-    "index": ("common.js", "picks.js", "threshold.js", "rows.js", "index.js"),
+    "index": (
+        *("common.js", "heights.js", "settings.js", "picks.js", "threshold.js", "rows.js"),
+        "index.js",
+    ),
 }
 STYLES = {"viewer": ("style.css", "viewer.css"), "index": ("style.css", "index.css")}
 BINS = 24  # of the plot of diameters, at most

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.star_table import comments, notes, star_name
 
 MOST_CANDIDATES = 10_000  # in a page; of more, the highest
@@ -61,6 +62,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "centre": particles.relion_centre,
         "starName": star_name(particles.run_name),
         "starHead": comments(notes([particles])),
+        "settings": set_by_user(particles),
         "threshold": picks.threshold,
         "count": max(min(picks.count, len(table) - picks.first), 0),
         "total": len(picks.candidates),
@@ -68,6 +70,16 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "candidates": _packed(table),
         "stem": next(re.sub(r"\.csv$", "", name) for name in files if name.endswith(".csv")),
         "files": files,
+    }
+
+
+def set_by_user(particles: Particles) -> dict[str, Any]:
+    """Settings for picking that are not the default ones."""
+    defaults = {name: field.default for name, field in ParticleSettings.model_fields.items()}
+    return {
+        name: value
+        for name, value in particles.settings.items()
+        if name not in defaults or value != defaults[name]
     }
 
 

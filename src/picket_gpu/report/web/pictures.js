@@ -32,7 +32,7 @@ async function inflate(text) {
 
 // A view is a grey canvas with a coloured one above it, and circles.
 
-const [, HIGH, WIDE] = DATA.voxelSize.map((length) => length || 1);
+const [DEEP, HIGH, WIDE] = DATA.voxelSize.map((length) => length || 1);
 const ASPECT = (columns * WIDE) / (rows * HIGH);
 
 function makeView() {
