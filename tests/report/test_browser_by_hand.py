@@ -31,6 +31,7 @@ from tests.support.chromium import (
     drawn,
     needs_chromium,
     open_page,
+    reload,
     saved,
     set_range,
     the,
@@ -180,7 +181,7 @@ def test_a_click_leaves_out_or_takes_in_and_undo_takes_it_back(page):
     click(page, 10, 10)
     assert kept(page) == [1, 2, 3, 4]
     assert sorted(kinds(page)) == ["", "", "", "", "bad"]
-    assert the(page, "#by-hand").text == "by hand: 1 left out"
+    assert the(page, "#by-hand").text == "by hand: 1 bad"
     click(page, 10, 10)
     assert kept(page) == [0, 1, 2, 3, 4]
     assert kinds(page).count("good") == 1
@@ -219,7 +220,7 @@ def test_a_shift_click_takes_in_a_candidate_or_adds_a_place(page, tmp_path):
     assert kept(page) == [0, 1, 2, 3, 4, 7]
     click(page, 20, 25, shift=True)
     assert kept(page) == [-1, 0, 1, 2, 3, 4, 7]
-    assert the(page, "#by-hand").text == "by hand: 1 taken in, 1 added"
+    assert the(page, "#by-hand").text == "by hand: 1 good, 1 added"
     assert sorted(kinds(page)) == [""] * 5 + ["good"] * 2
     rows = rows_of(saved(page, "#save-csv", tmp_path / "csv"))
     view = the(page, "#stage .view").rect
@@ -227,12 +228,23 @@ def test_a_shift_click_takes_in_a_candidate_or_adds_a_place(page, tmp_path):
     assert rows[0]["y"] == pytest.approx(20, abs=SHAPE[1] / view["height"])  # a pixel
     assert rows[0]["x"] == pytest.approx(25, abs=SHAPE[2] / view["width"])
     assert rows[0]["score"] == 0.9  # that of the highest
-    assert [row["score"] for row in rows[1:]] == [0.9, 0.8, 0.7, 0.6, 0.5, 0.1]
+    # What was taken in has one that stays at the threshold.
+    assert [row["score"] for row in rows[1:]] == [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
     star = saved(page, "#save-star", tmp_path / "star")
     assert star.name == "particles_0_gabor_gmm_by_hand.star"
-    assert "# by hand: 1 taken in, 1 added\n" in star.read_text()
+    assert "# by hand: 1 good, 1 added\n" in star.read_text()
     click(page, 20, 25)  # gone again
     assert kept(page) == [0, 1, 2, 3, 4, 7]
+
+
+def test_others_keep_the_spacing_from_an_added_place(page):
+    """0.8 diameters are 96 angstrom; the place is 80 from one candidate, and 120 from the next."""
+    page.execute_script("add(current, { z: 10, y: 18, x: 10 })")
+    assert kept(page) == [-1, 1, 2, 3, 4]
+    click(page, 10, 10, shift=True)
+    assert kept(page) == [-1, 0, 1, 2, 3, 4]  # a hand wants both
+    page.execute_script("undo(current); undo(current)")
+    assert kept(page) == [0, 1, 2, 3, 4]
 
 
 def test_a_hand_wins_over_the_threshold(page):
@@ -276,7 +288,7 @@ def test_answers_and_handles_survive_a_reload(page):
     set_range(page, "#least", 0.25)
     before, seen = kept(page), circles(page)
     assert before == [-1, 1, 2, 3, 4, 5]
-    page.refresh()
+    reload(page)
     drawn(page, PLANE)
     assert kept(page) == before
     assert circles(page) == seen
@@ -288,7 +300,7 @@ def test_answers_are_not_those_of_other_candidates(page, path, tmp_path):
     before = path.read_text()
     path.write_text(page_of(with_picks(FEW, other)))
     try:
-        page.refresh()
+        reload(page)
         drawn(page, PLANE)
         assert kept(page) == [0, 1, 2, 3, 4]
     finally:

@@ -45,8 +45,22 @@ def open_page(browser, path: Path) -> None:
     """Open a page as one that has not been open before."""
     browser.get_log("browser")  # what was logged before is not this page's
     if browser.current_url.startswith("file:"):
+        _leave(browser)
         browser.execute_script("sessionStorage.clear()")
     browser.get(path.as_uri())
+
+
+def reload(browser) -> None:
+    _leave(browser)
+    browser.refresh()
+
+
+def _leave(browser) -> None:
+    """Let a page go that would ask whether to leave it."""
+    browser.execute_script(
+        "if (typeof isUnsaved === 'function')"
+        "  for (const picks of picked) picks.savedAnswers = picks.answers"
+    )
 
 
 def assert_no_complaint(browser) -> None:

@@ -21,8 +21,9 @@ MOST_BYTES = 12_000_000
 SCRIPTS = {
     "viewer": (
         *("common.js", "memory.js", "heights.js", "settings.js", "pictures.js", "table.js"),
-        *("stage.js", "overlays.js", "levels.js", "ranking.js", "answers.js", "circles.js"),
-        *("volume.js", "gallery.js", "average.js", "saving.js", "particles.js", "viewer.js"),
+        *("stage.js", "overlays.js", "levels.js", "model.js", "ranking.js", "answers.js"),
+        *("circles.js", "volume.js", "gallery.js", "average.js", "questions.js", "saving.js"),
+        *("choices.js", "particles.js", "viewer.js"),
     ),
     "index": (
         *("common.js", "heights.js", "settings.js", "picks.js", "threshold.js", "rows.js"),

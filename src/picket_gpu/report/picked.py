@@ -79,7 +79,7 @@ def set_by_user(particles: Particles) -> dict[str, Any]:
     return {
         name: value
         for name, value in particles.settings.items()
-        if name not in defaults or value != defaults[name]
+        if name in defaults and value != defaults[name]
     }
 
 

@@ -7,10 +7,14 @@ let answersChanged = () => {}; // what follows
 function setAnswers(picks, answers) {
   picks.answers = answers;
   picks.answered = new Map(answers.map((answer) => [answer.place, answer]));
+  picks.crowded = crowdedBy(picks, answers.filter(({ place, good }) => good && place.added));
+  picks.byAnswers = rankingByAnswers(picks);
+  picks.ranking = picks.byAnswers ?? picks.byHeight;
 }
 
 function change(picks, answers) {
-  picks.history.push({ answers: picks.answers, asked: picks.asked });
+  const { answers: before, asked, skipped } = picks;
+  picks.history.push({ answers: before, asked, skipped });
   setAnswers(picks, answers);
   answersChanged();
 }
@@ -23,24 +27,41 @@ function answer(picks, place, good) {
 // Leave out what is picked, take in what is not.
 function flip(picks, place) {
   if (place.added) change(picks, picks.answers.filter((each) => each.place !== place));
-  else answer(picks, place, !isPicked(picks, place));
+  else answer(picks, place, !isPickedBy(picks)(place));
 }
 
 function undo(picks) {
   const before = picks.history.pop();
   if (!before) return;
-  picks.asked = before.asked;
+  Object.assign(picks, { asked: before.asked, skipped: before.skipped });
   setAnswers(picks, before.answers);
   answersChanged();
 }
 
 // Take in the candidate at a place, or the place itself.
 function add(picks, place) {
-  const { candidates, diameter } = picks;
-  const far = (other) => Math.hypot((other.z - place.z) * DEEP, (other.y - place.y) * HIGH, (other.x - place.x) * WIDE);
-  const nearest = candidates.reduce((best, each) => (!best || far(each) < far(best) ? each : best), null);
-  if (nearest && far(nearest) < NEAR * diameter) answer(picks, nearest, true);
-  else answer(picks, { ...place, diameter, added: true }, true);
+  const nearest = nearestTo(picks, place);
+  if (nearest && apart(nearest, place) < NEAR * nearest.diameter) answer(picks, nearest, true);
+  else answer(picks, addedPlace(picks, place), true);
+}
+
+function addedPlace(picks, place) {
+  return { ...place, diameter: nearestTo(picks, place)?.diameter ?? picks.diameter, added: true };
+}
+
+function nearestTo({ candidates }, place) {
+  return candidates.reduce((best, each) => (!best || apart(each, place) < apart(best, place) ? each : best), null);
+}
+
+// Distance in angstrom.
+function apart(one, other) {
+  return Math.hypot((one.z - other.z) * DEEP, (one.y - other.y) * HIGH, (one.x - other.x) * WIDE);
+}
+
+// Candidates nearer to an added place than the spacing, 0.8 of the mean of both diameters if it is not set.
+function crowdedBy({ candidates, settings }, added) {
+  const spacing = (one, other) => settings?.spacing ?? (0.8 * (one.diameter + other.diameter)) / 2;
+  return new Set(candidates.filter((each) => added.some(({ place }) => apart(each, place) < spacing(each, place) * (1 - 1e-12))));
 }
 
 // As text that a browser keeps: a candidate by its number, an added place by its coordinates.
@@ -48,11 +69,11 @@ function packedAnswers({ answers }) {
   return answers.map(({ place, good }) => [place.added ? [place.z, place.y, place.x] : place.number, good]);
 }
 
-function unpackedAnswers({ candidates, diameter }, packed) {
+function unpackedAnswers(picks, packed) {
   return packed.map(([place, good]) => {
-    if (!Array.isArray(place)) return { place: candidates[place], good };
+    if (!Array.isArray(place)) return { place: picks.candidates[place], good };
     const [z, y, x] = place;
-    return { place: { z, y, x, diameter, added: true }, good };
+    return { place: addedPlace(picks, { z, y, x }), good };
   });
 }
 
@@ -65,8 +86,8 @@ function signatureOf({ candidates, total, diameter, threshold }) {
 function rememberPicks() {
   remember({
     picked: picked.map((picks) => {
-      const { least, greatest } = picks.byHeight;
-      return { of: signatureOf(picks), answers: packedAnswers(picks), least, greatest: greatest === Infinity ? "none" : greatest };
+      const limits = [picks.byHeight, picks.byAnswers].map((ranking) => ranking && packedLimits(ranking));
+      return { of: signatureOf(picks), answers: packedAnswers(picks), limits, unsaved: isUnsaved(picks) };
     }),
     current: picked.indexOf(current),
   });
@@ -74,10 +95,21 @@ function rememberPicks() {
 
 function recallPicks() {
   picked.forEach((picks, number) => {
-    const { of, answers, least, greatest } = remembered.picked?.[number] ?? {};
+    const { of, answers, limits, unsaved } = remembered.picked?.[number] ?? {};
     if (of !== signatureOf(picks)) return;
     setAnswers(picks, unpackedAnswers(picks, answers));
-    Object.assign(picks.byHeight, { least, greatest: greatest === "none" ? Infinity : greatest });
+    picks.savedAnswers = unsaved ? [] : picks.answers;
+    [picks.byHeight, picks.byAnswers].forEach((ranking, n) => ranking && Object.assign(ranking, unpackedLimits(limits[n])));
   });
   return picked[remembered.current] ? remembered.current : 0;
+}
+
+// JSON has no Infinity.
+function packedLimits({ least, greatest }) {
+  return [least, greatest === Infinity ? "none" : greatest];
+}
+
+function unpackedLimits(limits) {
+  const [least, greatest] = limits ?? [null, null];
+  return { least, greatest: greatest === "none" ? Infinity : greatest };
 }

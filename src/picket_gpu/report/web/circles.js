@@ -43,6 +43,7 @@ function onPicture({ x, y }, { shiftKey }) {
 // Show a place: its slice, and the place in the middle if not all is seen.
 function showPlace(place) {
   current.asked = place;
+  showQuestions();
   centreOn((place.x + 0.5) / (columns * DATA.binning), (place.y + 0.5) / (rows * DATA.binning));
   goTo(sliceNear(place.z));
 }

@@ -43,6 +43,7 @@ function showGallery() {
   const { start } = gallery;
   const { order, values } = current.ranking;
   const [begin, end] = boundsOf(current.ranking).map((rank) => rank + added.length);
+  const wasPicked = isPickedBy(current);
   tiles.forEach((tile, n) => {
     const rank = start + n;
     const place = rank < added.length ? added[rank] : current.candidates[order[rank - added.length]] ?? null;
@@ -50,7 +51,7 @@ function showGallery() {
     tile.button.hidden = !place;
     if (!place) return;
     const answer = current.answered.get(place);
-    const isIn = isPicked(current, place);
+    const isIn = wasPicked(place);
     const state = answer ? (answer.good ? "good" : "bad") : isIn ? "in" : "out";
     tile.button.dataset.state = state;
     const told = place.added ? "added by hand" : `rank ${order.indexOf(place.number) + 1}, ${current.ranking.called} ${short(values[place.number])}`;

@@ -27,10 +27,13 @@ function notesOf({ candidates, total, diameter, stem, files, how, doubt, sizes }
   return [...told, `Files: ${names.join(", ")}`];
 }
 
+let shownRanking = null;
+
 // The histogram of the ranking that holds.
 function showRanking() {
   const { ranking, candidates } = current;
   const what = ranking.called === "height" ? "heights" : "probabilities";
+  shownRanking = ranking;
   drawHeights(ranking.scale, ranking.values, [ranking.threshold]);
   named(`Histogram of the ${what} of ${candidates.length} candidates`, byId("heights"));
   for (const name of document.querySelectorAll(".called")) name.textContent = ranking.called;
@@ -45,6 +48,7 @@ function move(end, value) {
 
 // What is picked, everywhere on the page.
 function showPicked() {
+  if (shownRanking !== current.ranking) return showRanking();
   const { ranking, candidates, answers, history } = current;
   const { scale, least, greatest } = ranking;
   const within = (value) => Math.max(scale.low, Math.min(scale.high, value));
@@ -63,6 +67,7 @@ function showPicked() {
   byId("clear").disabled = !answers.length;
   byId("by-hand").value = answers.length ? byHand(current) : "Click circles to leave out or take in.";
   showYamlOfParticles();
+  showQuestions();
   showGallery();
   showAverages();
   rememberPicks();
@@ -70,14 +75,22 @@ function showPicked() {
 }
 
 function showYamlOfParticles() {
-  const { settings = {}, byHeight } = current;
-  const alone = picked.filter(({ name }) => name === current.name).length === 1;
-  const least = byHeight.least ?? settings.threshold;
-  const greatest = byHeight.greatest === null ? settings.max_height : byHeight.greatest;
-  const text = particlesText({ ...current, settings }, alone, least, greatest === Infinity ? undefined : greatest);
+  const text = yamlOf(current);
   byId("particles-yaml").value = text ?? "# the files do not tell the settings of these particles\n";
   byId("copy-particles").disabled = text === null;
   byId("particles-copied").value = "";
+}
+
+// Where answers rank, limits are of probabilities: a number in the settings counts heights.
+function yamlOf(picks) {
+  const { settings = {}, ranking, name } = picks;
+  const alone = picked.filter((each) => each.name === name).length === 1;
+  const isWord = typeof settings.threshold === "string";
+  const least = ranking.least ?? (ranking.odds && !isWord ? undefined : settings.threshold);
+  const own = ranking.odds ? undefined : settings.max_height;
+  const greatest = ranking.greatest === null ? own : ranking.greatest;
+  const choices = ranking.odds ? { choices: CHOICES } : {};
+  return particlesText({ ...picks, settings: { ...settings, ...choices } }, alone, least, greatest === Infinity ? undefined : greatest);
 }
 
 function startParticles() {
@@ -93,6 +106,8 @@ function startParticles() {
   startHandles(move);
   startGallery();
   startAverages();
+  startQuestions();
+  startChoices();
   for (const id of ["circles", "rest"]) byId(id).addEventListener("change", drawAllCircles);
   byId("reset").addEventListener("click", () => {
     Object.assign(current.ranking, { least: null, greatest: null });

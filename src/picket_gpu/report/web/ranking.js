@@ -8,7 +8,8 @@ const picked = DATA.picked.map((each) => {
     const [z, y, x, height] = numbers.subarray(n, n + 4);
     candidates.push({ number: n / 4, z, y, x, height, diameter: sizes ? sizes[n / 4] : each.diameter }); // highest first
   }
-  const picks = { ...each, candidates, answers: [], answered: new Map(), history: [], asked: null };
+  const picks = { ...each, candidates, answers: [], answered: new Map(), crowded: new Set(), skipped: new Set(), history: [], asked: null };
+  picks.descriptors = unpackedDescriptors(each.descriptors);
   picks.byHeight = rankingByHeight(picks);
   picks.ranking = picks.byHeight;
   return picks;
@@ -27,7 +28,9 @@ function rankingByHeight({ candidates, threshold, first, count, settings }) {
   const [least, greatest] = [null, null];
   const ownGreatest = settings?.max_height ?? Infinity;
   const order = Int32Array.from(candidates.keys());
-  return { called: "height", values, order, ranks: order, scale: scaleOf([...values, threshold]), threshold, ownGreatest, first, count, least, greatest };
+  // With answers in its settings the run has ranked by them.
+  const called = settings?.choices && values.every((value) => value >= 0 && value <= 1) ? "probability" : "height";
+  return { called, values, order, ranks: order, scale: scaleOf([...values, threshold]), threshold, ownGreatest, first, count, least, greatest };
 }
 
 // Ends and step of a scale over some values, all of them round numbers.
@@ -75,23 +78,24 @@ function firstRank(order, isPast) {
   return begin;
 }
 
-// What is picked: what a hand has added, then candidates by rank. A hand's answer always holds.
+// What is picked: what a hand has added, then candidates by rank. A hand's answer always holds; others
+// keep the spacing from what was added.
 function pickedOf(picks) {
-  const [begin, end] = boundsOf(picks.ranking);
-  const kept = picks.answers.filter(({ place, good }) => good && place.added).map(({ place }) => place);
-  picks.ranking.order.forEach((number, rank) => {
-    const place = picks.candidates[number];
-    if (picks.answered.get(place)?.good ?? (rank >= begin && rank < end)) kept.push(place);
-  });
-  return kept;
+  const isIn = isPickedBy(picks);
+  const added = picks.answers.filter(({ place, good }) => good && place.added).map(({ place }) => place);
+  return [...added, ...Array.from(picks.ranking.order, (number) => picks.candidates[number]).filter(isIn)];
 }
 
-function isPicked(picks, place) {
-  const answer = picks.answered.get(place);
-  if (answer || place.added) return Boolean(answer?.good);
+// Tells of a place whether it is picked.
+function isPickedBy(picks) {
   const [begin, end] = boundsOf(picks.ranking);
-  const rank = picks.ranking.ranks[place.number];
-  return rank >= begin && rank < end;
+  const { ranks } = picks.ranking;
+  return (place) => {
+    const answer = picks.answered.get(place);
+    if (answer || place.added) return Boolean(answer?.good);
+    const rank = ranks[place.number];
+    return rank >= begin && rank < end && !picks.crowded.has(place);
+  };
 }
 
 // What they are called: their name, if they have one, and the workflow.

@@ -1,16 +1,25 @@
 // Files of what is picked, as a run writes them.
 
-// What stands for the height of an added place: the greatest of all, so that it stays at any threshold.
-function scoreOf({ ranking }, place) {
-  return ranking.values[place.added ? ranking.order[0] : place.number] ?? 1;
+// What is picked with its score, highest first. Answers have one that stays at the limits that are shown: an
+// added place the highest of all, a candidate that was taken in the nearest to its own.
+function scoredOf(picks) {
+  const { ranking, answered } = picks;
+  const [least, limit] = [leastOf(ranking), greatestOf(ranking)];
+  const within = (value) => Math.min(Math.max(value, least), limit);
+  const highest = ranking.odds ? 1 : within(ranking.values[ranking.order[0]] ?? least);
+  const scored = pickedOf(picks).map((place) => {
+    if (place.added) return { place, score: Math.min(highest, limit) };
+    const value = ranking.values[place.number];
+    return { place, score: answered.has(place) ? within(value) : value };
+  });
+  return scored.sort((one, other) => other.score - one.score || answered.has(other.place) - answered.has(one.place));
 }
 
 function csvText(picks) {
   const { origin, sizes } = picks;
   const [dz, dy, dx] = DATA.voxelSize;
-  const lines = pickedOf(picks).map((place) => {
-    const { z, y, x, diameter } = place;
-    const row = [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], scoreOf(picks, place), x, y, z];
+  const lines = scoredOf(picks).map(({ place: { z, y, x, diameter }, score }) => {
+    const row = [x * dx + origin[0], y * dy + origin[1], z * dz + origin[2], score, x, y, z];
     return [...row, ...(sizes ? [diameter] : [])].map(exactly).join(",");
   });
   const head = `x_angstrom,y_angstrom,z_angstrom,score,x,y,z${sizes ? ",diameter_angstrom" : ""}`;
@@ -21,14 +30,15 @@ function csvText(picks) {
 function starText(picks) {
   const { ranking, starName, starHead, centre } = picks;
   const centred = (place, axis) => (place - centre[axis]) * DATA.voxelSize[axis];
-  const lines = pickedOf(picks).map((place) =>
-    [...[centred(place.x, 2), centred(place.y, 1), centred(place.z, 0), scoreOf(picks, place)].map(sixDecimals), starName].join("\t"),
+  const lines = scoredOf(picks).map(({ place: { z, y, x }, score }) =>
+    [...[centred(x, 2), centred(y, 1), centred(z, 0), score].map(sixDecimals), starName].join("\t"),
   );
   const names = [..."XYZ"].map((axis) => `rlnCenteredCoordinate${axis}Angst`);
   const head = [...names, "rlnAutopickFigureOfMerit", "rlnTomoName"].map((name, place) => `_${name} #${place + 1}`);
   const sixDigits = (value) => Number(value.toPrecision(6));
   const remarks = [`threshold ${sixDigits(leastOf(ranking))}`];
   if (ranking.greatest !== null && ranking.greatest !== Infinity) remarks.push(`greatest ${ranking.called} ${sixDigits(ranking.greatest)}`);
+  if (ranking.odds) remarks.push(`scores and threshold are probabilities by ${picks.answers.length} answers`);
   if (picks.answers.length) remarks.push(byHand(picks));
   const notes = starHead + remarks.map((remark) => `# ${remark}`).join("\n");
   return [notes, "", "", "data_particles", "", "loop_", ...head, ...lines, "", "", ""].join("\n");
@@ -37,8 +47,8 @@ function starText(picks) {
 function byHand({ answers }) {
   const number = (wanted) => answers.filter(wanted).length;
   const told = [
-    [number(({ good, place }) => good && !place.added), "taken in"],
-    [number(({ good }) => !good), "left out"],
+    [number(({ good, place }) => good && !place.added), "good"],
+    [number(({ good }) => !good), "bad"],
     [number(({ place }) => place.added), "added"],
   ];
   return `by hand: ${told.filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(", ")}`;
