@@ -23,7 +23,7 @@ SCRIPTS = {
         *("common.js", "memory.js", "heights.js", "settings.js", "pictures.js", "table.js"),
         *("stage.js", "overlays.js", "levels.js", "model.js", "ranking.js", "answers.js"),
         *("circles.js", "volume.js", "gallery.js", "average.js", "questions.js", "saving.js"),
-        *("choices.js", "particles.js", "viewer.js"),
+        *("choices.js", "sections.js", "particles.js", "viewer.js"),
     ),
     "index": (
         *("common.js", "heights.js", "settings.js", "picks.js", "threshold.js", "rows.js"),

@@ -44,6 +44,7 @@ function onPicture({ x, y }, { shiftKey }) {
 function showPlace(place) {
   current.asked = place;
   showQuestions();
+  cutAt(place.x, place.y);
   centreOn((place.x + 0.5) / (columns * DATA.binning), (place.y + 0.5) / (rows * DATA.binning));
   goTo(sliceNear(place.z));
 }

@@ -58,7 +58,7 @@ function showGallery() {
     named(`${told}, ${isIn ? "picked" : "not picked"}${answer ? " by hand" : ""}`, tile.button);
     tile.button.title = told;
   });
-  drawLines(begin, end, total);
+  markLines(begin, end, total);
   byId("tiles-shown").value = `${start + 1} to ${Math.min(total, start + PAGE)} of ${total.toLocaleString("en")}`;
   byId("tiles-previous").disabled = start === 0;
   byId("tiles-next").disabled = start + PAGE >= total;
@@ -66,7 +66,7 @@ function showGallery() {
 }
 
 // Lines between what the handles leave and what not; none at the ends.
-function drawLines(begin, end, total) {
+function markLines(begin, end, total) {
   const { called } = current.ranking;
   const lines = [
     [byId("line-above"), begin, `${called} above ${short(greatestOf(current.ranking))} is not picked`],

@@ -11,6 +11,7 @@ let drawings = 0;
 
 function drawAllCircles() {
   drawCircles(large, places[state.slice]);
+  showSections();
 }
 
 async function draw() {
@@ -114,7 +115,7 @@ function listen() {
       update();
     });
   }
-  for (const id of ["compare", "s2", "help"]) {
+  for (const id of ["compare", "s2", "help", "sections"]) {
     byId(id).open = Boolean(remembered[id]);
     byId(id).addEventListener("toggle", () => remember({ [id]: byId(id).open }));
   }
@@ -156,6 +157,7 @@ if (remembered.z !== undefined) state.slice = sliceNear(remembered.z);
 fillHead();
 fillTable();
 startOverlays();
+startSections();
 startParticles();
 startStage();
 listen();
