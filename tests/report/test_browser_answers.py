@@ -362,6 +362,10 @@ def test_candidates_beyond_the_descriptors(browser, tmp_path):
     numbers = kept(browser)
     assert 110 in numbers
     assert not set(range(100, COUNT)) - {110} & set(numbers)
+    bars = browser.execute_script(
+        "return [...byId('bars').children].map((bar) => Number(bar.getAttribute('height')))"
+    )
+    assert bars[0] < 100  # not those 20
     ranks = browser.execute_script("return backgroundOf(current).map(({ number }) => number)")
     assert ranks == [int(50 + (i + 0.5) * 5) for i in range(10)]
     assert_no_complaint(browser)

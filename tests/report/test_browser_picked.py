@@ -28,6 +28,7 @@ from tests.support.chromium import (
     luminance,
     needs_chromium,
     open_page,
+    reload,
     saved,
     set_range,
     the,
@@ -288,6 +289,25 @@ def test_a_workflow_is_chosen_and_put_back(page):
     the(page, "#reset").click()
     assert the(page, "#kept").text == "61 of 200"
     assert page.execute_script("return leastOf(current.ranking)") == GMM.picks.threshold
+
+
+def test_picks_from_the_tomogram_itself_have_no_overlay(browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page_of(GMM, particle_set(OTHER.picks, 95.0, workflow=("tomogram", "ball"))))
+    open_page(browser, path)
+    drawn(browser, PLANE)
+    Select(the(browser, "#picked")).select_by_visible_text("tomogram ball")
+    assert_circled(browser, OTHER, PLANE, 61)
+    assert the(browser, "#overlay").text == "no overlay"
+    (mark,) = browser.find_elements(By.CSS_SELECTOR, ".mark:not([hidden])")
+    thumbs = browser.find_elements(By.CSS_SELECTOR, ".thumb")
+    assert thumbs[0].get_attribute("data-workflow") == "no overlay"
+    assert mark.text in thumbs[0].text
+    reload(browser)
+    drawn(browser, PLANE)
+    assert_circled(browser, OTHER, PLANE, 61)  # as it was left
+    assert the(browser, "#overlay").text == "no overlay"
+    assert_no_complaint(browser)
 
 
 # Files.

@@ -34,7 +34,8 @@ function showRanking() {
   const { ranking, candidates } = current;
   const what = ranking.called === "height" ? "heights" : "probabilities";
   shownRanking = ranking;
-  drawHeights(ranking.scale, ranking.values, [ranking.threshold]);
+  // Those without a descriptor have no probability.
+  drawHeights(ranking.scale, ranking.values.subarray(0, ranking.odds?.length), [ranking.threshold]);
   named(`Histogram of the ${what} of ${candidates.length} candidates`, byId("heights"));
   for (const name of document.querySelectorAll(".called")) name.textContent = ranking.called;
   showPicked();

@@ -99,9 +99,10 @@ function showQuestions() {
   const wanted = LEAST_ANSWERS - answeredExamples(current).length;
   const ranks = ranking.odds ? "they rank all candidates" : `${wanted} more and they rank all candidates`;
   byId("answered").value = descriptors ? `${counts}; ${ranks}` : counts;
-  const start = "Go to a good particle with n and p, then press g. Then you are asked.";
+  const start = answers.length ? "Press g to be asked." : "Go to a good particle with n and p, then press g.";
   byId("asked-text").value = asked ? describeAsked(asked, answered.get(asked)) : start;
   byId("skip").disabled = !asked;
+  byId("save-choices").disabled = !answers.length;
   showContradicted();
   showAskedCrops(asked);
 }
@@ -127,7 +128,7 @@ function showContradicted() {
 }
 
 function showAskedCrops(asked) {
-  for (const { box } of askedCrops) box.classList.toggle("empty", !asked);
+  for (const { box } of askedCrops) box.parentElement.classList.toggle("empty", !asked);
   if (!asked) return;
   wholeVolume().then((values) => {
     if (current.asked !== asked) return;
