@@ -58,20 +58,31 @@ def page(browser, demo):
     assert_no_complaint(browser)
 
 
-def pixels(browser, workflow: str, kind: str) -> np.ndarray:
-    """A panel's canvas, grey or mask, (rows, columns, 4) uint8."""
+def pixels(browser, kind: str, where: str = "#stage") -> np.ndarray:
+    """A canvas, grey or mask, of the large picture or elsewhere, (rows, columns, 4) uint8."""
     values, rows, columns = browser.execute_script(
         """
-        const panel = [...document.querySelectorAll("figure")]
-          .find((figure) => figure.dataset.workflow === arguments[0]);
-        const canvas = panel.querySelector(`canvas.${arguments[1]}`);
-        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const canvas = document.querySelector(`${arguments[1]} canvas.${arguments[0]}`);
+        const copy = new OffscreenCanvas(canvas.width, canvas.height);
+        const context = copy.getContext("2d", { willReadFrequently: true });
+        context.drawImage(canvas, 0, 0);
+        const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
         return [Array.from(data), canvas.height, canvas.width];
         """,
-        workflow,
         kind,
+        where,
     )
     return np.array(values, dtype=np.uint8).reshape(rows, columns, 4)
+
+
+def thumb(workflow: str) -> str:
+    return f".thumb[data-workflow='{workflow}']"
+
+
+def wait_for_mask(browser, expected: np.ndarray, where: str = "#stage") -> None:
+    WebDriverWait(browser, 10).until(
+        lambda b: ((pixels(b, "mask", where)[:, :, 3] > 0) == expected).all()
+    )
 
 
 def labels_of(demo, workflow: str) -> np.ndarray:
@@ -80,9 +91,16 @@ def labels_of(demo, workflow: str) -> np.ndarray:
         return file["segmentations/semantic_segmentation"][()]
 
 
-def shown(browser) -> set[str]:
-    figures = browser.find_elements(By.CSS_SELECTOR, "figure")
-    return {f.get_attribute("data-workflow") for f in figures if f.is_displayed()}
+def chosen(browser) -> str:
+    """The workflow whose labels are drawn over the large picture."""
+    (one,) = browser.find_elements(By.CSS_SELECTOR, ".thumb[aria-pressed='true']")
+    assert the(browser, "#overlay").text == one.get_attribute("data-workflow")
+    return one.get_attribute("data-workflow")
+
+
+def fold_out(browser, *boxes: str) -> None:
+    for box in boxes:
+        the(browser, f"#{box} summary").click()
 
 
 S2_KEYS = {"dataset_name", "output_dir", "inputs", "particle_extraction_params"}
@@ -99,17 +117,16 @@ def yaml_box(browser):
 WORKFLOWS = [f"{m} {c}" for m in ("ffts", "gabor", "intensities") for c in ("kmeans", "gmm")]
 
 
-def test_every_panel_shows_its_slice(page, demo, hiv):
+def test_every_picture_shows_its_slice(page, demo, hiv):
     drawn(page, 50)
-    assert shown(page) == {"blurred slice", *WORKFLOWS}
     blurred = ndimage.gaussian_filter(hiv.astype(np.float32), 2)[50]
-    for workflow in ("blurred slice", "gabor gmm"):
-        grey = pixels(page, workflow, "grey")[:, :, 0]
+    for where in ("#stage", thumb("gabor gmm"), thumb("no overlay")):
+        grey = pixels(page, "grey", where)[:, :, 0]
         assert np.corrcoef(grey.ravel(), blurred.ravel())[0, 1] > 0.99
     for workflow in WORKFLOWS:
-        mask = pixels(page, workflow, "mask")[:, :, 3] > 0
+        mask = pixels(page, "mask", thumb(workflow))[:, :, 3] > 0
         assert (mask == (labels_of(demo, workflow)[50] == 1)).all()
-    assert not pixels(page, "blurred slice", "mask").any()
+    assert not pixels(page, "mask", thumb("no overlay")).any()
 
 
 def test_slider_keys_and_wheel_change_the_slice(page, demo):
@@ -117,7 +134,7 @@ def test_slider_keys_and_wheel_change_the_slice(page, demo):
     the(page, "#slice").send_keys(Keys.ARROW_RIGHT)
     drawn(page, 51)
     assert the(page, "#z").text.startswith("51 of")
-    mask = pixels(page, "gabor gmm", "mask")[:, :, 3] > 0
+    mask = pixels(page, "mask", thumb("gabor gmm"))[:, :, 3] > 0
     assert (mask == (labels_of(demo, "gabor gmm")[51] == 1)).all()
     body = the(page, "body")
     page.execute_script("document.activeElement.blur()")
@@ -131,49 +148,163 @@ def test_slider_keys_and_wheel_change_the_slice(page, demo):
     ):
         body.send_keys(key)
         drawn(page, z)
-    origin = ScrollOrigin.from_element(the(page, "figure canvas.mask"))
-    ActionChains(page).scroll_from_origin(origin, 0, 100).perform()
+    origin = ScrollOrigin.from_element(the(page, "#stage"))
+
+    def wheel(delta):
+        ActionChains(page).key_down(Keys.SHIFT).scroll_from_origin(origin, 0, delta).key_up(
+            Keys.SHIFT
+        ).perform()
+
+    wheel(100)
     drawn(page, 3)
     for _ in range(4):  # of a touchpad, small steps add up
-        ActionChains(page).scroll_from_origin(origin, 0, 20).perform()
+        wheel(20)
     drawn(page, 4)
     for z in (3, 2):
-        ActionChains(page).scroll_from_origin(origin, 0, -100).perform()
+        wheel(-100)
         drawn(page, z)
+
+
+def test_arrows_move_the_slice_wherever_the_focus_is_but_in_fields_and_sliders(page):
+    drawn(page, 50)
+    fold_out(page, "compare", "s2")
+    z = 50
+    for css in ("#zoom-in", thumb("ffts gmm"), "#compare summary", "tbody select", "tbody input"):
+        the(page, css).send_keys(Keys.ARROW_RIGHT)
+        z += 1
+        drawn(page, z)
+    assert the(page, "tbody select").get_property("value") == "1"
+    for css in ("#opacity", "#lower"):
+        the(page, css).send_keys(Keys.ARROW_LEFT)
+    assert the(page, "#opacity").get_property("value") == "49"
+    the(page, "body").send_keys(Keys.ARROW_RIGHT)
+    drawn(page, z + 1)
+
+
+def test_the_overlay_is_chosen_by_thumbnail_and_by_number(page, demo):
+    drawn(page, 50)
+    assert chosen(page) == "gabor gmm"  # which particles are picked from
+    the(page, thumb("gabor kmeans")).click()
+    assert chosen(page) == "gabor kmeans"
+    wait_for_mask(page, labels_of(demo, "gabor kmeans")[50] == 1)
+    the(page, "body").send_keys("6")  # of those below the picture
+    assert chosen(page) == "intensities gmm"
+    wait_for_mask(page, labels_of(demo, "intensities gmm")[50] == 1)
+    the(page, "body").send_keys("0")
+    assert chosen(page) == "no overlay"
+    wait_for_mask(page, np.zeros((135, 135), dtype=bool))
+
+
+def seen(browser) -> np.ndarray:
+    """Left, top, right, bottom of the stage, in parts of the picture."""
+    stage, view = the(browser, "#stage").rect, the(browser, "#stage .view").rect
+    ends = [stage["x"] - view["x"], stage["y"] - view["y"]]
+    ends += [ends[0] + stage["width"], ends[1] + stage["height"]]
+    return np.array(ends) / ([view["width"], view["height"]] * 2)
+
+
+def test_the_picture_is_zoomed_about_the_pointer_and_dragged(page):
+    drawn(page, 50)
+    whole = seen(page)
+    np.testing.assert_array_less(whole, [1e-3, 1e-3, np.inf, np.inf])
+    np.testing.assert_array_less(-whole, [np.inf, np.inf, 1e-3 - 1, 1e-3 - 1])
+    assert the(page, "#stage").rect["width"] > 0.55 * page.execute_script("return innerWidth")
+    stage = the(page, "#stage")
+    origin = ScrollOrigin.from_element(stage, 60, 40)
+    before = {name: value for name, value in the(page, "#stage .view").rect.items()}
+    ActionChains(page).scroll_from_origin(origin, 0, -200).perform()
+    after = the(page, "#stage .view").rect
+    assert after["width"] == pytest.approx(2 * before["width"], rel=1e-3)
+    for start, side, offset in (("x", "width", 60), ("y", "height", 40)):
+        middle = stage.rect[start] + stage.rect[side] / 2 + offset
+        parts = [(middle - rect[start]) / rect[side] for rect in (before, after)]
+        assert parts[0] == pytest.approx(parts[1], abs=2e-3)
+    ActionChains(page).drag_and_drop_by_offset(stage, 50, -30).perform()
+    moved = the(page, "#stage .view").rect
+    assert moved["x"] - after["x"] == pytest.approx(50, abs=1)
+    assert moved["y"] - after["y"] == pytest.approx(-30, abs=1)
+    ActionChains(page).drag_and_drop_by_offset(stage, 300, 0).perform()
+    ActionChains(page).drag_and_drop_by_offset(stage, 300, 0).perform()
+    assert seen(page)[0] == pytest.approx(0, abs=2e-3)  # it ends at the border
     assert page.execute_script("return window.scrollY") == 0
-    body.send_keys(Keys.END)
-    drawn(page, 98)
-    ActionChains(page).scroll_from_origin(origin, 0, 300).perform()
+    the(page, "#zoom-fit").click()
+    np.testing.assert_allclose(seen(page), whole, atol=1e-3)
+    the(page, "body").send_keys("+")
+    assert the(page, "#stage .view").rect["width"] == pytest.approx(2 * before["width"], rel=1e-3)
+    the(page, "body").send_keys("f")
+    ActionChains(page).scroll_from_origin(origin, 0, 300).perform()  # nothing to zoom out of
     WebDriverWait(page, 10).until(lambda b: b.execute_script("return window.scrollY") > 0)
 
 
-def test_a_workflow_is_switched_by_its_box_and_by_its_number(page):
-    box = the(page, "[aria-label='Show gabor kmeans']")
-    box.click()
-    assert shown(page) == {"blurred slice", *WORKFLOWS} - {"gabor kmeans"}
-    the(page, "body").send_keys("3")
-    assert shown(page) == {"blurred slice", *WORKFLOWS}
-    assert box.is_selected()
-    the(page, "body").send_keys("6")
-    assert shown(page) == {"blurred slice", *WORKFLOWS} - {"intensities gmm"}
+def test_a_page_is_as_it_was_left(page):
+    drawn(page, 50)
+    the(page, thumb("gabor gmm")).click()
+    the(page, "body").send_keys(Keys.PAGE_UP, "+")
+    drawn(page, 60)
+    set_range(page, "#opacity", 70)
+    the(page, "#compare summary").click()
+    left = seen(page)
+    page.refresh()
+    drawn(page, 60)
+    assert chosen(page) == "gabor gmm"
+    assert the(page, "canvas.mask").value_of_css_property("opacity") == "0.7"
+    np.testing.assert_allclose(seen(page), left, atol=1e-3)
+    assert the(page, "#rows").is_displayed()
+
+
+def test_what_keys_do_is_behind_a_key(page):
+    drawn(page, 50)
+    assert not the(page, "#help dl").is_displayed()
+    the(page, "body").send_keys("?")
+    assert the(page, "#help dl").is_displayed()
+    the(page, "body").send_keys("?")
+    assert not the(page, "#help dl").is_displayed()
+
+
+@pytest.mark.parametrize("size", [(800, 900), (1280, 800), (1600, 1000)])
+def test_the_layout_fits_and_holds_still(page, size):
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        drawn(page, 50)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        stage = the(page, "#stage").rect
+        assert stage["y"] + stage["height"] <= height
+        if width > 900:
+            assert 0.52 < stage["width"] / width < 0.65
+            assert the(page, "#slice").rect["x"] > stage["x"] + stage["width"]
+        sliders = [the(page, f"#{name}").rect["y"] for name in ("opacity", "black", "white")]
+        assert max(sliders) - min(sliders) < 1
+        spans = page.find_elements(By.CSS_SELECTOR, ".controls label > span")
+        assert len({span.rect["y"] for span in spans}) == 1
+        for key in ("2", "0", "5", Keys.ARROW_RIGHT):
+            the(page, "body").send_keys(key)
+            assert the(page, "#stage").rect == stage
+            assert [
+                the(page, f"#{name}").rect["y"] for name in ("opacity", "black", "white")
+            ] == sliders
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_swapping_the_label_swaps_picture_share_and_cluster_id(page, demo):
     drawn(page, 50)
-    caption = the(page, "[data-workflow='gabor gmm'] figcaption .quiet")
+    fold_out(page, "compare")
+    the(page, thumb("gabor gmm")).click()
+    caption = the(page, f"{thumb('gabor gmm')} .quiet")
     share = float(caption.text.removeprefix("label 1: ").removesuffix("%"))
     the(page, "[aria-label='Use gabor gmm in S2']").click()
     assert yaml_box(page)["inputs"][0]["particle_cluster_id"] == 1
     Select(the(page, "[aria-label='Particles in gabor gmm']")).select_by_visible_text("label 0")
-    assert caption.text == f"label 0: {100 - share:.1f}%"
+    assert caption.text == the(page, "#share").text == f"label 0: {100 - share:.1f}%"
     assert yaml_box(page)["inputs"][0]["particle_cluster_id"] == 0
-    expected = labels_of(demo, "gabor gmm")[50] == 0
-    WebDriverWait(page, 10).until(
-        lambda b: ((pixels(b, "gabor gmm", "mask")[:, :, 3] > 0) == expected).all()
-    )
+    for where in ("#stage", thumb("gabor gmm")):
+        wait_for_mask(page, labels_of(demo, "gabor gmm")[50] == 0, where)
 
 
 def test_the_yaml_is_what_s2_reads(page, demo):
+    fold_out(page, "compare", "s2")
     assert yaml_box(page) is None  # nothing chosen yet, a comment says so
     for workflow in ("gabor gmm", "ffts kmeans"):
         the(page, f"[aria-label='Use {workflow} in S2']").click()
@@ -207,6 +338,7 @@ def test_the_yaml_is_what_s2_reads(page, demo):
 
 
 def test_copying_puts_the_yaml_on_the_clipboard(page):
+    fold_out(page, "compare", "s2")
     the(page, "[aria-label='Use ffts gmm in S2']").click()
     the(page, "#copy").click()
     WebDriverWait(page, 10).until(lambda b: the(b, "#copied").text == "copied")
@@ -236,29 +368,8 @@ def test_opacity_and_contrast(page, demo):
     assert below[round(high) - 1] < 0.9 <= below[round(high)]
 
 
-def test_enlarging_and_back_by_keyboard(page):
-    drawn(page, 50)
-    dialog = the(page, "#large")
-    assert not dialog.is_displayed()
-    the(page, "[aria-label='Enlarge gabor gmm']").send_keys(Keys.ENTER)
-    assert dialog.is_displayed()
-    assert the(page, "#large-title").text == "gabor gmm"
-    small, large = the(page, "figure canvas"), the(page, "#large canvas")
-    assert large.size["width"] > 2 * small.size["width"]
-    assert large.size["height"] < page.execute_script("return window.innerHeight")
-    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
-    drawn(page, 51)
-    assert the(page, "#large-z").text == "z 51"
-    the(page, "#large-next").click()
-    assert the(page, "#large-title").text == "intensities kmeans"
-    page.switch_to.active_element.send_keys("1")
-    assert the(page, "#large-title").text == "ffts kmeans"
-    page.switch_to.active_element.send_keys(Keys.ESCAPE)
-    assert not dialog.is_displayed()
-
-
 def test_scale_bar_and_limits_are_where_they_should_be(page):
-    panel, bar = the(page, "figure .view"), the(page, "figure .scale")
+    panel, bar = the(page, "#stage .view"), the(page, "#stage .scale")
     assert bar.text == "100 nm"
     # 135 voxels of 4 nm.
     assert bar.size["width"] / panel.size["width"] == pytest.approx(100 / 540, rel=0.05)
@@ -271,19 +382,20 @@ def test_scale_bar_and_limits_are_where_they_should_be(page):
 
 
 def test_the_table_tells_each_workflow(page, demo):
+    fold_out(page, "compare")
     rows = page.find_elements(By.CSS_SELECTOR, "#rows tr")
     assert len(rows) == 6
     for row, result in zip(rows, demo.results, strict=True):
         cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
-        assert cells[1] == f"{result.mode} {result.method}"
-        assert cells[2] == f"{result.foreground_fraction:.1%}"
-        assert cells[7] == str(result.iterations)
+        assert cells[0] == f"{result.mode} {result.method}"
+        assert cells[1] == f"{result.foreground_fraction:.1%}"
+        assert cells[6] == str(result.iterations)
         _, count = ndimage.label(result.labels == 1)
         sizes = np.bincount(ndimage.label(result.labels == 1)[0].ravel())[1:]
-        large, small = cells[3].split("\n+ ")
+        large, small = cells[2].split("\n+ ")
         assert int(large) == (sizes >= 27).sum() <= count
         assert int(small.removesuffix(" smaller").replace(",", "")) == (sizes < 27).sum()
-        assert cells[4] == f"{sizes.max() / sizes.sum():.1%}"
+        assert cells[3] == f"{sizes.max() / sizes.sum():.1%}"
         plot = row.find_element(By.CSS_SELECTOR, "svg")
         median = np.median(40 * np.cbrt(6 / np.pi * sizes[sizes >= 27])) / 10
         assert plot.get_attribute("aria-label").startswith("median ")
@@ -298,7 +410,17 @@ def test_text_is_readable_in_light_and_dark(page, scheme):
     try:
         background = ground(page, "body")
         assert (background < 0.1) == (scheme == "dark")
-        for css in ("h1", "#facts", "thead th", "tbody th", "kbd", "figcaption .quiet", "#yaml"):
+        for css in (
+            "h1",
+            "#facts",
+            "thead th",
+            "tbody th",
+            "kbd",
+            ".thumb .quiet",
+            "#share",
+            "#zoom-in",
+            "#yaml",
+        ):
             text = luminance(the(page, css).value_of_css_property("color"))
             light, dark = sorted((text, ground(page, css)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, css
@@ -348,6 +470,7 @@ def test_hostile_names_are_shown_and_nothing_more(browser, several):
     assert HOSTILE in the(browser, "#facts").text
     assert browser.find_elements(By.CSS_SELECTOR, "b, i") == []
     assert len(browser.find_elements(By.CSS_SELECTOR, "script")) == 3
+    fold_out(browser, "compare")
     the(browser, "[aria-label='Use gabor gmm in S2']").click()
     (entry,) = yaml_box(browser)["inputs"]
     assert entry == {

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("selenium")
-from selenium.webdriver.support.ui import WebDriverWait
-
 from picket_gpu.files.segmentation import Segmentation, Subject
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
@@ -16,7 +14,14 @@ from picket_gpu.particles.picks import Picks
 from picket_gpu.report.collect import begin_report
 from picket_gpu.report.page import page_data, tomogram_page
 from picket_gpu.report.picked import circles
-from tests.support.chromium import assert_no_complaint, needs_chromium, open_page, set_range, the
+from tests.support.chromium import (
+    assert_no_complaint,
+    needs_chromium,
+    open_page,
+    saved,
+    set_range,
+    the,
+)
 
 pytestmark = needs_chromium
 
@@ -79,8 +84,8 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, t
     found = particles_of(0.9, sized)
     opened(browser, tmp_path / "report.html", found)
     if threshold is not None:
-        set_range(browser, "#threshold", threshold)
-        chosen = browser.execute_script("return current.chosen")
+        set_range(browser, "#least", threshold)
+        chosen = browser.execute_script("return leastOf(current.ranking)")
         assert chosen == pytest.approx(threshold, abs=0.02)
         count = int((found.picks.candidate_heights >= chosen).sum())
         assert (count > found.count) == (threshold < 0)
@@ -88,13 +93,7 @@ def test_saved_files_are_those_of_a_run_with_that_threshold(browser, tmp_path, t
         found = found.model_copy(update={"picks": picks})
     assert the(browser, "#kept").text == f"{found.count} of 200"
     for kind in ("csv", "star"):
-        folder = tmp_path / kind
-        folder.mkdir()
-        behaviour = {"behavior": "allow", "downloadPath": str(folder)}
-        browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-        the(browser, f"#save-{kind}").click()
-        WebDriverWait(browser, 10).until(lambda _, f=folder, k=kind: list(f.glob(f"*.{k}")))
-        (ours,) = folder.iterdir()
+        ours = saved(browser, f"#save-{kind}", tmp_path / kind)
         theirs = tmp_path / f"run.{kind}"
         FORMATS[kind].write(theirs, [found])
         assert ours.read_bytes() == theirs.read_bytes()

@@ -14,7 +14,7 @@ from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.picks import Picks
@@ -28,6 +28,8 @@ from tests.support.chromium import (
     luminance,
     needs_chromium,
     open_page,
+    reload,
+    saved,
     set_range,
     the,
 )
@@ -53,8 +55,9 @@ def random_picks(seed, number=200):
 
 
 def particle_set(picks, diameter=180.0, name="TS 01", workflow=("gabor", "gmm"), **geometry):
+    changes = {"settings": geometry.pop("settings", {})}
     geometry = {"shape": SHAPE, "voxel_size": SIZE, "origin": ORIGIN, "centre": CENTRE} | geometry
-    return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow)
+    return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow, **changes)
 
 
 def page_of(*found, shape=SHAPE, size=SIZE):
@@ -88,16 +91,13 @@ def page(browser, directory):
     assert_no_complaint(browser)
 
 
-def circles(browser, workflow):
-    """x, y, radius of the circles on a panel, in its units."""
+def circles(browser):
+    """x, y, radius of the circles on the picture, in its units."""
     return browser.execute_script(
         """
-        const panel = [...document.querySelectorAll("figure")]
-          .find((figure) => figure.dataset.workflow === arguments[0]);
-        return [...panel.querySelectorAll("circle")]
+        return [...document.querySelectorAll("#stage circle")]
           .map((circle) => ["cx", "cy", "r"].map((name) => Number(circle.getAttribute(name))));
-        """,
-        workflow,
+        """
     )
 
 
@@ -112,14 +112,14 @@ def expected(found, z, kept):
     return rows
 
 
-def assert_circled(browser, workflow, found, z, kept):
+def assert_circled(browser, found, z, kept):
     assert kept == 0 or 0 < len(expected(found, z, kept)) < len(found.picks.candidates)
-    np.testing.assert_allclose(circles(browser, workflow), expected(found, z, kept), rtol=1e-12)
+    np.testing.assert_allclose(circles(browser), expected(found, z, kept), rtol=1e-12)
 
 
 def kept_by(browser, found):
     """How many stay by the threshold shown, which is then as the page has it."""
-    threshold = browser.execute_script("return current.chosen")
+    threshold = browser.execute_script("return leastOf(current.ranking)")
     kept = int((found.picks.candidate_heights >= threshold).sum())
     assert the(browser, "#kept").text == f"{kept} of 200"
     return kept
@@ -127,25 +127,19 @@ def kept_by(browser, found):
 
 def test_circles_are_cuts_of_spheres(page):
     assert the(page, "#kept").text == "61 of 200"
-    for workflow, found in (
-        ("blurred slice", GMM),
-        ("gabor gmm", GMM),
-        ("intensities gmm", OTHER),
-    ):
-        assert_circled(page, workflow, found, PLANE, 61)
-    assert circles(page, "gabor kmeans") == []  # nothing is picked from it
+    assert_circled(page, GMM, PLANE, 61)
     the(page, "body").send_keys(Keys.ARROW_RIGHT)
     drawn(page, PLANE + 1)
-    assert_circled(page, "gabor gmm", GMM, PLANE + 1, 61)
+    assert_circled(page, GMM, PLANE + 1, 61)
 
 
 def test_circles_lie_on_the_picture_where_the_particle_is(page):
     """On the screen, where a voxel is 13.48 wide and 10 high."""
     view, shape = (
-        the(page, "figure .view").rect,
+        the(page, "#stage .view").rect,
         page.execute_script(
             """
-        const { x, y, width, height } = document.querySelector("figure circle:last-child")
+        const { x, y, width, height } = document.querySelector("#stage circle:last-child")
           .getBoundingClientRect();
         return [x, y, width, height];
         """
@@ -176,36 +170,45 @@ def test_circles_lie_right_on_pictures_made_smaller(browser, directory):
             "return [x, width]",
             css,
         )
-        for css in ("figure .view", "figure circle")
+        for css in ("#stage .view", "#stage circle")
     )
     place = (circle[0] + circle[1] / 2 - view[0]) / view[1]
     assert place == pytest.approx(549.5 / 1098, abs=1e-3)
     assert_no_complaint(browser)
 
 
-def test_circles_can_be_hidden_and_are_enlarged_too(page):
+def test_circles_can_be_hidden(page):
     the(page, "#circles").click()
     assert page.find_elements(By.CSS_SELECTOR, "circle") == []
     the(page, "#circles").click()
-    the(page, "[aria-label='Enlarge intensities gmm']").click()
-    WebDriverWait(page, 10).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#large circle"))
-    count = len(page.find_elements(By.CSS_SELECTOR, "#large circle"))
-    assert count == len(expected(OTHER, PLANE, 61))
+    assert_circled(page, GMM, PLANE, 61)
+
+
+def test_the_workflow_that_picks_come_from_is_first_and_marked(page):
+    thumbs = page.find_elements(By.CSS_SELECTOR, ".thumb")
+    assert [one.get_attribute("data-workflow") for one in thumbs] == [
+        "gabor gmm",
+        "gabor kmeans",
+        "intensities gmm",
+        "no overlay",
+    ]
+    assert "picked from" in thumbs[0].text
+    assert not any("picked from" in one.text for one in thumbs[1:])
+    assert thumbs[0].get_attribute("aria-pressed") == "true"
 
 
 def test_the_threshold_is_dragged_by_mouse(page):
     plot = the(page, "#heights")
     last = 61
     for step in (60, 30, -20):
-        line = the(page, "#line").rect
+        line = the(page, "#least-line").rect
         offset = line["x"] - plot.rect["x"] - plot.rect["width"] / 2
         actions = ActionChains(page).move_to_element_with_offset(plot, offset, 0)
         actions.click_and_hold().move_by_offset(step, 0).release().perform()
         kept = kept_by(page, GMM)
         assert (kept < last) == (step > 0)
-        assert the(page, "#line").rect["x"] == pytest.approx(line["x"] + step, abs=2)
-        assert_circled(page, "gabor gmm", GMM, PLANE, kept)
-        assert_circled(page, "intensities gmm", OTHER, PLANE, 61)  # has a threshold of its own
+        assert the(page, "#least-line").rect["x"] == pytest.approx(line["x"] + step, abs=2)
+        assert_circled(page, GMM, PLANE, kept)
         last = kept
     ActionChains(page).move_to_element(plot).move_by_offset(30, 0).perform()
     assert kept_by(page, GMM) == last  # not held
@@ -219,18 +222,20 @@ def test_the_threshold_is_dragged_by_touch(page):
     finger.move_to(plot, 0, 0).pointer_down().move_to(plot, -40, 0).pointer_up()
     actions.perform()
     middle = plot.rect["x"] + plot.rect["width"] / 2
-    assert the(page, "#line").rect["x"] == pytest.approx(middle - 40, abs=2)
-    assert_circled(page, "gabor gmm", GMM, PLANE, kept_by(page, GMM))
+    scale = page.execute_script("return current.ranking.scale")
+    step = plot.rect["width"] * scale["step"] / (scale["high"] - scale["low"])
+    assert the(page, "#least-line").rect["x"] == pytest.approx(middle - 40, abs=step / 2 + 1)
+    assert_circled(page, GMM, PLANE, kept_by(page, GMM))
 
 
 def test_the_threshold_moves_by_keyboard_and_the_slices_do_not(page):
-    slider = the(page, "#threshold")
+    slider = the(page, "#least")
     for key, fewer in ((Keys.PAGE_UP, True), (Keys.ARROW_LEFT, False), (Keys.ARROW_RIGHT, True)):
-        before = page.execute_script("return current.chosen")
+        before = page.execute_script("return leastOf(current.ranking)")
         slider.send_keys(key)
-        after = page.execute_script("return current.chosen")
+        after = page.execute_script("return leastOf(current.ranking)")
         assert (after > before) == fewer
-        assert_circled(page, "gabor gmm", GMM, PLANE, kept_by(page, GMM))
+        assert_circled(page, GMM, PLANE, kept_by(page, GMM))
     assert slider.get_attribute("aria-valuetext").startswith(the(page, "#chosen").text)
     slider.send_keys(Keys.END)
     assert kept_by(page, GMM) == 0
@@ -238,16 +243,16 @@ def test_the_threshold_moves_by_keyboard_and_the_slices_do_not(page):
     assert kept_by(page, GMM) == 200
     assert the(page, "body").get_attribute("data-drawn") == str(PLANE)
     # What a slider shows is a number to write down.
-    assert len(str(page.execute_script("return current.chosen"))) < 7
+    assert len(str(page.execute_script("return leastOf(current.ranking)"))) < 7
 
 
 def test_line_and_thumb_are_in_one_place(page):
     for value in (0.1, 0.5, 0.9):
-        set_range(page, "#threshold", value)
-        slider, scale = the(page, "#threshold"), page.execute_script("return current.scale")
+        set_range(page, "#least", value)
+        slider, scale = the(page, "#least"), page.execute_script("return current.ranking.scale")
         part = (float(slider.get_property("value")) - scale["low"]) / (scale["high"] - scale["low"])
         thumb = slider.rect["x"] + 9 + part * (slider.rect["width"] - 18)
-        assert the(page, "#line").rect["x"] == pytest.approx(thumb, abs=1.5)
+        assert the(page, "#least-line").rect["x"] == pytest.approx(thumb, abs=1.5)
 
 
 def test_the_histogram_counts_all_candidates(page):
@@ -256,8 +261,8 @@ def test_the_histogram_counts_all_candidates(page):
         "return [...document.querySelectorAll('#bars rect')]"
         ".map((bar) => [Number(bar.getAttribute('height')), bar.classList.contains('kept')])"
     )
-    scale = page.execute_script("return current.scale")
-    edges = np.linspace(scale["low"], scale["high"], 41)
+    scale = page.execute_script("return current.ranking.scale")
+    edges = np.linspace(scale["low"], scale["high"], 81)
     counts, _ = np.histogram(GMM.picks.candidate_heights, edges)
     assert counts.sum() == 200
     heights = 100 * np.sqrt(counts / counts.max())
@@ -267,46 +272,55 @@ def test_the_histogram_counts_all_candidates(page):
 
 
 def test_a_workflow_is_chosen_and_put_back(page):
-    set_range(page, "#threshold", 0.6)
+    set_range(page, "#least", 0.6)
     kept = kept_by(page, GMM)
     Select(the(page, "#picked")).select_by_visible_text("intensities gmm")
     assert the(page, "#kept").text == "61 of 200"
     assert "95 Å" in the(page, "#picked-notes").text
     assert "particles_0_intensities_gmm.csv, .star" in the(page, "#picked-notes").text
-    assert_circled(page, "blurred slice", OTHER, PLANE, 61)
-    assert_circled(page, "gabor gmm", GMM, PLANE, kept)
+    assert_circled(page, OTHER, PLANE, 61)  # has a threshold of its own
+    thumbs = page.find_elements(By.CSS_SELECTOR, ".thumb")
+    assert thumbs[0].get_attribute("data-workflow") == "intensities gmm"
+    assert the(page, "#overlay").text == "intensities gmm"
     assert not the(page, "#reset").is_enabled()
     Select(the(page, "#picked")).select_by_visible_text("gabor gmm")
+    assert_circled(page, GMM, PLANE, kept)
     assert the(page, "#kept").text == f"{kept} of 200"
     the(page, "#reset").click()
     assert the(page, "#kept").text == "61 of 200"
-    assert page.execute_script("return current.chosen") == GMM.picks.threshold
+    assert page.execute_script("return leastOf(current.ranking)") == GMM.picks.threshold
+
+
+def test_picks_from_the_tomogram_itself_have_no_overlay(browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page_of(GMM, particle_set(OTHER.picks, 95.0, workflow=("tomogram", "ball"))))
+    open_page(browser, path)
+    drawn(browser, PLANE)
+    Select(the(browser, "#picked")).select_by_visible_text("tomogram ball")
+    assert_circled(browser, OTHER, PLANE, 61)
+    assert the(browser, "#overlay").text == "no overlay"
+    (mark,) = browser.find_elements(By.CSS_SELECTOR, ".mark:not([hidden])")
+    thumbs = browser.find_elements(By.CSS_SELECTOR, ".thumb")
+    assert thumbs[0].get_attribute("data-workflow") == "no overlay"
+    assert mark.text in thumbs[0].text
+    reload(browser)
+    drawn(browser, PLANE)
+    assert_circled(browser, OTHER, PLANE, 61)  # as it was left
+    assert the(browser, "#overlay").text == "no overlay"
+    assert_no_complaint(browser)
 
 
 # Files.
-
-
-def saved(browser, button, directory):
-    """What a button saves."""
-    directory.mkdir()
-    behaviour = {"behavior": "allow", "downloadPath": str(directory)}
-    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-    the(browser, button).click()
-    WebDriverWait(browser, 10).until(
-        lambda _: [path for path in directory.iterdir() if path.suffix in (".csv", ".star")]
-    )
-    (path,) = directory.iterdir()
-    return path
 
 
 @pytest.mark.parametrize("threshold", [None, 0.2, 0.0, 0.99, 1.1])
 def test_saved_files_are_those_of_a_run_with_that_threshold(page, tmp_path, threshold):
     found = GMM
     if threshold is not None:
-        set_range(page, "#threshold", threshold)
+        set_range(page, "#least", threshold)
         picks = replace(
             GMM.picks,
-            threshold=page.execute_script("return current.chosen"),
+            threshold=page.execute_script("return leastOf(current.ranking)"),
             count=kept_by(page, GMM),
         )
         assert (picks.count == 0) == (threshold == 1.1)
@@ -349,10 +363,12 @@ def opened(browser, path, *found):
     drawn(browser, PLANE)
 
 
-def test_a_page_without_picks_is_as_it_was(browser, tmp_path):
+def test_a_page_without_picks(browser, tmp_path):
     opened(browser, tmp_path / "report.html")
+    assert the(browser, "#overlay").text == "gabor kmeans"
+    assert browser.find_elements(By.CSS_SELECTOR, ".mark:not([hidden])") == []
     assert not the(browser, "#particles").is_displayed()
-    assert the(browser, "#hints").is_displayed()
+    assert the(browser, "#keys").is_displayed()
     assert browser.find_elements(By.CSS_SELECTOR, "circle") == []
     assert_no_complaint(browser)
 
@@ -375,12 +391,12 @@ def test_few_or_unusual_scores(browser, tmp_path, heights):
     points = np.tile([10.0, 30.0, 40.0], (len(heights), 1))
     picks = Picks(points, np.array(heights), heights[-1], len(heights))
     opened(browser, tmp_path / "report.html", particle_set(picks))
-    slider, total = the(browser, "#threshold"), len(heights)
-    assert len(circles(browser, "blurred slice")) == total
+    slider, total = the(browser, "#least"), len(heights)
+    assert len(circles(browser)) == total
     for key, kept in ((Keys.END, 0), (Keys.HOME, total)):
         slider.send_keys(key)
         assert the(browser, "#kept").text == f"{kept} of {total}"
-        assert len(circles(browser, "blurred slice")) == kept
+        assert len(circles(browser)) == kept
     assert_no_complaint(browser)
 
 
@@ -389,8 +405,8 @@ def test_so_many_wanted_at_most(browser, tmp_path):
     few = replace(GMM.picks, count=20)
     opened(browser, tmp_path / "report.html", particle_set(few))
     assert the(browser, "#kept").text == "20 of 200"
-    assert_circled(browser, "gabor gmm", GMM, PLANE, 20)
-    the(browser, "#threshold").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    assert_circled(browser, GMM, PLANE, 20)
+    the(browser, "#least").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
     assert kept_by(browser, GMM) > 50
     the(browser, "#reset").click()
     assert the(browser, "#kept").text == "20 of 200"
@@ -410,9 +426,9 @@ def test_more_candidates_than_a_page_holds(browser, tmp_path):
     opened(browser, tmp_path / "report.html", particle_set(picks))
     assert the(browser, "#kept").text == "61 of 10,000"
     assert "the 10,000 highest of 10,007 candidates" in the(browser, "#picked-notes").text
-    set_range(browser, "#threshold", 0)
+    set_range(browser, "#least", 0)
     assert the(browser, "#kept").text == "10,000 of 10,000"
-    assert len(circles(browser, "blurred slice")) > 1000
+    assert len(circles(browser)) > 1000
     assert_no_complaint(browser)
 
 
@@ -435,10 +451,19 @@ def test_text_is_readable_in_light_and_dark(page, scheme):
             ("#kept", "color", 4.5),
             ("#picked-notes", "color", 4.5),
             (".ends", "color", 4.5),
+            ("#by-hand", "color", 4.5),
+            ("#answered", "color", 4.5),
+            ("#asked-text", "color", 4.5),
+            ("#average-in", "color", 4.5),
+            ("#particles-yaml", "color", 4.5),
+            ("#curve-in", "stroke", 3),
+            ("#curve-out", "stroke", 3),
+            (".line", "color", 4.5),
+            ("#tiles-shown", "color", 4.5),
             ("#save-csv", "color", 4.5),
             ("#bars rect", "fill", 3),
             ("#bars rect.kept", "fill", 3),
-            ("#line", "stroke", 3),
+            ("#least-line", "stroke", 3),
         ):
             colour = luminance(the(page, css).value_of_css_property(what))
             light, dark = sorted((colour, ground(page, css)), reverse=True)

@@ -477,7 +477,7 @@ VALUES = {
     ),
     "particles a list with a wrong value": Bad(
         config(particles=[{"diameter": 60.0, "name": "rods", "threshold": "high"}]),
-        ("particles[0].threshold", "auto, dataset or a number", "high"),
+        ("particles[0].threshold", "auto, tomogram, dataset or a number", "high"),
     ),
     "particles not in later ones": Bad(
         config(

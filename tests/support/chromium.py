@@ -42,8 +42,25 @@ def chromium(profile: Path):
 
 
 def open_page(browser, path: Path) -> None:
+    """Open a page as one that has not been open before."""
     browser.get_log("browser")  # what was logged before is not this page's
+    if browser.current_url.startswith("file:"):
+        _leave(browser)
+        browser.execute_script("sessionStorage.clear()")
     browser.get(path.as_uri())
+
+
+def reload(browser) -> None:
+    _leave(browser)
+    browser.refresh()
+
+
+def _leave(browser) -> None:
+    """Let a page go that would ask whether to leave it."""
+    browser.execute_script(
+        "if (typeof isUnsaved === 'function')"
+        "  for (const picks of picked) picks.savedAnswers = picks.answers"
+    )
 
 
 def assert_no_complaint(browser) -> None:
@@ -67,6 +84,21 @@ def set_range(browser, css: str, value: float) -> None:
         the(browser, css),
         value,
     )
+
+
+def saved(browser, button: str, directory: Path) -> Path:
+    """What a button saves, in a new directory."""
+    directory.mkdir()
+    behaviour = {"behavior": "allow", "downloadPath": str(directory)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    the(browser, button).click()
+
+    def whole(_) -> Path | None:  # a download in progress has another name
+        files = list(directory.iterdir())
+        done = len(files) == 1 and files[0].suffix in (".csv", ".star", ".json")
+        return files[0] if done else None
+
+    return WebDriverWait(browser, 10).until(whole)
 
 
 def ground(browser, css: str) -> float:

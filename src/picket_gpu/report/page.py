@@ -19,10 +19,18 @@ from picket_gpu.report.picked import describe_picked
 
 MOST_BYTES = 12_000_000
 SCRIPTS = {
-    "viewer": ("common.js", "pictures.js", "table.js", "particles.js", "viewer.js"),
-    "index": ("common.js", "picks.js", "threshold.js", "rows.js", "index.js"),
+    "viewer": (
+        *("common.js", "memory.js", "heights.js", "settings.js", "pictures.js", "table.js"),
+        *("stage.js", "overlays.js", "levels.js", "model.js", "ranking.js", "answers.js"),
+        *("circles.js", "volume.js", "gallery.js", "average.js", "questions.js", "saving.js"),
+        *("choices.js", "sections.js", "particles.js", "viewer.js"),
+    ),
+    "index": (
+        *("common.js", "heights.js", "settings.js", "picks.js", "threshold.js", "rows.js"),
+        "index.js",
+    ),
 }
-STYLES = {"viewer": ("style.css",), "index": ("style.css", "index.css")}
+STYLES = {"viewer": ("style.css", "viewer.css"), "index": ("style.css", "index.css")}
 BINS = 24  # of the plot of diameters, at most
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from picket_gpu.particles.descriptors import UNITS
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.star_table import comments, notes, star_name
 
 MOST_CANDIDATES = 10_000  # in a page; of more, the highest
@@ -63,6 +64,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "centre": particles.relion_centre,
         "starName": star_name(particles.run_name),
         "starHead": comments(notes([particles])),
+        "settings": set_by_user(particles),
         "threshold": picks.threshold,
         "count": max(min(picks.count, len(table) - picks.first), 0),
         "total": len(picks.candidates),
@@ -88,6 +90,16 @@ def _described(particles: Particles) -> str | None:
         return None
     units = np.rint(UNITS * looks[:MOST_DESCRIBED]).astype("<i2")
     return b64encode(units.tobytes()).decode("ascii")
+
+
+def set_by_user(particles: Particles) -> dict[str, Any]:
+    """Settings for picking that are not the default ones."""
+    defaults = {name: field.default for name, field in ParticleSettings.model_fields.items()}
+    return {
+        name: value
+        for name, value in particles.settings.items()
+        if name in defaults and value != defaults[name]
+    }
 
 
 def _packed(numbers: np.ndarray) -> str:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from picket_gpu.files.filenames import page_name
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.settings import ParticleSettings
-from picket_gpu.report.picked import cuts
+from picket_gpu.report.picked import cuts, set_by_user
 from picket_gpu.report.preview import grey_pixels, stretched
 from picket_gpu.report.slices import central, to_jpeg
 
@@ -87,15 +86,10 @@ def _describe_picks(particles: Particles, data: Mapping[str, Any]) -> dict[str, 
     picks, places = particles.picks, data["places"]
     heights = picks.candidate_heights[:MOST_HEIGHTS]
     marks = marks_of(heights)
-    defaults = {name: field.default for name, field in ParticleSettings.model_fields.items()}
     doubt = particles.doubt
     return picking_of(particles) | {
         "digest": digest_of(particles),
-        "settings": {
-            name: value
-            for name, value in particles.settings.items()
-            if name in defaults and value != defaults[name]
-        },
+        "settings": set_by_user(particles),
         "threshold": picks.threshold,
         "count": picks.count,
         # Without max_particles.

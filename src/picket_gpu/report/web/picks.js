@@ -91,13 +91,16 @@ function scaleOf(picks) {
     low = Math.min(low, own, marks.length ? marks[marks.length - 1] / 2 : own);
     high = Math.max(high, own, marks.length ? marks[0] / 2 : own);
   }
-  const about = Math.max(1, (high - low) / 200);
-  const power = 10 ** Math.floor(Math.log10(about) + 1e-9);
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= about * (1 - 1e-9));
+  const step = roundStep(Math.max(1, (high - low) / 200));
   const ends = [Math.floor(low / step) * step, (Math.floor(high / step) + 1) * step];
   const { source = "both" } = picks[0].settings;
-  if (source === "both") return { step, low: ends[0], high: ends[1] };
-  return { step, low: Math.max(0, ends[0]), high: Math.min(UNIT, ends[1]) };
+  const [least, most] = source === "both" ? ends : [Math.max(0, ends[0]), Math.min(UNIT, ends[1])];
+  return {
+    ...{ step, low: least, high: most },
+    nearest: (units) => Math.max(least, Math.min(most, Math.round(units / step) * step)),
+    text: (units) => String(units / UNIT),
+    read: (text) => Math.round(Number(text) * UNIT),
+  };
 }
 
 // The middle one, or between both in the middle.
@@ -128,34 +131,18 @@ for (const picking of pickings.values()) {
 
 // The `particles` mapping of a parameter file with what is shown, and how many have other settings.
 function particlesYaml(picking) {
-  const texts = [...picking.picks.values()].map(({ settings, ...pick }) => {
-    const { workflows, threshold, ...rest } = settings;
-    if (settings.diameter === undefined) return null; // PickET's, or edited by hand
-    const of = [...pickings.values()].filter(({ picks }) => sameName(picks, pick.name));
-    const chosen = of.length > 1 && pick.mode !== "tomogram" ? [`${pick.mode}-${pick.method}`] : workflows;
-    const least = picking.least === null ? threshold : picking.least / UNIT;
-    const greatest = picking.greatest === null ? rest.max_height : picking.greatest / UNIT;
-    return flowMapping({ ...rest, workflows: chosen, threshold: least, max_height: greatest });
+  const texts = [...picking.picks.values()].map((pick) => {
+    const alone = [...pickings.values()].filter(({ picks }) => sameName(picks, pick.name)).length === 1;
+    const least = picking.least === null ? pick.settings.threshold : picking.least / UNIT;
+    const greatest = picking.greatest === null ? pick.settings.max_height : picking.greatest / UNIT;
+    return particlesText(pick, alone, least, greatest);
   });
   const counts = new Map();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
   const [text, count] = [...counts].sort(([, one], [, other]) => other - one)[0];
-  return { text: text && `particles: ${text}\n`, others: texts.length - count };
+  return { text, others: texts.length - count };
 }
 
 function sameName(picks, name) {
   return [...picks.values()].some((pick) => pick.name === name);
-}
-
-function flowMapping(values) {
-  const parts = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
-  return `{${parts.map(([key, value]) => `${key}: ${flow(value)}`).join(", ")}}`;
-}
-
-// Words as they are; the rest as JSON, which is YAML but for numbers like 1e-7.
-function flow(value) {
-  if (Array.isArray(value)) return `[${value.map(flow).join(", ")}]`;
-  if (typeof value === "number") return String(value).replace(/^(-?\d+)e/, "$1.0e");
-  const word = /^[A-Za-z][\w-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value);
-  return word ? value : JSON.stringify(value);
 }

@@ -30,27 +30,19 @@ async function inflate(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// A view is a grey canvas with a coloured one above it, circles, and a scale bar.
+// A view is a grey canvas with a coloured one above it, and circles.
+
+const [DEEP, HIGH, WIDE] = DATA.voxelSize.map((length) => length || 1);
+const ASPECT = (columns * WIDE) / (rows * HIGH);
 
 function makeView() {
   const canvas = (className) => element("canvas", { className, width: columns, height: rows });
   const view = { grey: canvas("grey"), mask: canvas("mask"), box: element("span", { className: "view" }) };
-  const [, dy, dx] = DATA.voxelSize;
-  const viewBox = `0 0 ${columns * DATA.binning * dx} ${rows * DATA.binning * dy}`; // angstrom
+  const viewBox = `0 0 ${columns * DATA.binning * WIDE} ${rows * DATA.binning * HIGH}`; // angstrom
   view.circles = svgElement("svg", { class: "circles", viewBox, preserveAspectRatio: "none" });
   view.box.append(view.grey, view.mask, view.circles);
-  view.box.style.aspectRatio = dx > 0 && dy > 0 ? `${columns * dx} / ${rows * dy}` : `${columns} / ${rows}`;
-  if (dx > 0) view.box.append(scaleBar((columns * DATA.binning * dx) / 10));
+  view.box.style.aspectRatio = String(ASPECT);
   return view;
-}
-
-function scaleBar(width) {
-  const most = width / 4; // nm
-  const power = 10 ** Math.floor(Math.log10(most));
-  const length = power * [5, 2, 1].find((step) => step * power <= most);
-  const bar = element("span", { className: "scale", textContent: `${short(length)} nm` });
-  bar.style.width = `${(100 * length) / width}%`;
-  return bar;
 }
 
 function paint(view, image, bits, particle) {

@@ -3,8 +3,6 @@
 function fillTable() {
   workflows.forEach((workflow, number) => {
     const name = workflowName(workflow);
-    const show = named(`Show ${name}`, element("input", { type: "checkbox", checked: true }));
-    show.addEventListener("change", () => setShown(number, show.checked));
     const use = named(`Use ${name} in S2`, element("input", { type: "checkbox", disabled: !workflow.file }));
     use.addEventListener("change", () => {
       state.used[number] = use.checked;
@@ -20,7 +18,6 @@ function fillTable() {
     workflow.row = element(
       "tr",
       {},
-      element("td", {}, show),
       element("th", { scope: "row", textContent: name }),
       numberCell(percent(workflow.share)),
       numberCell(workflow.components.count.toLocaleString("en"), smallerText(workflow.components)),
@@ -33,7 +30,6 @@ function fillTable() {
       element("td", {}, use),
     );
     byId("rows").append(workflow.row);
-    workflow.show = show;
   });
 }
 

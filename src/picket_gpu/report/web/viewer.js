@@ -2,56 +2,29 @@
 
 const state = {
   slice: Math.floor(places.length / 2),
-  shown: workflows.map(() => true),
+  overlay: -1, // number of the workflow whose labels are drawn, -1 for none
   particle: workflows.map(() => 1),
   used: workflows.map(() => false),
-  large: null, // number of the workflow in the dialog, -1 for the blurred slice
 };
-
-const modes = [...new Set(workflows.map(({ mode }) => mode))];
-const methods = [...new Set(workflows.map(({ method }) => method))];
-byId("grid").style.setProperty("--columns", modes.length + 1);
-
-// Number -1 is the blurred slice, without labels.
-const panels = [-1, ...workflows.keys()].map((number) => {
-  const view = makeView();
-  const title = number < 0 ? "blurred slice" : workflowName(workflows[number]);
-  const open = named(`Enlarge ${title}`, element("button", { type: "button", className: "stage" }, view.box));
-  open.addEventListener("click", () => enlarge(number));
-  const share = element("span", { className: "quiet" });
-  const caption = element("figcaption", {}, element("span", { textContent: title }), share);
-  const figure = element("figure", {}, open, caption);
-  figure.dataset.workflow = title;
-  // A column for each feature mode, a row for each clustering method.
-  figure.style.setProperty("--column", number < 0 ? 1 : modes.indexOf(workflows[number].mode) + 2);
-  figure.style.setProperty("--row", number < 0 ? 1 : methods.indexOf(workflows[number].method) + 1);
-  byId("beside").before(figure);
-  return { number, view, figure, share, title };
-});
-const large = { number: -1, view: makeView() };
-byId("large-view").append(large.view.box);
 
 let drawings = 0;
 
-function wantedPanels() {
-  const wanted = panels.filter(({ number }) => number < 0 || state.shown[number]);
-  if (state.large !== null) wanted.push({ ...large, number: state.large });
-  return wanted;
-}
-
 function drawAllCircles() {
-  for (const { number, view } of wantedPanels()) drawCircles(view, number, places[state.slice]);
+  drawCircles(large, places[state.slice]);
+  showSections();
 }
 
 async function draw() {
   const drawing = ++drawings;
-  const wanted = wantedPanels();
   const [image, ...bits] = await Promise.all([
     greyImage(state.slice),
-    ...wanted.map(({ number }) => (number < 0 ? null : maskBits(number, state.slice))),
+    ...overlays.map(({ number }) => (number < 0 ? null : maskBits(number, state.slice))),
   ]);
   if (drawing !== drawings) return; // another slice is wanted by now
-  wanted.forEach(({ number, view }, place) => paint(view, image, bits[place], state.particle[number]));
+  overlays.forEach(({ number, view }, place) => {
+    paint(view, image, bits[place], state.particle[number]);
+    if (number === state.overlay) paint(large, image, bits[place], state.particle[number]);
+  });
   drawAllCircles();
   document.body.dataset.drawn = places[state.slice];
   for (const next of [state.slice - 1, state.slice + 1]) if (next in places) greyImage(next);
@@ -68,38 +41,20 @@ function goTo(slice) {
   slider.value = state.slice;
   slider.setAttribute("aria-valuetext", `z ${places[state.slice]}`);
   byId("z").value = `${places[state.slice]} of 0 to ${DATA.shape[0] - 1}`;
-  byId("large-z").value = `z ${places[state.slice]}`;
+  remember({ z: places[state.slice] });
   draw().catch(complain);
 }
 
-function enlarge(number) {
-  state.large = number;
-  byId("large-title").textContent = panels[number + 1].title;
-  const [, dy, dx] = DATA.voxelSize;
-  const aspect = (columns * (dx || 1)) / (rows * (dy || 1));
-  byId("large-view").style.width = `min(100vw - 4rem, ${80 * aspect}vh)`;
-  if (!byId("large").open) byId("large").showModal();
-  draw().catch(complain);
+// The number of the slice nearest to a place.
+function sliceNear(z) {
+  const far = (slice) => Math.abs(places[slice] - z);
+  return places.reduce((best, _, slice) => (far(slice) < far(best) ? slice : best), 0);
 }
 
-function stepLarge(step) {
-  enlarge(((state.large + 1 + step + panels.length) % panels.length) - 1);
-}
-
-function setShown(number, shown) {
-  state.shown[number] = shown;
-  workflows[number].show.checked = shown;
-  panels[number + 1].figure.hidden = !shown;
-  draw().catch(complain);
-}
-
-// What follows from the choices: captions and YAML.
+// What follows from the choices in the table: captions, and the parameter file of S2.
 
 function update() {
-  workflows.forEach(({ share }, number) => {
-    const label = state.particle[number];
-    panels[number + 1].share.textContent = `label ${label}: ${percent(label ? share : 1 - share)}`;
-  });
+  describeOverlays();
   const [lower, upper] = ["lower", "upper"].map((id) => (byId(id).value === "" ? null : Number(byId(id).value)));
   const valid = ["lower", "upper"].every((id) => byId(id).validity.valid) && (lower ?? 0) <= (upper ?? Infinity);
   const entries = [...workflows.keys()]
@@ -108,30 +63,6 @@ function update() {
   if (!workflows.some(({ file }) => file)) showYaml("# S2 reads HDF5 files: run S1 with save: [hdf5]\n");
   else if (!valid) showYaml(`# first and last z-slice must be whole numbers from 0 to ${DATA.shape[0] - 1}, in this order\n`);
   else showYaml(entries.length ? s2Parameters(DATA, entries) : "# tick \"use in S2\" for at least one workflow\n");
-}
-
-// Grey values: from percentiles to a linear map of the 256 levels.
-
-function levelAt(part) {
-  const total = DATA.histogram.reduce((sum, count) => sum + count, 0);
-  let seen = 0;
-  return Math.max(0, DATA.histogram.findIndex((count) => (seen += count) >= part * total));
-}
-
-function setContrast() {
-  const [black, white] = ["black", "white"].map((id) => Number(byId(id).value));
-  byId("black-text").value = `${black}%`;
-  byId("white-text").value = `${white}%`;
-  const low = levelAt(black / 100) / 255;
-  const high = Math.max(levelAt(white / 100) / 255, low + 1 / 255);
-  for (const channel of byId("contrast").querySelectorAll("feComponentTransfer > *")) {
-    channel.setAttribute("slope", 1 / (high - low));
-    channel.setAttribute("intercept", -low / (high - low));
-  }
-}
-
-function setOpacity() {
-  document.body.style.setProperty("--opacity", byId("opacity").value / 100);
 }
 
 // The z-limits, as a band under the slider, whose thumb keeps half its width from the ends.
@@ -176,8 +107,6 @@ function fillHead() {
 function listen() {
   byId("slice").max = places.length - 1;
   byId("slice").addEventListener("input", () => goTo(Number(byId("slice").value)));
-  byId("opacity").addEventListener("input", setOpacity);
-  for (const id of ["black", "white"]) byId(id).addEventListener("input", setContrast);
   for (const id of ["lower", "upper"]) {
     byId(id).max = DATA.shape[0] - 1;
     byId(id).addEventListener("input", update);
@@ -186,51 +115,52 @@ function listen() {
       update();
     });
   }
-  for (const { box } of [...panels.map(({ view }) => view), large.view]) {
-    box.addEventListener("wheel", turn, { passive: false });
+  for (const id of ["compare", "s2", "help", "sections"]) {
+    byId(id).open = Boolean(remembered[id]);
+    byId(id).addEventListener("toggle", () => remember({ [id]: byId(id).open }));
   }
-  byId("large").addEventListener("close", () => (state.large = null));
-  byId("large-close").addEventListener("click", () => byId("large").close());
-  byId("large-previous").addEventListener("click", () => stepLarge(-1));
-  byId("large-next").addEventListener("click", () => stepLarge(1));
   document.addEventListener("keydown", onKey);
 }
 
-// A notch of a wheel is one slice; the small steps of a touchpad add up. At the ends the page scrolls.
-let turned = 0;
+// Keys and what they do; other scripts add theirs.
+const KEYS = {
+  PageUp: () => goTo(state.slice + 10),
+  PageDown: () => goTo(state.slice - 10),
+  Home: () => goTo(0),
+  End: () => goTo(places.length - 1),
+  "+": () => zoomBy(2),
+  "-": () => zoomBy(0.5),
+  f: () => zoomTo(1),
+  0: () => showOverlay(-1),
+  "?": () => {
+    byId("help").open = !byId("help").open;
+    if (byId("help").open) byId("help").scrollIntoView({ block: "nearest" });
+  },
+};
+const ARROWS = { ArrowLeft: -1, ArrowRight: 1 };
 
-function turn(event) {
-  const step = Math.sign(event.deltaY);
-  if (event.ctrlKey || !step || !(state.slice + step in places)) return;
-  event.preventDefault();
-  turned = Math.sign(turned) === step ? turned + event.deltaY : event.deltaY;
-  if (event.deltaMode === WheelEvent.DOM_DELTA_PIXEL && Math.abs(turned) < 50) return;
-  turned = 0;
-  goTo(state.slice + step);
-}
-
+// Arrows move the slice whatever has the focus, but for what is moved by them itself.
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity };
-  if (event.key in steps) goTo(state.slice + steps[event.key]);
-  else if (workflows[event.key - 1]) switchWorkflow(event.key - 1);
+  const slides = event.target.matches("input:not([type=checkbox]), textarea");
+  if (event.key in ARROWS && !slides) goTo(state.slice + ARROWS[event.key]);
+  else if (slides || event.target.matches("select")) return;
+  else if (/^[1-9]$/.test(event.key) && overlays[event.key - 1]?.number >= 0) showOverlay(overlays[event.key - 1].number);
+  else if (event.key in KEYS) KEYS[event.key]();
   else return;
   event.preventDefault();
 }
 
-function switchWorkflow(number) {
-  if (state.large === null) setShown(number, !state.shown[number]);
-  else enlarge(number);
-}
-
 const [first, last] = s2Limits(DATA.limits);
 [byId("lower").value, byId("upper").value] = [first ?? "", last ?? ""];
+if (remembered.z !== undefined) state.slice = sliceNear(remembered.z);
 fillHead();
 fillTable();
+startOverlays();
+startSections();
 startParticles();
+startStage();
 listen();
-setContrast();
-setOpacity();
+startLevels();
 update();
 goTo(state.slice);
