@@ -402,6 +402,7 @@ def test_a_dry_run_and_a_run_warn_of_an_unknown_voxel_size(place, capsys):
 def test_the_package_imports_without_what_windows_lacks():
     code = (
         "import sys; sys.modules['resource'] = sys.modules['fcntl'] = None\n"
-        "import picket_gpu.pipeline, picket_gpu.view, picket_gpu.report.__main__"
+        "import picket_gpu.pipeline, picket_gpu.view, picket_gpu.report.__main__\n"
+        "import picket_gpu.run.evaluation, picket_gpu.evaluate"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,6 +10,7 @@ import yaml
 
 from tests.support.command_line import ENVIRONMENT, GOOD, ONE
 
+COMMANDS = ("evaluate", "pick", "report", "view")
 NAME = "lamelle_\u65e5\u672c_\u03bc"
 
 
@@ -46,7 +47,7 @@ def test_no_command_ends_in_a_traceback(place, encoding):
         assert (found.returncode, found.stderr) == (0, "")
         assert escaped in found.stdout
     assert run("picket_gpu.pick", "out/set", "--diameter", "60").returncode == 0
-    for module in ("picket_gpu", "picket_gpu.pick", "picket_gpu.report", "picket_gpu.view"):
+    for module in ("picket_gpu", *(f"picket_gpu.{name}" for name in COMMANDS)):
         found = run(module, f"{NAME}.txt")
         assert found.returncode == 2
         assert "Traceback" not in found.stderr

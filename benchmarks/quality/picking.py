@@ -6,10 +6,11 @@ import numpy as np
 
 from benchmarks.markdown import markdown
 from benchmarks.quality.data import Targets
-from benchmarks.quality.truth import best_f1, detection, matches
+from benchmarks.quality.truth import detection
 from picket_gpu.device.backend import Backend
 from picket_gpu.method.labels import UNLABELLED
 from picket_gpu.particles.by_labels import components, watershed
+from picket_gpu.particles.evaluation import Agreement, Curve, match
 from picket_gpu.particles.picking import pick, pick_by_both, pick_by_contrast
 from picket_gpu.particles.picks import Picks
 
@@ -75,11 +76,18 @@ def pick_figures(
         name: {
             "picks": float(found.count),
             **detection(found.coordinates, centres, distances),
-            "best": best_f1(found.candidates, centres, distances),
-            "first": float(matches(found.candidates[:FIRST], centres, distances)),
+            "best": best_f1(found, centres, distances),
+            "first": float(Agreement.of(found.candidates[:FIRST], centres, distances).found),
         }
         for name, found in picks.items()
     }
+
+
+def best_f1(picks: Picks, true: np.ndarray, distances: np.ndarray) -> float:
+    """F1 at the threshold that is best by the truth."""
+    right = match(picks.candidates, true, distances) >= 0
+    best = Curve.of(picks.candidate_heights, right, len(true)).best()
+    return 0.0 if best is None else best[1].f1
 
 
 def pick_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]], shells: bool) -> str:

@@ -1,13 +1,11 @@
 """How well a segmentation finds what is known to be there."""
 
-from typing import TypeAlias
-
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from benchmarks.quality.data import DataSet
 from picket_gpu.method.labels import FOREGROUND, core
+from picket_gpu.particles.evaluation import Agreement, Distance
 from picket_gpu.report.components import SMALLEST
 
 DRAWS = 20  # of random points
@@ -47,55 +45,14 @@ def centroids(found: np.ndarray) -> np.ndarray:
     return np.reshape(ndimage.center_of_mass(found, numbered, large), (len(large), found.ndim))
 
 
-Distance: TypeAlias = float | np.ndarray  # of all true points, or one for each
-
-
 def detection(found: np.ndarray, true: np.ndarray, distance: Distance) -> dict[str, float]:
     """Precision, recall and F1 of points ``found`` within ``distance`` of ``true`` ones."""
-    hits = matches(found, true, distance)
+    agreement = Agreement.of(found, true, distance)
     return {
-        "precision": hits / max(1, len(found)),
-        "recall": hits / max(1, len(true)),
-        "F1": 2 * hits / max(1, len(found) + len(true)),
+        "precision": agreement.precision,
+        "recall": agreement.recall,
+        "F1": agreement.f1,
     }
-
-
-def matches(found: np.ndarray, true: np.ndarray, distance: Distance) -> int:
-    """The most pairs of points within ``distance`` of one another, each point in one at most."""
-    return int(hits_by_rank(found, true, distance)[-1]) if len(found) else 0
-
-
-def best_f1(candidates: np.ndarray, true: np.ndarray, distance: Distance) -> float:
-    """F1 of as many of the first candidates as make it largest."""
-    hits = hits_by_rank(candidates, true, distance)
-    return float((2 * hits / (np.arange(1, len(hits) + 1) + len(true))).max(initial=0))
-
-
-def hits_by_rank(found: np.ndarray, true: np.ndarray, distance: Distance) -> np.ndarray:
-    """`matches` of the first point found, of the first two, and so on, (n,).
-
-    A point adds one where an augmenting path from it ends at a true point without a partner.
-    """
-    near: dict[int, list[int]] = {}
-    if len(found) and len(true):
-        for point, those in enumerate(cKDTree(found).query_ball_point(true, distance)):
-            for number in those:
-                near.setdefault(number, []).append(point)
-    partner: dict[int, int] = {}
-
-    def augment(number: int, seen: set[int]) -> bool:
-        for point in near[number]:
-            if point not in seen:
-                seen.add(point)
-                if point not in partner or augment(partner[point], seen):
-                    partner[point] = number
-                    return True
-        return False
-
-    gained = np.zeros(len(found), dtype=int)
-    for number in sorted(near):  # specks may be a hundred thousand
-        gained[number] = augment(number, set())
-    return np.cumsum(gained)
 
 
 def point_recall(found: np.ndarray, points: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Particles from existing segmentations: python -m picket_gpu.pick DIR_OR_FILE --diameter A.
 
+By answers that a report has saved: python -m picket_gpu.pick DIR --choices choices.json.
 Also PickET's step 2 (S2) from its parameter file: python -m picket_gpu.pick S2_PARAMS.yaml.
 """
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from picket_gpu.console import Reporter
     from picket_gpu.particles.particles import Particles
     from picket_gpu.particles.settings import ParticleSettings
+
+
+# Keys that take a list.
+_SEVERAL = ("workflows", "diameter", "formats", "not_in", "exclude", "choices")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         ".mrc), or a mask or scores by another program; or the S2 parameter file (.yaml) alone",
     )
     for key, field in ParticleSettings.model_fields.items():
-        number = "+" if key in ("workflows", "diameter", "formats") else None
+        number = "+" if key in _SEVERAL else None
         text = field.description or ""
         text = text[:1].lower() + text[1:]
         parser.add_argument(_option(key), dest=key, nargs=number, type=_number, help=text)
@@ -63,7 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="where to compute: auto, cpu, gpu, or gpu:N for the N-th GPU from 0",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="pick again and replace existing files"
+        "--overwrite",
+        action="store_true",
+        help="pick again, and replace particles of other settings and files of other programs",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)
@@ -134,7 +141,8 @@ def pick_files(
         of_this = {index for place, index in new if place == directory}
         of_this |= {one.index for one in update.changed}
         renew_report(directory, of_this)
-        for line in update.lines:
+        concerned = {one.key for one in (*results, *update.changed) if one.directory == directory}
+        for line in update.lines(concerned):
             reporter.line(line)
     if failures and not results:
         raise NothingDoneError(failures)
@@ -144,6 +152,7 @@ def pick_files(
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.console import reporter_for
     from picket_gpu.particles.settings import ParticleSettings
+    from picket_gpu.run.repick import with_choices
     from picket_gpu.run.s2 import pick_by_s2
 
     reporter = reporter_for("text", options.quiet)
@@ -168,6 +177,8 @@ def _run(options: argparse.Namespace) -> int:
             options.paths[0], voxel_size=size, overwrite=options.overwrite, reporter=reporter
         )
         return 0
+    if "choices" in given and "diameter" not in given:
+        given = with_choices(options.paths, given)
     _, failures = pick_files(
         options.paths,
         _settings(given),

@@ -134,8 +134,11 @@ def _conclude(config: S1Config, plan: RunPlan, run: S1Run, reporter: Reporter) -
             )
     reporter.table(table(config, run))
     look = list(odd(run)) if plan.count > 1 else []
+    look += [f"warning: {text}" for one in run.lists for text in one.warnings]
     if look:
         reporter.line("Look at these first:")
     for line in look:
         reporter.line(f"  {line}")
+    for line in (line for one in run.lists for line in one.named):
+        reporter.line(line)
     reporter.line(last_line(config, run))

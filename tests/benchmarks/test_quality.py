@@ -5,8 +5,6 @@ import json
 import numpy as np
 import pytest
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.data import (
@@ -32,12 +30,9 @@ from benchmarks.quality.spheres import sphere_centres
 from benchmarks.quality.table import correlation, judges, loss, pick, qualifies
 from benchmarks.quality.truth import (
     against_truth,
-    best_f1,
     centroids,
     detection,
     dice,
-    hits_by_rank,
-    matches,
     point_recall,
     random_recall,
 )
@@ -116,31 +111,11 @@ def test_centroids_are_of_components_that_are_large_enough(balls):
 
 def test_two_centroids_cannot_find_one_particle():
     found = np.array([[0.0, 0, 1], [0, 0, -1], [9, 9, 9]])
-    assert matches(found, np.zeros((1, 3)), 2) == 1
-    assert matches(found[2:], np.zeros((1, 3)), 2) == matches(found[:0], found, 2) == 0
     assert detection(found, np.zeros((1, 3)), 2) == {
         "precision": pytest.approx(1 / 3),
         "recall": 1,
         "F1": 0.5,
     }
-
-
-def test_pairs_are_as_many_as_there_can_be():
-    # The nearest pair, 0 and -0.4, would leave the other two without a partner.
-    assert matches(np.array([[0.0], [-1]]), np.array([[-0.4], [0.9]]), 1) == 2
-
-
-def test_hits_by_rank_are_the_matches_of_the_first_ones():
-    rng = np.random.default_rng(4)
-    found, true = rng.random((40, 2)) * 9, rng.random((25, 2)) * 9
-    reach = rng.uniform(0.3, 1.5, 25)  # of each true point its own
-    hits = hits_by_rank(found, true, reach)
-    for number in range(1, 41):
-        near = cdist(found[:number], true) <= reach
-        assert hits[number - 1] == near[linear_sum_assignment(near, maximize=True)].sum()
-    expected = max(2 * h / (n + 26) for n, h in enumerate(hits))
-    assert best_f1(found, true, reach) == pytest.approx(expected)
-    assert best_f1(found[:0], true, reach) == 0
 
 
 def test_step_2_finds_balls_and_loses_them_near_faces(data, balls):
@@ -287,7 +262,7 @@ def test_simulated_particles_are_dark_apart_and_where_they_are_said_to_be():
     background = made.grey[~made.particles & ~made.others].mean()
     assert made.grey[made.particles].mean() < background - 0.2
     found = centroids(made.particles)
-    assert matches(found, made.centres, 0.5) == len(made.centres) == len(found)
+    assert detection(found, made.centres, 0.5)["F1"] == 1
     assert set(from_recipe(recipe).masks) == {"particles", "all structures"}
 
 
@@ -332,3 +307,29 @@ def test_the_script_prints_its_tables(tmp_path, capsys):
     assert measured["phantom_a"]["picks"][TOMOGRAM]["pick 1 D"]["F1"] > 0.9
     assert "### Rank correlation, given data sets" in text
     assert "share (less)" in text
+
+
+def test_the_best_threshold_of_a_dataset_is_that_of_all_its_tomograms():
+    from benchmarks.quality.dataset import Found, Tomogram, best, comes_and_goes, list_f1, mean_f1
+    from picket_gpu.particles.candidates import Candidates, Scale
+
+    def candidates(*heights: float) -> Candidates:
+        count = len(heights)
+        points = np.column_stack([10.0 * np.arange(count), np.zeros((count, 2))])
+        one = np.ones(count)
+        return Candidates(points, one, np.array([heights]), one.astype(np.int8), (1.0, 1.0, 1.0))
+
+    # The first two of one tomogram are particles, and none of the other, whose heights are between.
+    each = [candidates(0.9, 0.5, 0.1), candidates(0.6, 0.2)]
+    there = each[0].points[:2], np.empty((0, 3))
+    tomograms = [
+        Tomogram(str(number), {"score": one}, centres, np.ones(len(centres)))
+        for number, (one, centres) in enumerate(zip(each, there, strict=True))
+    ]
+    of_all, of_each = best(tomograms, each, Scale((), 0.0, 1.0, 0.0))
+    assert of_all == pytest.approx(2 * 2 / (3 + 2))  # by 0.5: three picks, two of them right
+    assert of_each == 1
+    found = [Found(2, 2, 2), Found(1, 0, 0)]
+    assert (mean_f1(found), list_f1(found)) == (1, of_all)
+    assert comes_and_goes(175, 2)
+    assert not comes_and_goes(3, 0)

@@ -26,7 +26,7 @@ from tests.support.data import ROOT, untraced
 HEADING = {"suite": "gpu", "git_commit": "abc", "device": "none"}
 # What a machine for measurements is known to hold, by the names of imports, and what is packed.
 THERE = {"numpy", "scipy", "h5py", "cupy", "cupyx", "sklearn", "pytest", "rich", "yaml", "PIL"}
-PACKED = {"picket_gpu", "mrcfile", "threadpoolctl", "pydantic"}
+PACKED = {"picket_gpu", "mrcfile", "threadpoolctl", "pydantic", "pydantic_core"}
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_every_path_of_a_parameter_file(tmp_path):
     assert first.tomogram == home / "t.mrc"
     assert first.mask_for_fitting.file == Path("/data/f.mrc")
     assert first.mask_for_output.file == Path("/data/o.mrc")
-    assert second.mask == home / "m.mrc"
+    assert second.mask.file == home / "m.mrc"
     assert config.output_dir == home / "out"
     assert config.copick.directory == Path("/data/project")
 

@@ -21,7 +21,8 @@ import zarr
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.files.lazy_volume import VolumeSelector
-from picket_gpu.files.tomogram import read_header, read_mask, read_voxels
+from picket_gpu.files.masks import read_mask
+from picket_gpu.files.tomogram import read_header, read_voxels
 from tests.support.command_line import ENVIRONMENT, GOOD, ONE
 from tests.support.ome_zarr import DATA, multiscale
 

@@ -116,6 +116,32 @@ def test_other_settings_replace_nothing_unless_they_are_to(run, capsys):
     assert snapshot(run) == before
 
 
+def test_a_table_edited_by_hand_holds_until_it_is_to_be_replaced(run):
+    whole = (run / f"{STEM}.csv").read_text()
+    fewer = "".join(whole.splitlines(keepends=True)[:-1])
+    (run / f"{STEM}.csv").write_text(fewer)
+    assert main([str(run), "--diameter", "140", "--quiet"]) == 0
+    assert (run / f"{STEM}.csv").read_text() == fewer
+    assert main([str(run), "--diameter", "140", "--overwrite", "--quiet"]) == 0
+    assert (run / f"{STEM}.csv").read_text() == whole
+
+
+def test_lists_of_names_and_of_files_are_options(run):
+    first, second = (f"{STEM}{name}.csv" for name in ("_first", "_second"))
+    half = str(run / "half.csv")
+    whole = (run / f"{STEM}.csv").read_text().splitlines(keepends=True)
+    Path(half).write_text("".join(whole[: len(whole) // 2]))
+    for name in ("first", "second"):
+        given = ["--diameter", "140", "--name", name, "--not-in", "first", "--quiet"]
+        assert main([str(run), *given[: 4 if name == "first" else 6]]) == 0
+    assert (run / first).read_text() == "".join(whole)
+    assert not {*(run / second).read_text().splitlines()[1:]} & {*map(str.strip, whole)}
+    both = ["--exclude", half, str(run / first)]
+    assert main([str(run), "--diameter", "140", "--name", "third", *both, "--quiet"]) == 0
+    left = (run / f"{STEM}_third.csv").read_text().splitlines()[1:]
+    assert not {*left} & {*map(str.strip, whole)}
+
+
 def test_it_keeps_what_a_run_has_picked_with_the_same_settings(run, capsys):
     before = snapshot(run)
     assert main([str(run), "--diameter", "140.0"]) == 0
@@ -183,7 +209,7 @@ def test_further_formats_are_options(run):
     endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star, .npz"
     assert f"{STEM}.csv ({endings}): " in process.stdout
     after = snapshot(run)
-    made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:]}
+    made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:-1]}
     assert {name for name in after if Path(name).name in made} == after.keys() - before.keys()
     assert {Path(name).name for name in after.keys() - before.keys()} == made
     found = CSV.read(run / f"{STEM}.csv")[:, 4:7]
@@ -570,11 +596,11 @@ BAD = {
     "diameter huge": (["--diameter", "1e5"], "--diameter: must be 26.96 to 1294.08 angstrom"),
     "threshold": (
         ["--threshold", "101"],
-        "--threshold: must be auto, dataset or a number from -100 to 100",
+        "--threshold: must be auto, tomogram, dataset or a number from -100 to 100",
     ),
     "threshold of scores": (
         ["--source", "score", "--threshold", "1.5"],
-        "--threshold: must be auto, dataset or a number from 0 to 1",
+        "--threshold: must be auto, tomogram, dataset or a number from 0 to 1",
     ),
     "spacing": (["--spacing", "0"], "--spacing: must be above 0 (got 0)"),
     "margin": (["--margin", "-1"], "--margin: must be 0 or more (got -1)"),

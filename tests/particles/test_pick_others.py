@@ -201,7 +201,7 @@ def test_what_a_mask_lacks_is_told(place, capsys):
     assert pick("b.mrc", "--source", "both") == 2
     assert "records no tomogram; use --source score" in the_error(capsys.readouterr().err)
     assert pick("b.mrc", "--threshold", "-2") == 2
-    assert the_error(capsys.readouterr().err).startswith("--threshold: must be auto or a number")
+    assert the_error(capsys.readouterr().err).startswith("--threshold: must be auto, tomogram")
     assert pick("b.mrc", "--voxel-size", "10.05", "--method", "components") == 0  # within 1%
     assert "angstrom" not in capsys.readouterr().out
     assert main(["b.mrc", "--diameter", "8", "--voxel-size", "1", "--device", "cpu"]) == 0

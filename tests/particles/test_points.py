@@ -60,9 +60,19 @@ def test_what_a_run_writes_comes_back(tmp_path, kind, error):
     assert np.abs(points - VOXELS).max() <= error
 
 
-def test_every_format_but_yaml_is_read(tmp_path):
+def test_the_centre_is_where_relion_has_it(tmp_path):
+    """Of tomograms from RELION's list, a part of a voxel from half their number."""
+    path, odd = path_of(tmp_path, "star"), tomogram(centre=(10.25, 15.375, 20.125))
+    FORMATS["star"].write(path, [found(odd)])
+    assert np.abs(points_in(path, odd) - VOXELS).max() < 1e-6
+    # 0.25 x 7.84 angstrom of z, for one
+    shift = points_in(path, tomogram()) - VOXELS
+    np.testing.assert_allclose(shift, np.tile([-0.25, 0.125, -0.125], (3, 1)), atol=1e-6)
+
+
+def test_every_format_of_points_but_yaml_is_read(tmp_path):
     endings = {path_of(tmp_path, kind).suffix for kind in FORMATS}
-    assert endings - {".yaml", ".doc"} <= READERS.keys()
+    assert endings - {".yaml", ".doc", ".npz"} <= READERS.keys()
 
 
 @pytest.mark.parametrize("kind", ["csv", "star", "warp", "dynamo"])

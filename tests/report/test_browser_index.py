@@ -20,6 +20,7 @@ from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.report.collect import begin_report
 from picket_gpu.report.picked import circles
 from picket_gpu.report.row import MOST_HEIGHTS
+from picket_gpu.report.slices import central
 from picket_gpu.report.write import Index, write_page
 from tests.support.chromium import (
     assert_no_complaint,
@@ -380,7 +381,7 @@ def test_circles_follow_the_handles(page, dataset):
         found.model_copy(
             update={"picks": Picks(*candidates(found), 0.0, len(candidates(found)[0]))}
         ),
-        layout.places[layout.central[1]],
+        layout.places[central(len(layout.places))[1]],
     )
     assert len(every) > 20
     counts = []
@@ -390,7 +391,9 @@ def test_circles_follow_the_handles(page, dataset):
         outline = rows(page)[0].find_element(By.CSS_SELECTOR, "path").get_attribute("d")
         number = expected(found, least)
         kept = Picks(*candidates(found), 0.0, number)
-        now = circles(found.model_copy(update={"picks": kept}), layout.places[layout.central[1]])
+        now = circles(
+            found.model_copy(update={"picks": kept}), layout.places[central(len(layout.places))[1]]
+        )
         counts.append(outline.count("M"))
         assert counts[-1] == len(now)
     assert counts[1] < counts[0] < counts[2]
@@ -405,7 +408,7 @@ def test_circles_lie_on_the_picture(page, dataset):
     """The first circle, on the screen; a voxel is wider than high."""
     row, number = rows(page)[1], 1
     layout = dataset.reports[number].layout
-    x, y, radius = circles(dataset.picked[number], layout.places[layout.central[1]])[0]
+    x, y, radius = circles(dataset.picked[number], layout.places[central(len(layout.places))[1]])[0]
     box = row.find_element(By.CSS_SELECTOR, "img").rect
     scale = box["width"] / (SHAPE[2] * 11.0)
     assert box["height"] == pytest.approx(SHAPE[1] * 10.0 * scale, abs=1)

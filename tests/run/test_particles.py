@@ -20,6 +20,7 @@ from picket_gpu.errors import NothingDoneError
 from picket_gpu.files.segmentation import read_labels, read_scores
 from picket_gpu.particles.picking import pick, pick_by_both
 from tests.support.command_line import the_error
+from tests.support.data import DATA
 from tests.support.pages import data_of
 from tests.support.three_tomograms import break_nan, configure, record, stamps
 from tests.support.three_tomograms import place as place
@@ -439,3 +440,32 @@ def test_a_diameter_that_cannot_be_meant_is_refused(place, capsys, diameter):
     error = the_error(capsys.readouterr().err)
     assert error.startswith("particles.diameter: must be 26.96 to 377.44 angstrom for t0.mrc")
     assert not os.path.exists("out")
+
+
+def test_a_number_counts_from_the_threshold_that_auto_finds(place):
+    noise = np.random.default_rng(0).normal(size=(40, 64, 64)).astype("f4")
+    with mrcfile.new("noise.mrc", noise) as file:
+        file.voxel_size = VOXEL
+    inputs = [{"tomogram": str(DATA / "phantom_a.mrc")}, {"tomogram": "noise.mrc"}]
+    counts = {}
+    for threshold in ("auto", 0.0, "tomogram"):
+        found = run(
+            inputs=inputs, particles=PICK | {"threshold": threshold}, overwrite_particles=True
+        )
+        counts[threshold] = [one.count for one in found.particles]
+    assert counts["auto"][0] > 10
+    assert counts[0.0] == counts["auto"]
+    assert counts["tomogram"][0] == counts["auto"][0]
+    assert counts["tomogram"][1] > counts["auto"][1] + 10
+
+
+def test_a_list_in_voxels_of_several_sizes_is_told(place):
+    inputs = [{"tomogram": f"t{number}.mrc", "voxel_size": VOXEL} for number in range(2)]
+    particles = PICK | {"threshold": -1.0, "formats": ["warp", "dynamo"]}
+    (alike,) = run(inputs=inputs, particles=particles).lists
+    assert alike.warnings == []
+    inputs[1]["voxel_size"] = 10.0
+    (unlike,) = run(inputs=inputs, particles=particles, overwrite_particles=True).lists
+    assert all(one.count for one in unlike.particles)
+    (warning,) = unlike.warnings
+    assert "particles_gabor_gmm.warp.star: is in voxels of 13.48 and 10 angstrom" in warning

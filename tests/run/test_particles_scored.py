@@ -73,7 +73,8 @@ def test_only_what_is_picked_from_has_scores_and_nothing_else_differs(place, sav
 def test_both_sources_need_the_scores_of_what_is_picked_from(place):
     assert scored(run(particles={"diameter": 140.0})) == {"gabor-gmm"}
     before = stamps()
-    (particles,) = run(particles={"diameter": 140.0} | {"spacing": 100.0}).particles
+    changed = config(particles={"diameter": 140.0, "spacing": 100.0})
+    (particles,) = run_s1(changed, quiet=True, overwrite_particles=True).particles
     assert stamps() == before
     assert particles.settings["source"] == "both"
 

@@ -155,7 +155,7 @@ def test_the_table_at_the_end_has_a_row_for_each_tomogram(six, capsys, workflows
     assert [row[:2] for row in rows[1:7]] == [[f"{n}", f"t{n}.mrc"] for n in range(6)]
     assert rows[2][2:] == [*["failed"] * workflows, "1"]
     assert rows[7][:2] == ["total", "6"]
-    csv = Path("out/set").glob("particles_*.csv")
+    csv = Path("out/set").glob("particles_[0-5]_*.csv")
     assert sum(map(int, rows[7][2 : 2 + workflows])) == sum(
         len(path.read_text().splitlines()) - 1 for path in csv
     )
@@ -288,8 +288,10 @@ def test_the_time_that_is_left_of_workers():
 
 
 def picking(index, count, threshold, stem="intensities_kmeans"):
-    path = Path(f"particles_{index}_{stem}.csv")
-    return SimpleNamespace(index=index, count=count, threshold=threshold, candidates=99, path=path)
+    title = stem.replace("_", "-")
+    return SimpleNamespace(
+        index=index, count=count, threshold=threshold, candidates=99, title=title
+    )
 
 
 def test_what_to_look_at_first_in_the_results_of_many():

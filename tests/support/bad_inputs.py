@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import os
 import struct
 import warnings
@@ -1204,6 +1205,7 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "method": [5, True, ["ball"], "mean_shift"],
         "min_distance": ["60", True, [60.0], 0.0],
         "least_size": ["60", True, [60.0], -1.0],
+        "choices": [5, [5], [], True],
         "formats": ["warp", 5, [5], ["eman"], []],
         "binning": ["4", True, [4], 0.5, float("nan")],
     },
@@ -1245,6 +1247,10 @@ def picking(**changes: Any) -> Break:
     return config(particles={"diameter": 60.0} | changes)
 
 
+def choices(content: Any) -> Break:
+    return lambda directory: (directory / "choices.json").write_text(json.dumps(content))
+
+
 BY_LABELS = {
     f"particles {key} {value!r}": Bad(picking(method="watershed", **{key: value}), (key,))
     for key in ("min_distance", "least_size")
@@ -1274,6 +1280,28 @@ BY_LABELS = {
     ),
     "particles relion4 unscaled": Bad(picking(formats=["relion4"]), ("formats", "set binning")),
     "particles binning of none": Bad(picking(binning=4), ("binning", "no effect without formats")),
+    "particles choices missing": Bad(
+        picking(choices="none.json"), ("none.json", "no such file of choices", "report")
+    ),
+    "particles choices that are none": Bad(
+        several(file_at("c.json"), picking(choices="c.json")), ("c.json", "cannot be read")
+    ),
+    "particles choices of points": Bad(
+        several(choices({"format": "points"}), picking(choices=["choices.json"])),
+        ("choices.json", "is not a file of choices"),
+    ),
+    "particles choices of a later version": Bad(
+        several(
+            choices({"format": "picket_gpu choices", "version": 2}), picking(choices="choices.json")
+        ),
+        ("choices.json", "version", "must be 1", "got 2"),
+    ),
+    "particles choices of scores": Bad(
+        picking(source="score", choices="c.json"), ("choices", "needs the tomogram")
+    ),
+    "particles choices and a height": Bad(
+        picking(threshold=1.5, choices="c.json"), ("threshold", "0 to 1", "probability")
+    ),
     "particles labels of the tomogram": Bad(
         picking(source="tomogram", method="components"), ("method", "needs labels")
     ),

@@ -1,7 +1,7 @@
 """Candidates for particles, and which of them are picked.
 
-`Candidates` are what takes time to find. Which of them are picked, by which `Scale` of heights, is
-then chosen in no time: for one tomogram, or for all of a dataset alike.
+`Candidates` are what takes time to find. Which of them are picked, by which `Scale` of heights or
+by a person's `Answers`, is then chosen in no time: for one tomogram, or for all of a dataset alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,9 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias
 import numpy as np
 from scipy.spatial import cKDTree
 
+from picket_gpu.particles.choices import SAME, Answers, probabilities
 from picket_gpu.particles.contrast import STEP
+from picket_gpu.particles.descriptors import standardised
 from picket_gpu.particles.picks import Picks, VoxelSize
 from picket_gpu.particles.threshold import otsu, separation, zero_and_unit
 
@@ -21,16 +23,21 @@ SPACING = 0.8
 # Of a source's standardised heights, so that what is highest in one, as gold is, is not all.
 CUT = 3.0
 MERGED = 0.5  # of the spacing: candidates of two sources that are nearer are of one particle
+# Of the variance of heights, between those above the threshold and those below. Heights spread
+# evenly have 3/4, and a single hill that is alike on both sides has less.
+LEAST_SEPARATION = 0.75
 ASKED = 256  # points whose neighbors are found at a time: few, as those of some may be many
-Threshold: TypeAlias = float | Literal["auto", "dataset"]
+Threshold: TypeAlias = float | Literal["auto", "tomogram", "dataset"]
 
 
 class Sized(NamedTuple):
-    """Places: points (m, 3), heights (m,), and the diameter of each, (m,)."""
+    """Places: points (m, 3), heights (m,), the diameter of each, (m,), and its number among those
+    that they are chosen from, (m,) int64."""
 
     points: np.ndarray
     heights: np.ndarray
     diameters: np.ndarray
+    numbers: np.ndarray
 
     def take(self, chosen: np.ndarray) -> "Sized":
         """Those of an index or a mask."""
@@ -55,6 +62,8 @@ class Candidates:
         floor: automatic threshold where it is not Otsu's, and the least of all.
         most: share of the greatest height that the automatic threshold is at most; None for no
             limit.
+        descriptors: (m, 22) float32, what they look like, as `descriptors.describe` says; None
+            where no tomogram was at hand.
     """
 
     points: np.ndarray
@@ -69,6 +78,7 @@ class Candidates:
     is_relative: bool = False
     floor: float | None = None
     most: float | None = None
+    descriptors: np.ndarray | None = None
 
     def without(self, gone: np.ndarray) -> Self:
         """All but some, (m,) bool."""
@@ -78,6 +88,7 @@ class Candidates:
             diameters=self.diameters[~gone],
             heights=self.heights[:, ~gone],
             source=self.source[~gone],
+            descriptors=None if self.descriptors is None else self.descriptors[~gone],
         )
 
     def near(self, points: np.ndarray, reach: float | np.ndarray, share: float = 0.0) -> np.ndarray:
@@ -113,13 +124,15 @@ class Candidates:
         Args:
             sources: zero and unit of the heights of each; none where there is one source.
         """
+        numbers = np.arange(len(self.points))
         if not sources:
-            return Sized(self.points, self.heights[0], self.diameters)
+            return Sized(self.points, self.heights[0], self.diameters, numbers)
         cut = [
             np.clip((heights - zero) / unit, -CUT, CUT)
             for heights, (zero, unit) in zip(self.heights, sources, strict=True)
         ]
-        return self._apart(Sized(self.points, np.mean(cut, axis=0), self.diameters), MERGED)
+        height = np.mean(cut, axis=0)
+        return self._apart(Sized(self.points, height, self.diameters, numbers), MERGED)
 
     def _apart(self, places: Sized, share: float = 1.0) -> Sized:
         return spaced(places, self.voxel_size, self.spacing, share)
@@ -167,7 +180,7 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """Candidates, those of them that may be picked, and what heights are measured by.
+    """Candidates, those of them that may be picked, and what they are ranked by.
 
     Attributes:
         candidates: all.
@@ -175,6 +188,8 @@ class Pool:
         claimed: (m,) bool, those at the places of other particles.
         scale: of the tomogram, or of its dataset.
         fingerprint: digest of everything that the candidates depend on.
+        answers: of a person, if they are to rank or to correct.
+        common: automatic threshold of probabilities, if it is that of the dataset.
     """
 
     candidates: Candidates
@@ -182,25 +197,148 @@ class Pool:
     claimed: np.ndarray
     scale: Scale
     fingerprint: str
+    answers: Answers | None = None
+    common: float | None = None
 
     @classmethod
     def of(
-        cls, candidates: Candidates, excluded: np.ndarray, claimed: np.ndarray, fingerprint: str
+        cls,
+        candidates: Candidates,
+        excluded: np.ndarray,
+        claimed: np.ndarray,
+        fingerprint: str,
+        answers: Answers | None = None,
     ) -> Self:
         """A pool on the scale of its own candidates."""
         scale = Scale.of([candidates.without(excluded | claimed)])
-        return cls(candidates, excluded, claimed, scale, fingerprint)
+        return cls(candidates, excluded, claimed, scale, fingerprint, answers)
+
+    def alone(self) -> Self:
+        """The same on the scale of its own candidates."""
+        return replace(self, scale=Scale.of([self.free]), common=None)
+
+    @property
+    def has_two_hills(self) -> bool:
+        """Whether heights fall into two groups, which a threshold of their own can part."""
+        if self.candidates.floor is not None:
+            return True
+        own = choose(self.free).separation
+        return own is not None and own >= LEAST_SEPARATION
 
     @property
     def free(self) -> Candidates:
         """Candidates that may be picked."""
         return self.candidates.without(self.excluded | self.claimed)
 
+    @property
+    def is_learned(self) -> bool:
+        """Whether answers rank the candidates, by probabilities in place of heights."""
+        return self.answers is not None and self.answers.rank
+
+    def looks(self, places: Sized) -> np.ndarray | None:
+        """Standardised descriptors of all `free` candidates as `Candidates.ranked` gives them,
+        (m, 23) float64; None where there are none."""
+        found = self.free.descriptors
+        return None if found is None else standardised(found[places.numbers], places.heights)
+
+    def ranked(self) -> Sized:
+        """`free` candidates in the order of heights, or of probabilities to be what answers want.
+
+        Raises:
+            ValueError: candidates have no descriptors, which probabilities need.
+        """
+        places = self.free.ranked(self.scale)
+        if self.answers is None or not self.answers.rank:
+            return places
+        looks = self.looks(places)
+        if looks is None:
+            raise ValueError("candidates have no descriptors")
+        odds = self.answers.odds(looks, places.heights)
+        places = places._replace(heights=probabilities(odds))
+        return places.take(np.argsort(-odds, kind="stable"))
+
     def choose(self, settings: Mapping[str, Any]) -> Picks:
         """Pick by ``threshold``, ``max_height`` and ``max_particles`` of settings."""
         names = ("threshold", "max_height", "max_particles")
         chosen = {name: settings[name] for name in names if settings.get(name) is not None}
-        return choose(self.free, scale=self.scale, **chosen)
+        if self.answers is None:
+            return choose(self.free, scale=self.scale, **chosen)
+        places = self.ranked()
+        least = self.scale.threshold
+        if self.is_learned:
+            least = otsu(places.heights) if self.common is None else self.common
+        told = chosen.get("threshold", "auto")
+        least = least if isinstance(told, str) else float(told)
+        parts = separation(places.heights, least)
+        most = chosen.get("max_height")
+        places = self._as_answered(self.answers, places, least, most)
+        return _picks(self.free, places, least, most, chosen.get("max_particles"), parts)
+
+    def _as_answered(
+        self, answers: Answers, places: Sized, least: float, most: float | None
+    ) -> Sized:
+        """Places with good answers in the range of what is picked, and without bad ones.
+
+        A good answer where there is no candidate adds its place, from which others keep the
+        spacing. A bad one takes away what is merged with its place. Where the nearest candidate may
+        not be picked, nothing is added.
+        """
+        candidates, size = self.candidates, np.array(self.candidates.voxel_size)
+        barred = self.excluded | self.claimed
+        added: list[int] = []
+        good = np.zeros(len(places.points), dtype=bool)
+        bad = np.zeros(len(places.points), dtype=bool)
+        of_each = places.points * size, self._spacings(places.diameters)
+        for number, point in enumerate(answers.points):
+            distances = np.linalg.norm(of_each[0] - point * size, axis=1)
+            if not answers.good[number]:
+                bad |= distances < MERGED * of_each[1]
+                continue
+            apart = np.linalg.norm(places.points - point, axis=1)
+            if len(apart) and apart.min() <= SAME:
+                good[np.argmin(apart)] = True
+            elif not self._is_barred(point, barred):
+                added.append(number)
+        points = answers.points[added]
+        diameters = self._diameters_at(points)
+        gone = bad & ~good
+        for point, spacing in zip(points * size, self._spacings(diameters), strict=True):
+            distances = np.linalg.norm(of_each[0] - point, axis=1)
+            gone |= (distances < (of_each[1] + spacing) / 2 * (1 - 1e-12)) & ~good
+        highest = 1.0 if self.is_learned else float(places.heights.max(initial=least))
+        limit = np.inf if most is None else most
+        heights = np.where(good, np.clip(places.heights, least, limit), places.heights)
+        none = np.full(len(points), len(candidates.points))
+        new = Sized(points, np.full(len(points), min(highest, limit)), diameters, none)
+        kept = Sized(places.points, heights, places.diameters, places.numbers).take(~gone)
+        both = Sized(*(np.concatenate(pair) for pair in zip(new, kept, strict=True)))
+        first = np.concatenate([np.ones(len(points), bool), good[~gone]])
+        return both.take(np.lexsort((~first, -both.heights)))
+
+    def _spacings(self, diameters: np.ndarray) -> np.ndarray:
+        spacing = self.candidates.spacing
+        return SPACING * diameters if spacing is None else np.full(len(diameters), spacing)
+
+    def _is_barred(self, point: np.ndarray, barred: np.ndarray) -> bool:
+        """Whether the candidate nearest to a place, if it is one with it, may not be picked."""
+        candidates, size = self.candidates, np.array(self.candidates.voxel_size)
+        if not len(barred):
+            return False
+        distances = np.linalg.norm((candidates.points - point) * size, axis=1)
+        nearest = int(np.argmin(distances))
+        reach = MERGED * self._spacings(candidates.diameters[nearest : nearest + 1])[0]
+        return bool(barred[nearest] and distances[nearest] < reach)
+
+    def _diameters_at(self, points: np.ndarray) -> np.ndarray:
+        """Diameters for places without a candidate: those of the nearest ones."""
+        candidates, size = self.candidates, np.array(self.candidates.voxel_size)
+        if not len(points):
+            return np.empty(0)
+        if not len(candidates.points):
+            return np.zeros(len(points))
+        nearest = cKDTree(candidates.points * size).query(points * size)[1]
+        found: np.ndarray = candidates.diameters[nearest]
+        return found
 
 
 def choose(
@@ -213,14 +351,33 @@ def choose(
     """Pick candidates of a height from the threshold to the greatest, as many as wanted.
 
     Args:
-        threshold: "auto" and "dataset" are that of the scale.
+        threshold: words are that of the scale.
         scale: default: that of these candidates.
     """
     scale = Scale.of([candidates]) if scale is None else scale
-    points, heights, diameters = candidates.ranked(scale)
+    places = candidates.ranked(scale)
     least = scale.threshold
     if not isinstance(threshold, str):
         least = float(threshold) if candidates.floor is None else max(least, threshold)
+    parts = separation(places.heights, least) if candidates.floor is None else None
+    return _picks(candidates, places, least, max_height, max_particles, parts)
+
+
+def _picks(
+    candidates: Candidates,
+    places: Sized,
+    least: float,
+    max_height: float | None,
+    max_particles: int | None,
+    parts: float | None,
+) -> Picks:
+    """Those of a height from the least to the greatest, as many as wanted.
+
+    Args:
+        places: highest first.
+        parts: the separation of heights.
+    """
+    points, heights, diameters, _ = places
     first = 0 if max_height is None else int(np.count_nonzero(heights > max_height))
     count = max(int(np.count_nonzero(heights >= least)) - first, 0)
     if max_particles is not None:
@@ -232,7 +389,7 @@ def choose(
         count,
         candidates.label,
         candidates.dark,
-        separation(heights, least) if candidates.floor is None else None,
+        parts,
         diameters if candidates.sizes else None,
         first,
     )

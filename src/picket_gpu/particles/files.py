@@ -67,13 +67,22 @@ def read_with_candidates(path: Path) -> Particles:
     Raises:
         PicketError: a file is damaged.
     """
-    with _readable(path):
-        found = NPZ.read(path)
+    found = read_as_picked(path)
     table = path.with_suffix(PARTICLES["csv"])
     if found.is_chosen_anew or not table.exists() or agrees(found, table):
         return found
     known = {name: getattr(found, name) for name in KEPT}
     return read_particles(table, found, **known)
+
+
+def read_as_picked(path: Path) -> Particles:
+    """Particles with all candidates, whatever a person has changed in the CSV file since.
+
+    Raises:
+        PicketError: the file is damaged.
+    """
+    with _readable(path):
+        return NPZ.read(path)
 
 
 def agrees(particles: Particles, path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""Candidates from the files of a segmentation, from its tomogram, or from both."""
+"""Candidates from the files of a segmentation, from its tomogram, or from both.
+
+Those that the tomogram was at hand for have descriptors.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from picket_gpu.files.segmentation import NO_WINDOWS, read_labels, read_scores
 from picket_gpu.method.labels import FOREGROUND, UNLABELLED
 from picket_gpu.particles.by_labels import find_by_labels
 from picket_gpu.particles.candidates import Candidates
+from picket_gpu.particles.descriptors import describe
 from picket_gpu.particles.picking import Search, find_by_both, find_by_contrast, find_by_scores
 from picket_gpu.particles.picks import VoxelSize
 from picket_gpu.particles.settings import ParticleSettings
@@ -69,9 +73,10 @@ def find_in_segmentation(
         if to_label is not None:  # files other than HDF5 have a score of 0 where it is False
             inside &= to_label
         dark = _DARK[settings.contrast]
-        return find_by_both(
+        found = find_by_both(
             scores, blurred, search, label, dark, reach, inside, backend, memory_budget
         )
+    return _described(found, blurred, backend)
 
 
 def find_in_tomogram(
@@ -95,7 +100,8 @@ def find_in_tomogram(
     with _as_fault(name):
         search = _search(settings, voxel_size)
         dark = _DARK[settings.contrast]
-        return find_by_contrast(blurred, search, dark, inside, backend, memory_budget)
+        found = find_by_contrast(blurred, search, dark, inside, backend, memory_budget)
+    return _described(found, blurred, backend)
 
 
 def check_size(
@@ -128,6 +134,12 @@ def check_size(
             f"{key}: must be {least:.6g} to {most:.6g} angstrom for {name}, two voxels to its "
             f"longest side (got {wrong[0]:g})"
         )
+
+
+def _described(found: Candidates, blurred: Array, backend: Backend) -> Candidates:
+    """Candidates with their descriptors."""
+    places = found.points, found.diameters, found.heights
+    return replace(found, descriptors=describe(*places, found.voxel_size, blurred, backend))
 
 
 def _search(settings: ParticleSettings, voxel_size: VoxelSize) -> Search:

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, computed_field
 
 from picket_gpu.files.segmentation import Subject
-from picket_gpu.particles.candidates import Pool
+from picket_gpu.particles.candidates import LEAST_SEPARATION, Pool
+from picket_gpu.particles.choices import LEAST
 from picket_gpu.particles.picks import Picks
 
 # Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
@@ -26,9 +27,6 @@ METADATA = {
 }
 # The same, where it is known.
 SOMETIMES = {"contrast": "particles_contrast", "separation": "particles_separation"}
-# Of the variance of heights, between those above the threshold and those below. Heights spread
-# evenly have 3/4, and a single hill that is alike on both sides has less.
-LEAST_SEPARATION = 0.75
 
 
 class Particles(Subject):
@@ -43,6 +41,7 @@ class Particles(Subject):
         settings: settings for picking, lengths in angstrom.
         candidates: number of candidates.
         seconds: seconds for picking and writing.
+        threshold_of: whose heights the automatic threshold is of, "tomogram" or "dataset".
         source: fingerprint of the segmentation; "tomogram" if picked without one.
         diameter: diameter in angstrom, the greatest of several sizes; 0.0 if unknown.
         attributes: metadata of the segmentation under PickET's names.
@@ -68,6 +67,9 @@ class Particles(Subject):
     settings: dict[str, Any] = Field({}, description="Settings for picking, lengths in angstrom")
     candidates: int = Field(description="Number of candidates")
     seconds: float = Field(0.0, description="Seconds for picking and writing")
+    threshold_of: Literal["tomogram", "dataset"] = Field(
+        "tomogram", description="Whose heights the automatic threshold is of"
+    )
     source: str = Field("", exclude=True)
     diameter: float = Field(0.0, exclude=True)
     attributes: dict[str, Any] = Field({}, exclude=True)
@@ -114,9 +116,18 @@ class Particles(Subject):
 
     @property
     def doubt(self) -> str | None:
-        """A warning if the heights do not fall into two groups that a threshold could part."""
-        automatic = self.settings.get("threshold") == "auto"
-        if not automatic or self.separation is None or self.separation >= LEAST_SEPARATION:
+        """A warning if answers are too few to rank, or if the heights do not fall into two groups
+        that a threshold could part."""
+        answers = self.settings.get("answers")
+        if answers is not None and answers["count"] < LEAST:
+            return (
+                f"{self.path.name}: choices hold {answers['count']} answers, and rank candidates "
+                f"from {LEAST} on; picked by heights, and as answered"
+            )
+        automatic = self.settings.get("threshold") in ("auto", "tomogram")
+        if not automatic or self.threshold_of == "dataset" or self.separation is None:
+            return None
+        if self.separation >= LEAST_SEPARATION:
             return None
         return (
             f"{self.path.name}: heights of candidates form one hill, not two, so the automatic "
@@ -142,8 +153,16 @@ class Particles(Subject):
     @property
     def is_chosen_anew(self) -> bool:
         """Whether they depend on other tomograms, or on other particles of their own."""
-        threshold, names = self.settings.get("threshold"), self.settings.get("not_in")
-        return threshold == "dataset" or bool(names)
+        return self.asks_for_all or bool(self.settings.get("not_in"))
+
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether the threshold is that of all tomograms: because it is to be, or because the
+        tomogram's own heights have none. A number counts from the same, so that pages, on which
+        heights are as they were for ``auto``, tell what comes of it."""
+        threshold = self.settings.get("threshold", "auto")
+        two = self.pool is None or self.pool.has_two_hills
+        return threshold == "dataset" or (threshold != "tomogram" and not two)
 
     @property
     def title(self) -> str:
@@ -214,7 +233,11 @@ class Particles(Subject):
         )
         return self.model_copy(update={"picks": fewer, "pool": None})
 
-    def chosen_by(self, pool: Pool) -> Self:
-        """Particles of the same settings from a pool."""
+    def chosen_by(self, pool: Pool, **changes: Any) -> Self:
+        """Particles of the same settings from a pool.
+
+        Args:
+            changes: other fields.
+        """
         picks = pool.choose(self.settings)
-        return self.model_copy(update={"picks": picks, "pool": pool})
+        return self.model_copy(update={"picks": picks, "pool": pool} | changes)

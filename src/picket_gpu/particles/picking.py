@@ -405,7 +405,8 @@ class Search:
             maxima, heights = one.maxima_and_at(list(signs.values()), points)
             read.append(heights)
             for key, (places, of_places) in zip(signs, maxima, strict=True):
-                sized = Sized(places, of_places, np.full(len(places), diameter))
+                own = np.full(len(places), diameter)
+                sized = Sized(places, of_places, own, np.arange(len(places)))
                 found[key].append(self.clear(sized, contrast.values.shape))
         spaced = {
             key: self._spaced(Sized(*map(np.concatenate, zip(*sizes, strict=True))))
@@ -447,7 +448,7 @@ class Search:
             places: the maxima of each source, in ``region``.
             heights: of all places, in each source.
         """
-        points, _, diameters = map(np.concatenate, zip(*places, strict=True))
+        points, _, diameters, _ = map(np.concatenate, zip(*places, strict=True))
         source = [np.full(len(of.points), number, np.int8) for number, of in enumerate(places)]
         return Candidates(
             points + [part.start for part in region],

@@ -3,7 +3,7 @@
 import csv
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,14 @@ import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.location import absolute, stem_of
+from picket_gpu.files.readers import is_named_like_a_volume
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.formats import dynamo, imod, relion4, star, warp
 from picket_gpu.particles.particles import COLUMNS, TOMOGRAM
 
 # "voxels" of the tomogram, 0 at the centre of the first; or angstrom: from the centre of the first
-# voxel ("angstrom"), the same with the origin in the tomogram's file ("file"), or from half the
-# number of voxels, as RELION 5 has it ("centred").
+# voxel ("angstrom"), the same with the origin in the tomogram's file ("file"), or from where
+# RELION 5 has the centre ("centred").
 Frame: TypeAlias = Literal["voxels", "angstrom", "file", "centred"]
 
 ANGSTROM, VOXELS = COLUMNS[:3], COLUMNS[4:7]
@@ -44,6 +45,15 @@ class Points:
     coordinates: np.ndarray
     frame: Frame
 
+    @property
+    def names(self) -> set[str]:
+        """What the tomogram may be called elsewhere: its name without directories or endings."""
+        if self.name is None:
+            return set()
+        last = _bare(self.name.rpartition("/")[2])
+        where = Path(last)
+        return {last, stem_of(where)} if is_named_like_a_volume(where) else {last}
+
     def is_of(self, subject: Subject) -> bool:
         """Whether these are points of a tomogram, by its name with or without an ending."""
         if self.name is None:
@@ -66,7 +76,7 @@ class Points:
                 "voxel_size"
             )
         start = np.array(subject.origin[::-1]) if self.frame == "file" else np.zeros(3)
-        middle = np.array(subject.shape) / 2 if self.frame == "centred" else np.zeros(3)
+        middle = np.array(subject.relion_centre if self.frame == "centred" else (0, 0, 0))
         voxels: np.ndarray = (self.coordinates - start) / np.array(subject.voxel_size) + middle
         return voxels
 
@@ -86,6 +96,11 @@ def points_in(path: Path, subject: Subject, voxel_size: float | None = None) -> 
             more than half of the points are outside the tomogram.
     """
     lists = [one for one in read_points(path, voxel_size) if one.is_of(subject)]
+    return voxels_of(lists, subject, path)
+
+
+def voxels_of(lists: Sequence[Points], subject: Subject, path: Path) -> np.ndarray:
+    """The same of lists in a file, whatever tomogram they name."""
     # Tomograms of several directories may have names of files in common.
     own = [one for one in lists if one.name == str(absolute(subject.tomogram))]
     voxels = [one.voxels(subject) for one in own or lists]
@@ -102,13 +117,16 @@ def points_in(path: Path, subject: Subject, voxel_size: float | None = None) -> 
     return points
 
 
-def read_points(path: Path, voxel_size: float | None = None) -> list[Points]:
+def read_points(
+    path: Path, voxel_size: float | None = None, *, in_angstrom: bool = False
+) -> list[Points]:
     """Read a list of points, by the ending of the file's name; see `READERS`.
 
     Args:
         path: the file.
         voxel_size: angstrom, of coordinates in voxels of another tomogram than the one that they
             are wanted in; default: what the file says, or that of the tomogram.
+        in_angstrom: of a table that has voxels and angstrom, whether to read angstrom.
 
     Returns:
         The points of each tomogram that the file names, in its order; of a file that names none,
@@ -123,7 +141,7 @@ def read_points(path: Path, voxel_size: float | None = None) -> list[Points]:
             f"{path}: unknown format of points; its name must end with {', '.join(READERS)}"
         )
     with _readable(path):
-        lists = list(reader(path))
+        lists = list(_csv(path, in_angstrom) if reader is _csv else reader(path))
         for one in lists:
             if not np.isfinite(one.coordinates).all():
                 raise ValueError("a coordinate is not a finite number")
@@ -137,11 +155,12 @@ def read_points(path: Path, voxel_size: float | None = None) -> list[Points]:
     ]
 
 
-def _csv(path: Path) -> Iterator[Points]:
+def _csv(path: Path, in_angstrom: bool = False) -> Iterator[Points]:
     """Tables of particles and of beads; others with the same names of columns."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         head, *rows = [row for row in csv.reader(file) if row] or [[]]
-    frame: Frame = "voxels" if {*VOXELS} <= {*head} else "file"
+    both = {*VOXELS, *ANGSTROM} <= {*head}
+    frame: Frame = "voxels" if {*VOXELS} <= {*head} and not (both and in_angstrom) else "file"
     axes = VOXELS if frame == "voxels" else ANGSTROM
     if not {*axes} <= {*head}:
         raise ValueError(_missing(VOXELS, head, ANGSTROM))

@@ -34,7 +34,12 @@ _USED_BY: dict[str, tuple[Method, ...]] = {
 }
 # Later than the first version: left out of facts where they are not set, so that particles of
 # earlier versions are known again.
-_LATER = ("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning")
+_LATER = (
+    *("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning"),
+    "choices",
+)
+# Told by what their files hold, in place of their names.
+_BY_CONTENT = ("choices",)
 ListedPath: TypeAlias = Annotated[str, Field(strict=True, min_length=1)]
 _ONE_OR_MORE = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
 
@@ -74,11 +79,12 @@ class ParticleSettings(BaseModel):
         description="Contrast of the particles in the tomogram, for source: both or tomogram: "
         "dark, bright, or auto, the one that stands out more",
     )
-    threshold: Literal["auto", "dataset"] | Height = Field(
+    threshold: Literal["auto", "tomogram", "dataset"] | Height = Field(
         "auto",
-        description="Least height of a candidate that is picked; or auto, Otsu's threshold of the "
-        "heights in each tomogram; or dataset, that of all tomograms together. With source: both 0 "
-        "is that threshold, with others heights are 0 to 1",
+        description="Least height of a candidate that is picked; or tomogram, Otsu's threshold of "
+        "the heights in each tomogram; or dataset, that of all tomograms together; or auto, that "
+        "of the tomogram where its heights fall into two groups, else that of the dataset. With "
+        "source: both 0 is that threshold, with others heights are 0 to 1",
     )
     max_height: Height | None = Field(
         None,
@@ -135,6 +141,13 @@ class ParticleSettings(BaseModel):
         description="Least size of a component or watershed part in angstrom, as the diameter of a "
         "sphere of the same volume; default: any size",
     )
+    choices: Annotated[list[ListedPath] | None, _ONE_OR_MORE] = Field(
+        None,
+        min_length=1,
+        description="Files of answers saved by a report, choices.json: from five answers on, "
+        "candidates are ranked by how likely they are what was answered, and heights and "
+        "thresholds are probabilities, 0 to 1",
+    )
     formats: list[Format] | None = Field(
         None,
         min_length=1,
@@ -157,11 +170,13 @@ class ParticleSettings(BaseModel):
     @field_validator("threshold", "max_height", mode="before")
     @classmethod
     def _height(cls, height: Any, info: ValidationInfo) -> Any:
-        words = {"threshold": ("auto", "dataset"), "max_height": (None,)}[str(info.field_name)]
+        words = {"threshold": ("auto", "tomogram", "dataset"), "max_height": (None,)}[
+            str(info.field_name)
+        ]
         number = isinstance(height, int | float) and not isinstance(height, bool)
         lowest, highest = (-100, 100) if info.data.get("source") == "both" else (0, 1)
         if height not in words and not (number and lowest <= height <= highest):
-            also = "auto, dataset or " if "auto" in words else ""
+            also = "auto, tomogram, dataset or " if "auto" in words else ""
             raise ValueError(f"must be {also}a number from {lowest} to {highest}")
         return height
 
@@ -207,8 +222,18 @@ class ParticleSettings(BaseModel):
             default = type(self).model_fields[key].default
             if self.method not in methods and getattr(self, key) != default:
                 raise ValueError(f"{key}: has no effect with method {self.method}; remove it")
-        if self.threshold == "dataset" and self.method != "ball":
+        if self.threshold in ("tomogram", "dataset") and self.method != "ball":
             raise ValueError(f"threshold: must be auto or a number with method: {self.method}")
+        if self.choices and not self.from_tomogram:
+            raise ValueError(
+                "choices: needs the tomogram; use source: both or tomogram, and method: ball"
+            )
+        for key in ("threshold", "max_height") if self.choices else ():
+            height = getattr(self, key)
+            if isinstance(height, float | int) and not 0 <= height <= 1:
+                raise ValueError(
+                    f"{key}: must be a number from 0 to 1, a probability, with choices"
+                )
         if self.exclude_radius is not None and not self.exclude:
             raise ValueError("exclude_radius: has no effect without exclude; remove it")
         least = -inf if isinstance(self.threshold, str) else self.threshold
@@ -228,7 +253,7 @@ class ParticleSettings(BaseModel):
         unset = {
             key for key in _LATER if getattr(self, key) == type(self).model_fields[key].default
         }
-        return self.model_dump(mode="json", exclude={"workflows", "formats", *unset})
+        return self.model_dump(mode="json", exclude={"workflows", "formats", *_BY_CONTENT, *unset})
 
     def difference(self, earlier: Mapping[str, Any]) -> str | None:
         """What distinguishes these from earlier settings; None if picks would be the same.
@@ -236,7 +261,7 @@ class ParticleSettings(BaseModel):
         Args:
             earlier: as ``model_dump(exclude_none=True)`` gives them.
         """
-        names = type(self).model_fields.keys() - {"workflows", "formats", "binning"}
+        names = type(self).model_fields.keys() - {"workflows", "formats", "binning", *_BY_CONTENT}
         defaults = {name: type(self).model_fields[name].default for name in names}
         now = self.model_dump(mode="json")
         for name in sorted(names):

@@ -51,11 +51,6 @@ class TomogramReport:
     findings: list[Findings] = field(default_factory=list)
     picked: list[Particles] = field(default_factory=list)
 
-    def picked_from(self, segmentation: Segmentation) -> Particles | None:
-        """The particles of one workflow, if they were picked."""
-        found = (one for one in self.picked if one.workflow == segmentation.workflow)
-        return next(found, None)
-
     def add(self, segmentation: Segmentation, labels: np.ndarray) -> None:
         """Add a segmentation.
 

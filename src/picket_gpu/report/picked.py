@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from picket_gpu.particles.descriptors import UNITS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.star_table import comments, notes, star_name
 
 MOST_CANDIDATES = 10_000  # in a page; of more, the highest
+MOST_DESCRIBED = 2_000  # of these, with what a page learns from
 
 
 def circles(particles: Particles, z: float) -> np.ndarray:
@@ -68,6 +70,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "total": len(picks.candidates),
         # z, y, x, height of each; about half as long as decimals, and the same to the last bit.
         "candidates": _packed(table),
+        "descriptors": _described(particles),
         "stem": next(re.sub(r"\.csv$", "", name) for name in files if name.endswith(".csv")),
         "files": files,
     }
@@ -81,6 +84,22 @@ def set_by_user(particles: Particles) -> dict[str, Any]:
         for name, value in particles.settings.items()
         if name in defaults and value != defaults[name]
     }
+
+
+def _described(particles: Particles) -> str | None:
+    """Descriptors of the first candidates, (n, 23) int16 of units of 1 / 8000, in their order.
+
+    None where there are none, and where answers have ranked already: heights are probabilities
+    then, from which a page could not begin.
+    """
+    pool = particles.pool
+    if pool is None or pool.answers is not None:
+        return None
+    looks = pool.looks(pool.ranked())
+    if looks is None:
+        return None
+    units = np.rint(UNITS * looks[:MOST_DESCRIBED]).astype("<i2")
+    return b64encode(units.tobytes()).decode("ascii")
 
 
 def _packed(numbers: np.ndarray) -> str:

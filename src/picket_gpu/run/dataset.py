@@ -5,7 +5,7 @@ same time. `update_lists` then makes what depends on all of them from what there
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from picket_gpu.files.filenames import (
     page_name,
     particle_files,
 )
-from picket_gpu.particles.candidates import Scale
+from picket_gpu.particles.candidates import Pool, Scale
 from picket_gpu.particles.files import (
     agrees,
     files_of,
@@ -36,13 +36,12 @@ from picket_gpu.particles.files import (
 )
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import renew_page
 from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
 MOST_ROUNDS = 20  # while other jobs write to the directory
-# Thresholds differ much where so many particles of a tomogram come or go by that of the dataset.
-MUCH, FEW = 1 / 3, 3
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
 _HEAD = "# Particles of several tomograms, by picket_gpu"
@@ -88,14 +87,16 @@ class ParticleList:
     @property
     def lines(self) -> list[str]:
         """What people are told of it."""
-        lines = [f"warning: {text}" for text in self.warnings]
-        if self.files:
-            first, *others = self.files.values()
-            kinds = ", ".join(path.name.removeprefix(first.stem) for path in others)
-            lines.append(
-                f"All {len(self.particles)} tomograms: {first} ({kinds}): {self.count:,} particles"
-            )
-        return lines
+        return [*(f"warning: {text}" for text in self.warnings), *self.named]
+
+    @property
+    def named(self) -> list[str]:
+        """A line with the names of its files, if it has any."""
+        if not self.files:
+            return []
+        first, *others = self.files.values()
+        kinds = ", ".join(path.name.removeprefix(first.stem) for path in others)
+        return [f"All {len(self.particles)} tomograms: {first} ({kinds}): {self.count:,} particles"]
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,10 @@ class Update:
     changed: list[Particles]
     warnings: list[str]
 
-    @property
-    def lines(self) -> list[str]:
-        """What people are told of it."""
+    def lines(self, keys: Container[Key]) -> list[str]:
+        """What people are told of it, and of the lists of some workflows and names."""
         faults = [f"warning: {text}" for text in self.warnings]
-        return [*faults, *(line for one in self.lists for line in one.lines)]
+        return [*faults, *(line for one in self.lists if one.key in keys for line in one.lines)]
 
 
 def update_lists(directory: Path) -> Update:
@@ -222,26 +222,48 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
 
 
 def _scaled(particles: Sequence[Particles]) -> list[Particles]:
-    """Particles on the scale of all those with equal settings, where the threshold is theirs."""
+    """Particles on the scale that their threshold is of: their tomogram's, or that of all tomograms
+    with equal settings."""
     result = []
+    of_all: list[tuple[dict[str, Any], int, Scale, float | None]] = []  # settings cannot be keys
     for one in particles:
         pool = one.pool
         if pool is None:  # of a table that was changed by hand
             result.append(one)
             continue
-        alike = [one]
-        if one.settings.get("threshold") == "dataset":
-            alike = [other for other in particles if other.settings == one.settings]
-        scale = Scale.of([other.pool.free for other in alike if other.pool is not None])
-        result.append(one if scale == pool.scale else one.chosen_by(replace(pool, scale=scale)))
+        scale, common, of = Scale.of([pool.free]), None, "tomogram"
+        if one.asks_for_all:
+            known = [each for each in of_all if each[0] == one.settings]
+            if not known:
+                alike = [other.pool for other in particles if other.settings == one.settings]
+                pools = [each for each in alike if each is not None]
+                known = [(one.settings, len(pools), *_of_all(pools))]
+                of_all += known
+            ((_, number, shared, least),) = known
+            if number > 1:
+                scale = shared
+            # Probabilities have a threshold of their own, whatever heights have.
+            if number > 1 and (not pool.is_learned or one.settings["threshold"] == "dataset"):
+                common, of = least, "dataset"
+        if (scale, common, of) != (pool.scale, pool.common, one.threshold_of):
+            one = one.chosen_by(replace(pool, scale=scale, common=common), threshold_of=of)
+        result.append(one)
     return result
+
+
+def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
+    """The scale of candidates of several tomograms together, and the threshold of all
+    probabilities where answers rank them."""
+    scale = Scale.of([pool.free for pool in pools])
+    ranked = [replace(pool, scale=scale).ranked().heights for pool in pools if pool.is_learned]
+    return scale, otsu(np.concatenate(ranked)) if ranked else None
 
 
 def _list(directory: Path, particles: list[Particles]) -> ParticleList:
     """Write the list of all tomograms, if there are several."""
     key = particles[0].key
     stem = list_name(*key)
-    warnings = [*_unequal(particles), *_differing(particles)]
+    warnings = [*_unequal(particles), *_of_one_hill(particles)]
     names = [one.run_name for one in particles]
     twice = next((one for one in particles if names.count(one.run_name) > 1), None)
     files: dict[str, Path] = {}
@@ -256,6 +278,12 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
         count = sum(one.count for one in particles)
         wanted = [kind for kind in filled(named, count) if FORMATS[kind].several]
         files = {kind: named[kind] for kind in (*wanted, ABOUT)}
+        sizes = dict.fromkeys(f"{one.voxel_size[2]:.6g}" for one in particles if one.count)
+        if "warp" in files and len(sizes) > 1:
+            warnings.append(
+                f"{files['warp'].name}: is in voxels of {' and '.join(sizes)} angstrom, and "
+                "--coords_angpix of WarpTools is one number; run each voxel size on its own"
+            )
         about = _about(particles)
         there = all(path.exists() for path in files.values())
         if not there or files[ABOUT].read_text(encoding="utf-8", errors="replace") != about:
@@ -310,6 +338,7 @@ def _about(particles: Sequence[Particles]) -> str:
                 "name": one.run_name,
                 "particles": one.count,
                 "threshold": one.threshold,
+                "threshold_of": one.threshold_of,
                 **({} if one.settings == particles[0].settings else {"settings": one.settings}),
             }
             for one in particles
@@ -330,26 +359,21 @@ def _unequal(particles: Sequence[Particles]) -> list[str]:
     ]
 
 
-def _differing(particles: Sequence[Particles]) -> list[str]:
-    """A warning where thresholds of single tomograms are far from that of all."""
-    own = [one for one in particles if one.settings.get("threshold", "auto") == "auto"]
-    own = [one for one in own if one.pool is not None and one.pool.candidates.floor is None]
-    if len(own) < 2:
+def _of_one_hill(particles: Sequence[Particles]) -> list[str]:
+    """A line on tomograms whose own heights have no threshold."""
+    lent = [one for one in particles if one.threshold_of == "dataset"]
+    told = [
+        f"{one.run_name} ({one.count}, {one.pool.alone().choose(one.settings).count} by its own)"
+        for one in lent
+        if one.pool is not None and one.settings.get("threshold") == "auto"
+    ]
+    if not told:
         return []
-    common = Scale.of([one.pool.free for one in own if one.pool is not None])
-    far = []
-    for one in own:
-        assert one.pool is not None
-        by_all = replace(one.pool, scale=common).choose(one.settings).count
-        if abs(by_all - one.count) > max(FEW, MUCH * max(by_all, one.count)):
-            far.append(f"{one.run_name} {one.count} and {by_all}")
-    if not far:
-        return []
-    more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
     return [
-        f"{own[0].title}: automatic thresholds of single tomograms differ; particles by its own "
-        f"and by that of all: {', '.join(far[:NAMED])}{more}; look at the circles, and set "
-        "threshold: dataset if those of all are right"
+        f"{lent[0].title}: heights of candidates form one hill, not two, in "
+        f"{', '.join(told[:NAMED])}{more}; particles there are those by the threshold of all "
+        "tomograms, check them in the report"
     ]
 
 

@@ -1,5 +1,6 @@
 """Picking in one tomogram: what it is picked from, which files it goes to, and what exists."""
 
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,8 +29,10 @@ from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
 from picket_gpu.particles.candidates import SPACING, Candidates, Pool
+from picket_gpu.particles.choices import Answers, answers_in, chosen_files, read_choices
 from picket_gpu.particles.files import (
     filled,
+    read_as_picked,
     read_metadata,
     read_particles,
     read_with_candidates,
@@ -73,6 +76,7 @@ class PickingPlan:
         earlier: fields of `Particles` of an earlier picking with the same settings; None if there
             is none.
         has_candidates: whether the candidates exist.
+        answers: of a person, if the settings name files of them.
     """
 
     settings: ParticleSettings
@@ -83,6 +87,7 @@ class PickingPlan:
     files: Mapping[str, Path]
     earlier: dict[str, Any] | None
     has_candidates: bool
+    answers: Answers | None = None
 
     @property
     def needs_tomogram(self) -> bool:
@@ -110,6 +115,14 @@ class PickingPlan:
         wanted = filled(self.files, self.earlier["count"])
         return {kind: path for kind, path in wanted.items() if not path.exists()}
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The settings as files of particles have them: with what is in files of choices."""
+        settings = self.settings.model_dump(mode="json", exclude_none=True)
+        if self.answers is not None:
+            settings["answers"] = {"count": self.answers.count, "digest": self.answers.digest}
+        return settings
+
     def known(self, directory: Path, count: int) -> dict[str, Any]:
         """Fields of `Particles` that the plan, and the number of particles, determine."""
         return {
@@ -121,7 +134,7 @@ class PickingPlan:
             "files": [
                 os.path.relpath(path, directory) for path in filled(self.files, count).values()
             ],
-            "settings": self.settings.model_dump(mode="json", exclude_none=True),
+            "settings": self.recorded,
             "diameter": self.settings.ends[1],
         }
 
@@ -212,13 +225,30 @@ def plan_workflow(
     if (mask := _mask_of(settings, subject)) is not None:
         open_mask(mask, subject.shape)
         facts["mask"] = mask.text, file_signature(mask.file, {})
+    answers = _answers_of(settings, subject)
+    if answers is not None:
+        facts["answers"] = answers.digest
     fingerprint, search = digest(facts), digest(settings.search | about)
     paths = files.particles(*workflow, settings.picking, settings.formats or ())
-    earlier = find_earlier(paths, fingerprint, settings, source, replace)
-    has_candidates = replace != "all" and NPZ.read_fingerprint(paths["candidates"]) == search
+    earlier = find_earlier(paths, fingerprint, settings, source, replace, answers)
+    # Files of earlier versions have no descriptors, which answers need.
+    found = NPZ.read_fingerprint(paths["candidates"], described=answers is not None)
+    has_candidates = replace != "all" and found == search
     return PickingPlan(
-        settings, workflow, fingerprint, search, source, paths, earlier, has_candidates
+        *(settings, workflow, fingerprint, search, source, paths, earlier, has_candidates),
+        answers=answers,
     )
+
+
+def _answers_of(settings: ParticleSettings, subject: Subject) -> Answers | None:
+    """The answers in the files of choices that settings name.
+
+    Raises:
+        PicketError: one is missing, or is no such file.
+    """
+    if not settings.choices:
+        return None
+    return answers_in([read_choices(path) for path in chosen_files(settings.choices)], subject)
 
 
 def find_earlier(
@@ -227,6 +257,7 @@ def find_earlier(
     settings: ParticleSettings,
     source: str,
     replace: Replace,
+    answers: Answers | None = None,
 ) -> dict[str, Any] | None:
     """Fields of `Particles` in files of an earlier picking with the same fingerprint.
 
@@ -251,13 +282,23 @@ def find_earlier(
         return None
     if found["fingerprint"] == fingerprint:
         return found if files["csv"].exists() else None
-    difference = settings.difference(found["settings"])
+    difference = settings.difference(found["settings"]) or _other_answers(
+        found["settings"].get("answers"), answers
+    )
     if difference is not None and found["source"] == source:
         raise PicketError(
-            f"{files['csv']}: was picked with other settings ({difference}); give the new ones a "
-            "name, or replace these by --overwrite of pick, --overwrite-particles of a run"
+            f"{files['csv']}: was picked with other settings ({difference}); give the new ones "
+            "another name, or replace these: run with --overwrite-particles, pick with --overwrite"
         )
     return None
+
+
+def _other_answers(before: Mapping[str, Any] | None, now: Answers | None) -> str | None:
+    """What distinguishes answers from those of an earlier picking; None if they are the same."""
+    if (before or {}).get("digest") == (None if now is None else now.digest):
+        return None
+    earlier = "none" if before is None else f"{before['count']} answers"
+    return f"choices: {earlier} before, {'none' if now is None else f'{now.count} answers'} now"
 
 
 def exclusion_files(settings: ParticleSettings, subject: Subject) -> list[Path]:
@@ -309,7 +350,7 @@ def pick(
     started = time.perf_counter()
     settings, size = plan.settings, subject.voxel_size
     if plan.has_candidates:
-        earlier = read_with_candidates(plan.files["candidates"])
+        earlier = read_as_picked(plan.files["candidates"])
         assert earlier.pool is not None
         candidates, attributes = earlier.pool.candidates, earlier.attributes
     else:
@@ -319,7 +360,8 @@ def pick(
         ours = path is not None and not is_of_another_program(path)
         attributes = read_attributes(path) if path is not None and ours else {}
     excluded = _excluded(candidates, settings, subject)
-    pool = Pool.of(candidates, excluded, claimed_by(candidates, others), plan.search)
+    claimed = claimed_by(candidates, others)
+    pool = Pool.of(candidates, excluded, claimed, plan.search, plan.answers)
     picks = pool.choose(settings.model_dump())
     seconds = time.perf_counter() - started
     particles = Particles(
@@ -343,7 +385,7 @@ def pick(
             ),
             "time_taken_for_s2": seconds,
             "timestamp_s2": datetime.now(UTC).isoformat(timespec="seconds"),
-            "particles_settings": settings.model_dump_json(exclude_none=True),
+            "particles_settings": _one_word(plan.recorded),
         },
     )
     if plan.earlier is None:
@@ -352,6 +394,12 @@ def pick(
     elif plan.pending:
         plan.reused(subject)
     return particles.model_copy(update={"seconds": time.perf_counter() - started})
+
+
+def _one_word(settings: Mapping[str, Any]) -> str:
+    """JSON without spaces and single quotes, which YAML would break lines at, and double."""
+    text = json.dumps(settings, separators=(",", ":"))
+    return text.replace(" ", "\\u0020").replace("'", "\\u0027")
 
 
 def _find(

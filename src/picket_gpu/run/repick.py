@@ -1,8 +1,9 @@
 """Picking from segmentations that exist, with other settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,7 +18,8 @@ from picket_gpu.files.segmentation import (
     has_scores,
     is_of_another_program,
 )
-from picket_gpu.particles.files import read_with_candidates
+from picket_gpu.particles.choices import chosen_files, read_choices
+from picket_gpu.particles.files import read_metadata, read_with_candidates
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings
@@ -53,12 +55,64 @@ class Repicking:
                 try:
                     tomogram = prepare_existing(backend, self.found)
                 except (PicketError, OSError) as error:
-                    raise PicketError(
-                        f"{one_line(error)}; or use --source score, which picks without the "
-                        "tomogram"
-                    ) from None
+                    also = "or use --source score, which picks without the tomogram"
+                    if self.plan.answers is not None:
+                        also = "choices need it, because candidates found earlier do not fit them"
+                    raise PicketError(f"{one_line(error)}; {also}") from None
             others = map(read_with_candidates, self.others)
             return pick(backend, self.subject, self.plan, self.found, tomogram, others=list(others))
+
+
+def with_choices(paths: Iterable[Path], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the picking that files of choices are about, with those that a user gives.
+
+    The others are those of that picking in one of the directories, but for heights of its
+    threshold, which are no probabilities; else diameter, name and workflow of the files.
+
+    Args:
+        given: settings by key; ``choices``, a list, is one of them.
+
+    Raises:
+        PicketError: a file of choices is missing or no such file, or two are about different
+            particles.
+    """
+    names = map(str, given["choices"])  # of which one may be read as a number
+    files = {path: read_choices(path) for path in chosen_files(names)}
+    (first, chosen), *others = files.items()
+    about = chosen.picking
+    for path, other in others:
+        if other.picking != about:
+            raise PicketError(
+                f"--choices: {path} is about other particles than {first}; give --diameter, and "
+                "--workflow and --name if need be"
+            )
+    key = (about.mode, about.method)
+    own: dict[str, Any] = (
+        {"source": "tomogram"} if key == TOMOGRAM else {"workflows": ["-".join(key)]}
+    )
+    for path in paths:
+        directory = path if path.is_dir() and path.suffix != ".zarr" else path.parent
+        for tomogram in chosen.tomograms:
+            kinds = TomogramFiles(directory, tomogram.index, []).particles(*key, about.name)
+            found = read_metadata(kinds["yaml"])
+            earlier: dict[str, Any] = {} if found is None else found["settings"]
+            if earlier:
+                learned = "choices" in earlier
+                kept = {
+                    name: value
+                    for name, value in earlier.items()
+                    if name in ParticleSettings.model_fields
+                    and (learned or not _is_height(name, value))
+                }
+                if given.get("name", about.name) != about.name:
+                    kept.setdefault("not_in", [])  # a second list does not leave the first alone
+                return kept | own | dict(given)
+    return {"diameter": about.diameter, "name": about.name} | own | dict(given)
+
+
+def _is_height(key: str, value: Any) -> bool:
+    """Whether a setting is a height, which with choices would be taken for a probability."""
+    return key in ("threshold", "max_height") and not isinstance(value, str)
 
 
 def plan_repicking(

@@ -201,7 +201,8 @@ class Outcome:
                 for particles in event.particles:
                     self._particles[plan.index, particles.key] = particles
                     self._steps[plan.index, particles.key] = place, event
-                    self._warn(plan.index, event.warnings)
+                    if self._plan.total == 1:  # else all tomograms may tell the threshold
+                        self._warn(plan.index, event.warnings)
 
     def end(self, plan: TomogramPlan, seconds: float | None, workers: int = 1) -> None:
         """Note that nothing more comes of a tomogram.
@@ -318,13 +319,17 @@ class Outcome:
                 fewer = one.without_candidates().model_copy(update={"reused": known.reused})
                 self._particles[one.index, one.key] = fewer
                 place, step = self._steps[one.index, one.key]
-                self._record.replace(place, _plain(step.model_copy(update={"particles": [fewer]})))
+                changes = {"particles": [fewer], "warnings": [fewer.doubt] if fewer.doubt else []}
+                self._record.replace(place, _plain(step.model_copy(update=changes)))
+        for (index, _), one in self._particles.items():
+            if one.doubt and one.doubt not in self._warnings.setdefault(index, []):
+                self._warnings[index].append(one.doubt)
         if self._config.report:
             for row in renew_pages(self._config.directory, {one.index for one in update.changed}):
                 self._index.add(row)
         self._record.add_lists(one.record for one in update.lists)
-        for line in update.lines:
-            self._reporter.line(line)
+        for text in update.warnings:
+            self._reporter.line(f"warning: {text}")
         return update.lists
 
     @property

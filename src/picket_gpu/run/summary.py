@@ -129,7 +129,7 @@ def table(config: S1Config, run: S1Run) -> list[list[str]]:
         cells = []
         for by_index in picked.values():
             one = by_index.get(index)
-            cells += ["failed", ""] if one is None else [f"{one.count:,}", f"{one.threshold:.3f}"]
+            cells += ["failed", ""] if one is None else [f"{one.count:,}", _threshold(one)]
         warnings = len(run.warnings_by_index.get(index, ()))
         row = [f"{index}", config.inputs[index].label, *cells, f"{warnings or ''}"]
         rows.append([*row, f"{failures[index] or ''}"])
@@ -138,6 +138,10 @@ def table(config: S1Config, run: S1Run) -> list[list[str]]:
     total += [f"{len(run.warnings):,}", f"{len(run.failures):,}"]
     rows = [[*header, "failures"], *rows, total]
     return rows if run.failures else [row[:-1] for row in rows]
+
+
+def _threshold(one: Particles) -> str:
+    return f"{one.threshold:.3f}" + (" of all" if one.threshold_of == "dataset" else "")
 
 
 def _segmentations(config: S1Config, run: S1Run) -> list[list[str]]:

@@ -8,19 +8,23 @@ from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.candidates import Candidates, Pool, Scale
+from picket_gpu.particles.choices import Answers
 from picket_gpu.particles.particles import Particles
 
 # Of `Candidates` and `Pool`; the rest is text.
 _ARRAYS = ("points", "diameters", "heights", "source")
+_LOOKS = "descriptors"  # the same, where there are any
 _MASKS = ("excluded", "claimed")
+# Of `Answers`, where there are any.
+_ANSWERS = ("descriptors", "heights", "wanted", "points", "good")
 # Of `Particles`, beside those of the tomogram.
 KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
-    *("diameter", "attributes"),
+    *("diameter", "attributes", "threshold_of"),
 )
 
 
@@ -43,10 +47,12 @@ class NPZ:
             raise ValueError(f"{path}: particles have no candidates")
         arrays = {name: getattr(pool.candidates, name) for name in _ARRAYS}
         masks = {name: getattr(pool, name) for name in _MASKS}
+        if pool.candidates.descriptors is not None:
+            arrays[_LOOKS] = pool.candidates.descriptors
         plain = {
             field.name: getattr(pool.candidates, field.name)
             for field in fields(pool.candidates)
-            if field.name not in _ARRAYS
+            if field.name not in (*_ARRAYS, _LOOKS)
         }
         about = {
             "tomogram": {k: v for k, v in particles.fields.items() if k != "directory"},
@@ -54,7 +60,12 @@ class NPZ:
             "candidates": plain,
             "pool": {"scale": pool.scale, "fingerprint": pool.fingerprint},
         }
-        text = json.dumps(to_jsonable_python(about))
+        if pool.answers is not None:
+            kept = {name: getattr(pool.answers, name) for name in _ANSWERS}
+            arrays |= {f"answers_{name}": array for name, array in kept.items()}
+            about["answers"] = {"count": pool.answers.count, "digest": pool.answers.digest}
+            about["pool"]["common"] = pool.common
+        text = TypeAdapter(dict[str, Any]).dump_json(about).decode()
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, about=np.array(text), **arrays, **masks)
 
@@ -68,13 +79,26 @@ class NPZ:
         with np.load(path) as stored:
             about = json.loads(str(stored["about"]))
             arrays = {name: stored[name] for name in _ARRAYS}
+            if _LOOKS in stored:
+                arrays[_LOOKS] = stored[_LOOKS]
             masks = {name: stored[name] for name in _MASKS}
+            answers = None
+            if "answers" in about:
+                kept = {name: stored[f"answers_{name}"] for name in _ANSWERS}
+                answers = Answers(**kept, **about["answers"])
         sources, zero, unit, threshold = about["pool"]["scale"]
         scale = Scale(tuple((a, b) for a, b in sources), zero, unit, threshold)
         plain = about["candidates"]
         plain["voxel_size"] = tuple(plain["voxel_size"])
         candidates = Candidates(**arrays, **plain)
-        pool = Pool(candidates, scale=scale, fingerprint=about["pool"]["fingerprint"], **masks)
+        pool = Pool(
+            candidates,
+            scale=scale,
+            fingerprint=about["pool"]["fingerprint"],
+            answers=answers,
+            common=about["pool"].get("common"),
+            **masks,
+        )
         picks = pool.choose(about["particles"]["settings"])
         return Particles(
             **about["tomogram"],
@@ -86,11 +110,16 @@ class NPZ:
         )
 
     @staticmethod
-    def read_fingerprint(path: Path) -> str | None:
-        """Digest of what the candidates depend on; None where the file is not readable."""
+    def read_fingerprint(path: Path, described: bool = False) -> str | None:
+        """Digest of what the candidates depend on; None where the file is not readable.
+
+        Args:
+            described: whether the candidates must have descriptors.
+        """
         try:
             with np.load(path) as stored:
                 fingerprint: Any = json.loads(str(stored["about"]))["pool"]["fingerprint"]
+                missing = described and _LOOKS not in stored
         except (OSError, KeyError, ValueError, TypeError, BadZipFile):
             return None
-        return str(fingerprint)
+        return None if missing else str(fingerprint)
