@@ -362,6 +362,7 @@ def test_candidates_beyond_the_descriptors(browser, tmp_path):
     numbers = kept(browser)
     assert 110 in numbers
     assert not set(range(100, COUNT)) - {110} & set(numbers)
+    assert "they rank the 100 highest candidates" in the(browser, "#answered").text
     bars = browser.execute_script(
         "return [...byId('bars').children].map((bar) => Number(bar.getAttribute('height')))"
     )

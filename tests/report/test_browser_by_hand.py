@@ -237,6 +237,16 @@ def test_a_shift_click_takes_in_a_candidate_or_adds_a_place(page, tmp_path):
     assert kept(page) == [0, 1, 2, 3, 4, 7]
 
 
+def test_beside_the_picture_nothing_is_added(page):
+    stage, view = the(page, "#stage").rect, the(page, "#stage .view").rect
+    room = (stage["height"] - view["height"]) / 2
+    assert room > 4  # this picture is wide
+    actions = ActionChains(page).key_down(Keys.SHIFT)
+    actions.move_to_element_with_offset(the(page, "#stage"), 0, -stage["height"] / 2 + room / 2)
+    actions.click().key_up(Keys.SHIFT).perform()
+    assert kept(page) == [0, 1, 2, 3, 4]
+
+
 def test_others_keep_the_spacing_from_an_added_place(page):
     """0.8 diameters are 96 angstrom; the place is 80 from one candidate, and 120 from the next."""
     page.execute_script("add(current, { z: 10, y: 18, x: 10 })")

@@ -29,7 +29,7 @@ function cutsOf(picks, z) {
 
 // A click flips the circle that it is most in the middle of; with shift it takes in what is there.
 function onPicture({ x, y }, { shiftKey }) {
-  if (!current) return;
+  if (!current || Math.min(x, y) < 0 || Math.max(x, y) > 1) return;
   const [right, down] = [x * columns * DATA.binning, y * rows * DATA.binning]; // voxels from the corner
   if (shiftKey) {
     if (current.diameter) add(current, { z: places[state.slice], y: down - 0.5, x: right - 0.5 });

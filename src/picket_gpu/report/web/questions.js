@@ -97,7 +97,9 @@ function showQuestions() {
   const good = answers.filter((each) => each.good).length;
   const counts = `${answers.length} answered: ${good} good, ${answers.length - good} bad`;
   const wanted = LEAST_ANSWERS - answeredExamples(current).length;
-  const ranks = ranking.odds ? "they rank all candidates" : `${wanted} more and they rank all candidates`;
+  const ranked = (descriptors?.length ?? 0) / NUMBERS;
+  const which = ranked < candidates.length ? `the ${ranked.toLocaleString("en")} highest candidates` : "all candidates";
+  const ranks = ranking.odds ? `they rank ${which}` : `${wanted} more and they rank ${which}`;
   byId("answered").value = descriptors ? `${counts}; ${ranks}` : counts;
   const start = answers.length ? "Press g to be asked." : "Go to a good particle with n and p, then press g.";
   byId("asked-text").value = asked ? describeAsked(asked, answered.get(asked)) : start;
