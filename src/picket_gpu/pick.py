@@ -133,14 +133,11 @@ def pick_files(
         reporter.line(describe(*given, result.reused, result.found))
         if result.doubt:
             reporter.line(f"warning: {result.doubt}")
-    new = {(one.directory, one.index) for one in results if not one.reused}
     for directory in sorted({one.directory for one in results}):
-        update = update_lists(directory)
+        update = update_lists(directory, [one for one in results if one.directory == directory])
         changed = {(one.directory, one.index, one.key): one for one in update.changed}
         results = [changed.get((one.directory, one.index, one.key), one) for one in results]
-        of_this = {index for place, index in new if place == directory}
-        of_this |= {one.index for one in update.changed}
-        renew_report(directory, of_this)
+        renew_report(directory, update.lists)
         concerned = {one.key for one in (*results, *update.changed) if one.directory == directory}
         for line in update.lines(concerned):
             reporter.line(line)

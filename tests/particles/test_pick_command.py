@@ -209,7 +209,7 @@ def test_further_formats_are_options(run):
     endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star, .npz"
     assert f"{STEM}.csv ({endings}): " in process.stdout
     after = snapshot(run)
-    made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:-1]}
+    made = {f"{STEM}{ending}" for ending in endings.split(", ")[3:-1]}  # candidates are there
     assert {name for name in after if Path(name).name in made} == after.keys() - before.keys()
     assert {Path(name).name for name in after.keys() - before.keys()} == made
     found = CSV.read(run / f"{STEM}.csv")[:, 4:7]

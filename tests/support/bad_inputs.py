@@ -462,6 +462,67 @@ VALUES = {
         config(particles={"diameter": 60.0, "workflows": ["gabor-gmm", "gabor-gmm"]}),
         ("particles.workflows", "gabor-gmm appears twice"),
     ),
+    "particles several without names": Bad(
+        config(particles=[{"diameter": 60.0}, {"diameter": 80.0, "name": "rods"}]),
+        ("particles[0].name", "needs a name of its own"),
+    ),
+    "particles several of one name": Bad(
+        config(particles=[{"diameter": 60.0, "name": "rods"}, {"diameter": 80.0, "name": "rods"}]),
+        ("particles[1].name", "needs a name of its own"),
+    ),
+    "particles no list of settings": Bad(config(particles=[]), ("particles", "empty")),
+    "particles a list with a misspelled key": Bad(
+        config(particles=[{"diameter": 60.0, "name": "rods"}, {"diametre": 60.0}]),
+        ("particles[1].diametre", "did you mean diameter"),
+    ),
+    "particles a list with a wrong value": Bad(
+        config(particles=[{"diameter": 60.0, "name": "rods", "threshold": "high"}]),
+        ("particles[0].threshold", "auto, dataset or a number", "high"),
+    ),
+    "particles not in later ones": Bad(
+        config(
+            particles=[
+                {"diameter": 60.0, "name": "rods", "not_in": ["shells"]},
+                {"diameter": 80.0, "name": "shells"},
+            ]
+        ),
+        ("particles[0].not_in", "shells is not the name of an entry before"),
+    ),
+    "particles not in unknown ones": Bad(
+        config(particles={"diameter": 60.0, "not_in": "shells"}),
+        ("particles.not_in", "shells is not the name of an entry before"),
+    ),
+    "particles of a height below the threshold": Bad(
+        config(particles={"diameter": 60.0, "threshold": 0.5, "max_height": 0.4}),
+        ("particles", "max_height: must be 0.5, the threshold, or more"),
+    ),
+    "particles of a radius of nothing": Bad(
+        config(particles={"diameter": 60.0, "exclude_radius": 50.0}),
+        ("particles", "exclude_radius: has no effect without exclude"),
+    ),
+    "particles of labels by a threshold of the dataset": Bad(
+        config(particles={"diameter": 60.0, "method": "components", "threshold": "dataset"}),
+        ("particles", "threshold: must be auto or a number"),
+    ),
+    "particles beside points that are missing": Bad(
+        config(particles={"diameter": 60.0, "exclude": "beads.csv"}),
+        ("exclude: beads.csv: no such file", "correct the path"),
+    ),
+    "particles beside points of a tomogram that are missing": Bad(
+        config(particles={"diameter": 60.0, "exclude": "{name}_{index}.csv"}),
+        ("exclude: tomo_0.csv: no such file", "tomo.mrc"),
+    ),
+    "particles in a mask that is missing": Bad(
+        config(particles={"diameter": 60.0, "exclude_mask": "{name}_no.mrc"}),
+        ("tomo_no.mrc", "no such file"),
+    ),
+    "particles in a mask of another shape": Bad(
+        lambda directory: (
+            write_volume(directory / "small.mrc", np.zeros((3, 3, 3), np.int8)),
+            write_config(directory, particles={"diameter": 60.0, "exclude_mask": "small.mrc"}),
+        ),
+        ("small.mrc", "3"),
+    ),
     "particles of less than two voxels": Bad(
         config(particles={"diameter": 19.9}), ("particles.diameter", "20 to 160", "19.9")
     ),
@@ -1206,6 +1267,12 @@ WRONG_TYPES: dict[type, dict[str, list[Any]]] = {
         "min_distance": ["60", True, [60.0], 0.0],
         "least_size": ["60", True, [60.0], -1.0],
         "choices": [5, [5], [], True],
+        "name": [5, True, ["shells"], "", "two words", "a_b", "a/b", "a" * 41, "watershed"],
+        "max_height": ["0.5", True, [0.5], 100.5, float("nan")],
+        "not_in": [5, True, [5]],
+        "exclude": [5, True, [5], [], "", [""]],
+        "exclude_radius": ["100", True, [100.0], 0.0, float("inf")],
+        "exclude_mask": [5, True, ["mask.mrc"], ""],
         "formats": ["warp", 5, [5], ["eman"], []],
         "binning": ["4", True, [4], 0.5, float("nan")],
     },

@@ -280,7 +280,7 @@ class S1Config(BaseModel):
             if one is not None:
                 before = [earlier.name for earlier in settings if earlier.name is not None]
                 if one.not_in is None and before:
-                    one = one.model_copy(update={"not_in": before})
+                    one = one.model_copy(update={"not_in": sorted(before)})
                 settings.append(one)
         return settings
 

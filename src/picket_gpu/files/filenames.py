@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 INDEX = "report.html"
 # By kinds of files; those of scores are what `scores_beside` makes of the others.
@@ -29,6 +29,7 @@ FURTHER = {
 _WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
 _SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
 _PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_(?P<picking>[^\W_]+))?")
+Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name of particles
 _SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
 
@@ -208,6 +209,21 @@ def candidate_files(
             if name is None or own == name or (name == "*" and own is not None):
                 found.append((int(parts["index"]), path))
     return [path for _, path in sorted(found)]
+
+
+def bare_tables(directory: Path, index: int | None = None) -> dict[Key, list[Path]]:
+    """CSV files without a file of candidates beside them, by workflow and name.
+
+    Args:
+        index: of the one tomogram that they are of.
+    """
+    found: dict[Key, list[Path]] = {}
+    for path in sorted(directory.glob(f"particles_{'*' if index is None else index}_*.csv")):
+        parts = _PARTICLES.fullmatch(path.stem)
+        if parts is not None and not path.with_suffix(CANDIDATES).exists():
+            mode, method = parts["workflow"].split("_")
+            found.setdefault((mode, method, parts["picking"]), []).append(path)
+    return found
 
 
 def scores_beside(segmentation: Path) -> Path:

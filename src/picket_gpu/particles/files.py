@@ -3,11 +3,10 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from picket_gpu.files.filenames import (
     FURTHER,
     PARTICLES,
     TomogramFiles,
+    bare_tables,
     candidate_files,
     particle_files,
 )
@@ -24,7 +24,7 @@ from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
-from picket_gpu.particles.formats.npz import KEPT, NPZ
+from picket_gpu.particles.formats.npz import DAMAGED, KEPT, NPZ
 from picket_gpu.particles.formats.yaml import YAML
 from picket_gpu.particles.particles import COLUMNS, METADATA, SOMETIMES, Particles
 from picket_gpu.particles.picks import Picks
@@ -33,14 +33,16 @@ from picket_gpu.particles.picks import Picks
 def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     """Write the `filled` ones of ``files`` to directories that exist, each whole or not at all.
 
-    The YAML file comes first, when no older file is left: files that exist belong together.
+    The CSV file comes last, when all others are there, and first of all it goes: files beside one
+    belong together. Those that particles can be picked again from are there at any time.
 
     Args:
         files: paths by kind, as `TomogramFiles.particles` returns them; ``yaml`` is one.
     """
-    remove_particles(files)
-    kinds = filled(files, particles.count)
-    for kind in ("yaml", *(kind for kind in kinds if kind != "yaml")):
+    first = ["yaml"] if particles.pool is None else ["yaml", "candidates"]
+    remove_particles(files, first)
+    kinds = [*first, *filled(files, particles.count)]
+    for kind in sorted(dict.fromkeys(kinds), key=lambda kind: kind == "csv"):
         if kind != "candidates" or particles.pool is not None:
             FORMATS[kind].write(files[kind], [particles])
 
@@ -67,16 +69,16 @@ def read_with_candidates(path: Path) -> Particles:
     Raises:
         PicketError: a file is damaged.
     """
-    found = read_as_picked(path)
+    found = read_candidates(path)
     table = path.with_suffix(PARTICLES["csv"])
     if found.is_chosen_anew or not table.exists() or agrees(found, table):
         return found
-    known = {name: getattr(found, name) for name in KEPT}
+    known = {name: getattr(found, name) for name in (*KEPT, "label", "contrast")}
     return read_particles(table, found, **known)
 
 
-def read_as_picked(path: Path) -> Particles:
-    """Particles with all candidates, whatever a person has changed in the CSV file since.
+def read_candidates(path: Path) -> Particles:
+    """Particles as a file of all candidates has them.
 
     Raises:
         PicketError: the file is damaged.
@@ -95,18 +97,59 @@ def agrees(particles: Particles, path: Path) -> bool:
         return np.array_equal(CSV.read(path), particles.table)
 
 
+def has_files(particles: Particles, files: Mapping[str, Path]) -> bool:
+    """Whether all files that `write_particles` writes exist, the table with these particles."""
+    if not all(path.exists() for path in filled(files, particles.count).values()):
+        return False
+    try:
+        return agrees(particles, files["csv"])
+    except PicketError:
+        return False
+
+
 def picked_in(directory: Path, index: int, first: Sequence[Particles] = ()) -> list[Particles]:
-    """All particles of a tomogram that a directory has with their candidates.
+    """All particles of a tomogram in a directory, but for those in damaged files.
+
+    Those without candidates are found beside others.
 
     Args:
         first: those to begin with, which may be in memory only.
+    """
+    found = list(first)
+    known = {one.key for one in first}
+    for path in candidate_files(directory, index):
+        with suppress(PicketError):
+            one = read_with_candidates(path)
+            if one.key not in known:
+                found.append(one)
+    files = TomogramFiles(directory, index, [])
+    for key in bare_tables(directory, index) if found else ():
+        if key not in known:
+            with suppress(PicketError):
+                found.append(read_bare(found[0], key, files.particles(*key, FURTHER)))
+    return found
+
+
+def read_bare(
+    subject: Subject, key: tuple[str, str, str | None], files: Mapping[str, Path]
+) -> Particles:
+    """Particles of an earlier version, or beside files that were removed: without candidates.
+
+    Args:
+        subject: the tomogram that they are in.
+        key: workflow and name.
+        files: by kind, those that are missing included.
 
     Raises:
         PicketError: a file is damaged.
     """
-    known = {one.key for one in first}
-    others = map(read_with_candidates, candidate_files(directory, index))
-    return [*first, *(one for one in others if one.key not in known)]
+    known: dict[str, Any] = dict(zip(("mode", "method", "picking"), key, strict=True))
+    known["fingerprint"] = ""
+    known["files"] = [path.name for path in files.values() if path.exists()]
+    if files["cmm"].exists():
+        known["diameter"] = read_diameter(files["cmm"])
+    known |= read_metadata(files["yaml"]) or {}
+    return read_particles(files["csv"], subject, **known)
 
 
 def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
@@ -184,15 +227,16 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def remove_particles(files: Mapping[str, Path]) -> None:
-    """Remove the files of a picking, the YAML file, which describes them, last.
+def remove_particles(files: Mapping[str, Path], kept: Sequence[str] = ()) -> None:
+    """Remove the files of a picking but for some kinds: the CSV file first, the YAML file, which
+    describes them, last.
 
     Those of formats that were asked for earlier are removed too.
     """
     stem = files["yaml"].with_name(files["yaml"].name.removesuffix(PARTICLES["yaml"]))
     every = particle_files(stem, FURTHER)
     every = {kind: path for kind, path in every.items() if kind not in PARTICLES} | dict(files)
-    for kind in sorted(every, key=lambda kind: kind == "yaml"):
+    for kind in sorted(every.keys() - kept, key=lambda kind: (kind == "yaml", kind != "csv")):
         remove(every[kind])
 
 
@@ -231,10 +275,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Raise what is wrong with a file as an error in one line."""
     try:
         yield
-    except (
-        *(OSError, LookupError, ValueError, TypeError),
-        *(csv.Error, ElementTree.ParseError, BadZipFile),
-    ) as error:
+    except (*DAMAGED, csv.Error, ElementTree.ParseError) as error:
         raise PicketError(
             f"{path}: file of particles is truncated or damaged ({one_line(error)}); pick again, "
             "or move it away"

@@ -41,7 +41,10 @@ _LATER = (
 # Told by what their files hold, in place of their names.
 _BY_CONTENT = ("choices",)
 ListedPath: TypeAlias = Annotated[str, Field(strict=True, min_length=1)]
-_ONE_OR_MORE = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+_ONE_OR_MORE = BeforeValidator(
+    lambda given: [given] if isinstance(given, str) else given,
+    json_schema_input_type=ListedPath | list[ListedPath] | None,
+)
 
 
 class ParticleSettings(BaseModel):
@@ -105,7 +108,7 @@ class ParticleSettings(BaseModel):
         description="Greatest number of particles per tomogram, those of greatest height; default: "
         "no limit",
     )
-    not_in: list[Annotated[str, Field(strict=True)]] | None = Field(
+    not_in: Annotated[list[Annotated[str, Field(strict=True)]] | None, _ONE_OR_MORE] = Field(
         None,
         description="Names of other particles whose places are left alone; default: those before "
         "in the list; of pick: all that have a name",
@@ -202,6 +205,11 @@ class ParticleSettings(BaseModel):
             raise ValueError("must be one number, or two in brackets, the lesser first")
         return numbers if several else diameter
 
+    @field_validator("not_in")
+    @classmethod
+    def _in_any_order(cls, names: list[str] | None) -> list[str] | None:
+        return None if names is None else sorted({*names})
+
     @field_validator("workflows", "formats")
     @classmethod
     def _each_once(cls, names: list[str] | None) -> list[str] | None:
@@ -263,11 +271,11 @@ class ParticleSettings(BaseModel):
         """
         names = type(self).model_fields.keys() - {"workflows", "formats", "binning", *_BY_CONTENT}
         defaults = {name: type(self).model_fields[name].default for name in names}
-        now = self.model_dump(mode="json")
+        now = self.model_dump(mode="json", exclude_none=True)
         for name in sorted(names):
-            before = earlier.get(name, defaults[name])
-            if before != now[name]:
-                return f"{name}: {before} before, {now[name]} now"
+            before, after = earlier.get(name, defaults[name]), now.get(name, defaults[name])
+            if before != after:
+                return f"{name}: {before} before, {after} now"
         return None
 
     @property

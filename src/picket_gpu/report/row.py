@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,17 @@ def describe_picks(data: Mapping[str, Any], picked: Sequence[Particles]) -> list
     return [_describe_picks(one, data) for one in picked]
 
 
+def digest_of(particles: Particles) -> str:
+    """What a row knows particles by: another where anything that a page says of them is."""
+    picks = particles.picks
+    hashed = sha256(repr((picks.threshold, picks.first, picks.count)).encode())
+    hashed.update(" ".join(sorted(particles.files)).encode())
+    for numbers in (picks.candidates, picks.candidate_heights, picks.candidate_diameters):
+        if numbers is not None:
+            hashed.update(np.ascontiguousarray(numbers).tobytes())
+    return hashed.hexdigest()[:16]
+
+
 def picking_of(particles: Particles) -> dict[str, str | None]:
     """What tells the pickings of a dataset apart: the same in each tomogram."""
     method = particles.settings.get("method", "ball")
@@ -76,6 +88,7 @@ def _describe_picks(particles: Particles, data: Mapping[str, Any]) -> dict[str, 
     marks = marks_of(heights)
     doubt = particles.doubt
     return picking_of(particles) | {
+        "digest": digest_of(particles),
         "settings": set_by_user(particles),
         "threshold": picks.threshold,
         "count": picks.count,

@@ -20,7 +20,7 @@ from picket_gpu.report.page import (
 )
 from picket_gpu.report.picked import describe_picked
 from picket_gpu.report.preview import most_preview_bytes, preview
-from picket_gpu.report.row import describe_picks, describe_row
+from picket_gpu.report.row import describe_picks, describe_row, digest_of
 from picket_gpu.report.slices import choose_layout, most_slices_bytes
 
 PAGE = 2**18  # bytes of a page without slices, and of its row in the index
@@ -73,10 +73,20 @@ def renew_page(page: Path, picked: Sequence[Particles]) -> dict[str, Any] | None
     data, row = read_data(page), read_summary(page)
     if data is None or row is None or "grey" not in data:
         return None
+    order = [one["stem"] for one in data["picked"]]  # of a run
+    picked = sorted(
+        picked, key=lambda one: order.index(s) if (s := one.path.stem) in order else len(order)
+    )
     data["picked"] = [describe_picked(one) for one in picked]
     row["picks"] = describe_picks(data, picked)
     _write_both(page, data, picked, row)
     return dict(row)
+
+
+def page_shows(page: Path, picked: Sequence[Particles]) -> bool:
+    """Whether a page, if there is one, shows these particles and no others."""
+    row = read_summary(page)
+    return row is None or {one.get("digest") for one in row["picks"]} == {*map(digest_of, picked)}
 
 
 def _write_both(
@@ -148,16 +158,16 @@ class Index:
         self._failed.setdefault(failure.index, []).append((failure.mode, failure.message))
 
     def finish(self) -> None:
-        """Write the index, which pages and failures of other runs may have joined."""
+        """Write the index, which pages and failures of other runs may have joined or changed."""
         self._add_others()
         if self._rows or self._failed:
             self._write()
 
     def _add_others(self) -> None:
-        """Add the rows of pages that exist, and the failures of other runs."""
+        """Add the rows of pages as they are now, and the failures of other runs."""
         if len(self._tomograms) == 1:
             return
-        for index in self._tomograms.keys() - self._rows.keys():
+        for index in self._tomograms:
             row = read_summary(self._directory / page_name(index, alone=False))
             if row and self._wanted.get(index, _fingerprints(row)) == _fingerprints(row):
                 self._rows[index] = row

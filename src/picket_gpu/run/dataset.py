@@ -20,6 +20,8 @@ from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.filenames import (
     FURTHER,
     PARTICLES,
+    Key,
+    bare_tables,
     candidate_files,
     list_name,
     page_name,
@@ -27,9 +29,9 @@ from picket_gpu.files.filenames import (
 )
 from picket_gpu.particles.candidates import Pool, Scale
 from picket_gpu.particles.files import (
-    agrees,
     files_of,
     filled,
+    has_files,
     picked_in,
     read_with_candidates,
     write_particles,
@@ -37,7 +39,7 @@ from picket_gpu.particles.files import (
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.threshold import otsu
-from picket_gpu.report.write import renew_page
+from picket_gpu.report.write import page_shows, renew_page
 from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
@@ -45,7 +47,6 @@ MOST_ROUNDS = 20  # while other jobs write to the directory
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
 _HEAD = "# Particles of several tomograms, by picket_gpu"
-Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name
 _State: TypeAlias = dict[Path, tuple[int, int]]
 
 
@@ -106,7 +107,7 @@ class Update:
     Attributes:
         lists: one for each workflow and name.
         changed: particles of single tomograms that were chosen anew, by a threshold of the dataset
-            or because others have claimed their places.
+            or because others have claimed their places, here or by another job.
         warnings: files that cannot be read, and are left out, a line each.
     """
 
@@ -120,47 +121,62 @@ class Update:
         return [*faults, *(line for one in self.lists if one.key in keys for line in one.lines)]
 
 
-def update_lists(directory: Path) -> Update:
+def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
     """Choose by thresholds of the dataset, and write its lists.
 
     Whichever of several jobs is the last to write has seen the files of all: it looks again after
-    it has written.
+    it has written, and where others have written in between, it writes all of it again.
 
+    Args:
+        known: particles as the caller has them; another job may have chosen anew meanwhile.
     """
     changed: dict[tuple[int, Key], Particles] = {}
-    for _ in range(MOST_ROUNDS):
+    written: _State = {}
+    for attempt in range(MOST_ROUNDS):
         state = _state(directory)
         found, warnings = _read(state)
         chosen = _chosen(found)
-        for before, now in zip(found, chosen, strict=True):
-            # Two jobs may have written some of the files each.
-            if now is not before or (now.is_chosen_anew and not agrees(now, now.path)):
-                files = files_of(now)
-                names = [
-                    os.path.relpath(path, directory) for path in filled(files, now.count).values()
-                ]
-                now = now.model_copy(update={"files": names})
-                write_particles(files, now)
-                changed[now.index, now.key] = now
-                state[files["candidates"]] = _stamp(files["candidates"])
+        contested = {path for path, stamp in written.items() if state.get(path) != stamp}
+        for place, (before, now) in enumerate(zip(found, chosen, strict=True)):
+            files = files_of(now)
+            as_it_is = now is before and files["candidates"] not in contested
+            if as_it_is and (not now.is_chosen_anew or has_files(now, files)):
+                continue
+            names = [os.path.relpath(path, directory) for path in filled(files, now.count).values()]
+            now = chosen[place] = now.model_copy(update={"files": names})
+            write_particles(files, now)
+            changed[now.index, now.key] = now
+            if (stamp := _stamp(files["candidates"])) is not None:
+                written[files["candidates"]] = state[files["candidates"]] = stamp
         keys = dict.fromkeys(one.key for one in chosen)
-        lists = [_list(directory, [one for one in chosen if one.key == key]) for key in keys]
+        lists = [
+            _list(directory, [one for one in chosen if one.key == key], attempt > 0) for key in keys
+        ]
         _remove_others(directory, lists)
         if _state(directory) == state:
             break
-    return Update(lists, list(changed.values()), warnings)
+    now_known = {(one.index, one.key): one for one in chosen}
+    for one in known:
+        now = now_known.get((one.index, one.key), one)
+        if now.threshold != one.threshold or not np.array_equal(now.table, one.table):
+            changed[now.index, now.key] = now
+    return Update(lists, list(changed.values()), [*warnings, *_bare(directory, lists)])
 
 
-def renew_pages(directory: Path, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Write pages of tomograms again with all their particles, where there are such pages.
+def renew_pages(directory: Path, lists: Iterable[ParticleList]) -> Iterator[dict[str, Any]]:
+    """Write pages of tomograms again that show other particles than there are.
 
     Yields:
         Rows of the index.
     """
+    picked: dict[int, list[Particles]] = {}
+    for one in (one for of_one in lists for one in of_one.particles):
+        picked.setdefault(one.index, []).append(one)
     alone = not any(directory.glob(page_name("*", alone=False)))
-    for index in sorted(indices):
-        row = renew_page(directory / page_name(index, alone), picked_in(directory, index))
-        if row is not None:
+    for index in sorted(picked):
+        page = directory / page_name(index, alone)
+        every = picked_in(directory, index, picked[index])
+        if not page_shows(page, every) and (row := renew_page(page, every)) is not None:
             yield row
 
 
@@ -175,13 +191,35 @@ def _read(paths: Iterable[Path]) -> tuple[list[Particles], list[str]]:
     return found, faults
 
 
+def _bare(directory: Path, lists: Iterable[ParticleList]) -> list[str]:
+    """A warning of tables that lists lack."""
+    tomograms = {one.key: len(one.particles) for one in lists}
+    bare = bare_tables(directory).items()
+    names = [
+        path.name for key, paths in bare if len(paths) + tomograms.get(key, 0) > 1 for path in paths
+    ]
+    if not names:
+        return []
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return [
+        f"{', '.join(names[:NAMED])}{more}: without candidates, as of an earlier version; left out "
+        "of the list of all tomograms; pick again with --overwrite of pick, --overwrite-particles "
+        "of a run"
+    ]
+
+
 def _state(directory: Path) -> _State:
     """Files of candidates in the order of tomograms, and when each was written."""
-    return {path: _stamp(path) for path in candidate_files(directory)}
+    stamps = {path: _stamp(path) for path in candidate_files(directory)}
+    return {path: stamp for path, stamp in stamps.items() if stamp is not None}
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """When a file was written; None where another job has just removed it."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
     return stat.st_mtime_ns, stat.st_ino
 
 
@@ -259,8 +297,12 @@ def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
     return scale, otsu(np.concatenate(ranked)) if ranked else None
 
 
-def _list(directory: Path, particles: list[Particles]) -> ParticleList:
-    """Write the list of all tomograms, if there are several."""
+def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleList:
+    """Write the list of all tomograms, if there are several.
+
+    Args:
+        again: also where it seems to be there: another job may have written a part of it.
+    """
     key = particles[0].key
     stem = list_name(*key)
     warnings = [*_unequal(particles), *_of_one_hill(particles)]
@@ -286,7 +328,7 @@ def _list(directory: Path, particles: list[Particles]) -> ParticleList:
             )
         about = _about(particles)
         there = all(path.exists() for path in files.values())
-        if not there or files[ABOUT].read_text(encoding="utf-8", errors="replace") != about:
+        if again or not there or _read_about(files[ABOUT]) != about:
             _remove(directory, stem)
             for kind in wanted:
                 FORMATS[kind].write(files[kind], particles)
@@ -306,16 +348,17 @@ def _remove_others(directory: Path, lists: Sequence[ParticleList]) -> None:
     """Remove lists of earlier times that are not among these."""
     known = {path for one in lists for path in one.files.values()}
     for path in directory.glob(f"particles_*{PARTICLES[ABOUT]}"):
-        if not path.stem.split("_")[1].isdigit() and path not in known and _is_about(path):
+        is_list = not path.stem.split("_")[1].isdigit() and path not in known
+        if is_list and _read_about(path).startswith(_HEAD):
             _remove(directory, path.stem)
 
 
-def _is_about(path: Path) -> bool:
-    """Whether a file is one of ours about a list."""
+def _read_about(path: Path) -> str:
+    """What a file says of a list; nothing where it is not there, or no text."""
     try:
-        return path.read_text(encoding="utf-8").startswith(_HEAD)
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return False
+        return ""
 
 
 def _about(particles: Sequence[Particles]) -> str:

@@ -32,7 +32,7 @@ from picket_gpu.particles.candidates import SPACING, Candidates, Pool
 from picket_gpu.particles.choices import Answers, answers_in, chosen_files, read_choices
 from picket_gpu.particles.files import (
     filled,
-    read_as_picked,
+    read_candidates,
     read_metadata,
     read_particles,
     read_with_candidates,
@@ -146,12 +146,14 @@ class PickingPlan:
         assert self.earlier is not None
         known = self.known(subject.directory, self.earlier["count"]) | {"reused": True}
         if self.has_candidates:
-            found = read_with_candidates(self.files["candidates"])
-            particles = found.model_copy(update=subject.fields | known)
-            if particles.pool is not None and particles.settings != found.settings:
+            path = self.files["candidates"]
+            stored = read_candidates(path)
+            if stored.settings != known["settings"]:
                 # The list of all tomograms is written by its settings.
-                NPZ.write(self.files["candidates"], [particles])
+                NPZ.write(path, [stored.model_copy(update=subject.fields | known)])
+            particles = read_with_candidates(path).model_copy(update=subject.fields | known)
         else:
+            known["files"].remove(os.path.relpath(self.files["candidates"], subject.directory))
             particles = read_particles(self.files["csv"], subject, **self.earlier | known)
         pending = {**self.pending}
         pending.pop("candidates", None)  # which earlier versions did not keep
@@ -232,8 +234,10 @@ def plan_workflow(
     paths = files.particles(*workflow, settings.picking, settings.formats or ())
     earlier = find_earlier(paths, fingerprint, settings, source, replace, answers)
     # Files of earlier versions have no descriptors, which answers need.
-    found = NPZ.read_fingerprint(paths["candidates"], described=answers is not None)
-    has_candidates = replace != "all" and found == search
+    kept = NPZ.read_fingerprint(paths["candidates"], described=answers is not None)
+    has_candidates = replace != "all" and kept == search
+    if kept is None and paths["candidates"].exists():  # damaged
+        earlier = None
     return PickingPlan(
         *(settings, workflow, fingerprint, search, source, paths, earlier, has_candidates),
         answers=answers,
@@ -350,7 +354,7 @@ def pick(
     started = time.perf_counter()
     settings, size = plan.settings, subject.voxel_size
     if plan.has_candidates:
-        earlier = read_as_picked(plan.files["candidates"])
+        earlier = read_candidates(plan.files["candidates"])
         assert earlier.pool is not None
         candidates, attributes = earlier.pool.candidates, earlier.attributes
     else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
@@ -12,18 +11,13 @@ from picket_gpu.files.filenames import FURTHER, INDEX, TomogramFiles
 from picket_gpu.files.location import is_same
 from picket_gpu.files.segmentation import NO_WINDOWS, Segmentation, Subject
 from picket_gpu.files.tomogram import read_header
-from picket_gpu.particles.files import (
-    read_diameter,
-    read_metadata,
-    read_particles,
-    read_with_candidates,
-)
+from picket_gpu.particles.files import read_bare, read_with_candidates
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
 from picket_gpu.report.page import read_data
 from picket_gpu.report.write import Index, write_page
-from picket_gpu.run.dataset import renew_pages
+from picket_gpu.run.dataset import ParticleList, renew_pages
 from picket_gpu.run.existing import Directory
 from picket_gpu.run.plan import links_of
 from picket_gpu.run.task import add_to_report, prepare_existing
@@ -67,9 +61,9 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
     return directory / INDEX
 
 
-def renew_report(directory: Path, indices: Iterable[int]) -> None:
-    """Write pages of tomograms again with all their particles, and the index, where there are."""
-    rows = list(renew_pages(directory, indices))
+def renew_report(directory: Path, lists: Iterable[ParticleList]) -> None:
+    """Write pages again that show other particles than there are, and the index if there is one."""
+    rows = list(renew_pages(directory, lists))
     if rows:
         before = read_data(directory / INDEX) or {}
         known = [*before.get("tomograms", ()), *rows]
@@ -133,21 +127,10 @@ def _particles(group: list[Segmentation]) -> list[Particles]:
     found = []
     for workflow in (TOMOGRAM, *(one.workflow for one in group)):
         for picking in files.pickings(*workflow):
-            paths = files.particles(*workflow, picking, FURTHER)
-            existing = {kind: path for kind, path in paths.items() if path.exists()}
-            if "candidates" in existing:
-                found.append(read_with_candidates(existing["candidates"]))
+            key = (*workflow, picking)
+            paths = files.particles(*key, FURTHER)
+            if paths["candidates"].exists():
+                found.append(read_with_candidates(paths["candidates"]))
             elif subject.is_scaled:
-                found.append(_read(subject, (*workflow, picking), existing))
+                found.append(read_bare(subject, key, paths))
     return found
-
-
-def _read(subject: Subject, key: tuple[str, str, str | None], files: dict[str, Path]) -> Particles:
-    """Particles of an earlier version, or beside files that were removed: without candidates."""
-    known: dict[str, Any] = dict(zip(("mode", "method", "picking"), key, strict=True))
-    known |= {"fingerprint": "", "files": [path.name for path in files.values()]}
-    if "cmm" in files:
-        known["diameter"] = read_diameter(files["cmm"])
-    if "yaml" in files:
-        known |= read_metadata(files["yaml"]) or {}
-    return read_particles(files["csv"], subject, **known)

@@ -20,6 +20,7 @@ from picket_gpu.files.segmentation import (
 )
 from picket_gpu.particles.choices import chosen_files, read_choices
 from picket_gpu.particles.files import read_metadata, read_with_candidates
+from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings
@@ -212,12 +213,12 @@ def _leaving_alone(settings: ParticleSettings, directory: Path) -> ParticleSetti
             raise PicketError(f"--not-in: {name}: no particles have this name in {directory}")
     if settings.name is None or settings.not_in is not None:
         return settings
-    names = []
+    names: set[str] = set()
     for path in candidate_files(directory, name="*"):
-        other = read_with_candidates(path).settings
-        if settings.name not in (other["name"], *(other.get("not_in") or ())):
-            names.append(other["name"])
-    return settings.model_copy(update={"not_in": list(dict.fromkeys(names)) or None})
+        other, left_alone = NPZ.read_names(path)
+        if other is not None and settings.name not in (other, *left_alone):
+            names.add(other)
+    return settings.model_copy(update={"not_in": sorted(names) or None})
 
 
 def _settings_for_others(settings: ParticleSettings) -> ParticleSettings:

@@ -14,12 +14,12 @@ from picket_gpu.console import SILENT, Reporter
 from picket_gpu.device.backend import Backend
 from picket_gpu.errors import Failure, NothingDoneError
 from picket_gpu.files.atomic import remove_leftovers
-from picket_gpu.files.filenames import record_name
+from picket_gpu.files.filenames import Key, record_name
 from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.files.tomogram import read_ahead
 from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import Index
-from picket_gpu.run.dataset import Key, ParticleList, renew_pages, update_lists
+from picket_gpu.run.dataset import ParticleList, renew_pages, update_lists
 from picket_gpu.run.distributed import tomograms_on
 from picket_gpu.run.existing import Directory
 from picket_gpu.run.plan import RunPlan, TomogramPlan
@@ -312,7 +312,7 @@ class Outcome:
 
     def _conclude_particles(self) -> list[ParticleList]:
         """Choose by thresholds of the dataset, and write the lists of all tomograms."""
-        update = update_lists(self._config.directory)
+        update = update_lists(self._config.directory, self._particles.values())
         for one in update.changed:
             known = self._particles.get((one.index, one.key))
             if known is not None:
@@ -325,7 +325,7 @@ class Outcome:
             if one.doubt and one.doubt not in self._warnings.setdefault(index, []):
                 self._warnings[index].append(one.doubt)
         if self._config.report:
-            for row in renew_pages(self._config.directory, {one.index for one in update.changed}):
+            for row in renew_pages(self._config.directory, update.lists):
                 self._index.add(row)
         self._record.add_lists(one.record for one in update.lists)
         for text in update.warnings:

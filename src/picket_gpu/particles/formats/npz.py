@@ -1,6 +1,7 @@
 """All candidates that particles were chosen from, so that others can be chosen in no time."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +26,11 @@ _ANSWERS = ("descriptors", "heights", "wanted", "points", "good")
 KEPT = (
     *("mode", "method", "picking", "fingerprint", "files", "settings", "seconds", "source"),
     *("diameter", "attributes", "threshold_of"),
+)
+# What reading a file raises that is not as `NPZ.write` makes it.
+DAMAGED = (
+    *(OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, NotImplementedError),
+    *(BadZipFile, zlib.error),
 )
 
 
@@ -74,9 +80,9 @@ class NPZ:
         """Read particles with all candidates, in the directory of the file.
 
         Raises:
-            OSError, KeyError, ValueError, zipfile.BadZipFile: it is not as `write` makes it.
+            `DAMAGED`: it is not as `write` makes it.
         """
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             about = json.loads(str(stored["about"]))
             arrays = {name: stored[name] for name in _ARRAYS}
             if _LOOKS in stored:
@@ -111,15 +117,34 @@ class NPZ:
 
     @staticmethod
     def read_fingerprint(path: Path, described: bool = False) -> str | None:
-        """Digest of what the candidates depend on; None where the file is not readable.
+        """Digest of what the candidates depend on; None where the file is missing or damaged.
 
         Args:
-            described: whether the candidates must have descriptors.
+            described: also where candidates have no descriptors.
         """
-        try:
-            with np.load(path) as stored:
-                fingerprint: Any = json.loads(str(stored["about"]))["pool"]["fingerprint"]
-                missing = described and _LOOKS not in stored
-        except (OSError, KeyError, ValueError, TypeError, BadZipFile):
-            return None
-        return None if missing else str(fingerprint)
+        about = _about(path, whole=True, described=described)
+        return None if about is None else str(about["pool"]["fingerprint"])
+
+    @staticmethod
+    def read_names(path: Path) -> tuple[str | None, list[str]]:
+        """Name of the particles, and names of those that they leave alone; none where the file is
+        missing or damaged."""
+        about = _about(path)
+        settings = {} if about is None else about["particles"]["settings"]
+        return settings.get("name"), settings.get("not_in") or []
+
+
+def _about(path: Path, whole: bool = False, described: bool = False) -> Any:
+    """What is in ``about``; None where the file is missing or damaged.
+
+    Args:
+        whole: whether the arrays are looked at too.
+        described: whether candidates must have descriptors.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            damaged = stored.zip.testzip() if whole else None
+            damaged = damaged or (described and _LOOKS not in stored)
+            return None if damaged else json.loads(str(stored["about"]))
+    except DAMAGED:
+        return None
