@@ -21,11 +21,10 @@ import numpy as np
 
 from benchmarks.markdown import markdown
 from benchmarks.quality.data import read
-from benchmarks.quality.truth import hits_by_rank
 from benchmarks.quality.volumes import RECIPES, Recipe, simulate
-from picket_gpu.particles.candidates import Candidates, Scale, choose
+from picket_gpu.particles.candidates import LEAST_SEPARATION, Candidates, Scale, choose
+from picket_gpu.particles.evaluation import match
 from picket_gpu.particles.files import picked_in
-from picket_gpu.particles.particles import LEAST_SEPARATION
 from picket_gpu.particles.threshold import zero_and_unit
 from picket_gpu.run.dataset import FEW, MUCH
 
@@ -202,8 +201,8 @@ def has_two_hills(candidates: Candidates) -> bool:
 
 def _found(tomogram: Tomogram, candidates: Candidates, scale: Scale | None) -> Found:
     picks = choose(candidates, scale=scale)
-    hits = hits_by_rank(picks.coordinates, tomogram.centres, tomogram.distances)
-    return Found(picks.count, int(hits[-1]) if len(hits) else 0, len(tomogram.centres))
+    paired = match(picks.coordinates, tomogram.centres, tomogram.distances) >= 0
+    return Found(picks.count, int(np.count_nonzero(paired)), len(tomogram.centres))
 
 
 def best(
@@ -215,8 +214,8 @@ def best(
     for one, candidates in zip(tomograms, each, strict=True):
         ranked = candidates.ranked(scale)
         heights.append(-ranked.heights)
-        found = hits_by_rank(ranked.points, one.centres, one.distances)
-        hits.append(np.concatenate([[0], found]))
+        paired = match(ranked.points, one.centres, one.distances) >= 0
+        hits.append(np.concatenate([[0], np.cumsum(paired)]))
     true = [len(one.centres) for one in tomograms]
     least = np.unique(np.concatenate(heights))
     counts = [np.searchsorted(of, least, side="right") for of in heights]
