@@ -26,8 +26,9 @@ from picket_gpu.particles.candidates import LEAST_SEPARATION, Candidates, Scale,
 from picket_gpu.particles.evaluation import match
 from picket_gpu.particles.files import picked_in
 from picket_gpu.particles.threshold import zero_and_unit
-from picket_gpu.run.dataset import FEW, MUCH
 
+# Thresholds differ much where so many particles of a tomogram come or go by that of the dataset.
+MUCH, FEW = 1 / 3, 3
 SEED = 2000  # used for no choice, here or elsewhere; alternatives were chosen on 1000
 SOURCES = ("both", "score", "tomogram")
 TOMOGRAMS = 5  # of a dataset
