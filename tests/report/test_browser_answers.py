@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from base64 import b64encode
 
 import numpy as np
@@ -10,8 +11,10 @@ import yaml
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.page import tomogram_page
 from tests.report.test_browser_picked import PLANE, SHAPE, page_of, particle_set
@@ -391,6 +394,7 @@ def test_choices_are_saved_and_leaving_without_asks(page, tmp_path):
     path = saved(page, "#save-choices", tmp_path / "choices")
     assert path.name == "choices.json"
     assert not unsaved(page)
+    assert the(page, "#choices-told").text.startswith("saved")
     choices = json.loads(path.read_text())
     assert choices.keys() == {"format", "version", "picking", "tomograms"}
     assert (choices["format"], choices["version"]) == ("picket_gpu choices", 1)
@@ -411,6 +415,7 @@ def test_choices_are_saved_and_leaving_without_asks(page, tmp_path):
     ]
     answer(page, {50: True})
     assert unsaved(page)
+    assert not the(page, "#choices-told").text.startswith("saved")
     page.execute_script("undo(current)")
     assert not unsaved(page)
 
@@ -422,4 +427,38 @@ def test_one_of_several_tomograms_names_the_file_by_its_number(browser, tmp_path
     drawn(browser, PLANE)
     answer(browser, {0: False})
     assert saved(browser, "#save-choices", tmp_path / "c").name == "choices_3.json"
+    assert "--choices choices_3.json " in the(browser, "#choices-command").get_property("value")
+    assert_no_complaint(browser)
+
+
+@pytest.mark.parametrize(("name", "ranked"), [(None, "ranked"), ("a" * 40, "a" * 34 + "Ranked")])
+def test_the_command_is_one_that_the_shell_and_pick_take(browser, tmp_path, name, ranked):
+    """Its list has a name of its own: the page needs the heights of the first."""
+    directory = tmp_path / 'it\'s a "set", \u00e9 $HOME'
+    found = FOUND.model_copy(update={"picking": name})
+    (tmp_path / "report.html").write_text(page_of(found, directory=directory))
+    open_page(browser, tmp_path / "report.html")
+    drawn(browser, PLANE)
+    command = the(browser, "#choices-command").get_property("value")
+    python, module, pick, *arguments = shlex.split(command)
+    assert (python, module, pick) == ("python", "-m", "picket_gpu.pick")
+    assert arguments == [str(directory), "--choices", "choices.json", "--name", ranked]
+    assert ParticleSettings(diameter=120, name=arguments[-1]).name == ranked
+    the(browser, "#copy-command").click()
+    WebDriverWait(browser, 10).until(lambda b: the(b, "#choices-told").text == "copied")
+    assert_no_complaint(browser)
+
+
+def test_a_list_by_answers_saves_no_choices(browser, tmp_path):
+    """The command would rank by the new answers alone."""
+    settings = FOUND.settings | {"choices": ["choices.json"]}
+    found = FOUND.model_copy(update={"settings": settings, "picking": "ranked"})
+    (tmp_path / "report.html").write_text(page_of(found))
+    open_page(browser, tmp_path / "report.html")
+    drawn(browser, PLANE)
+    the(browser, "body").send_keys("n", "b")
+    for css in ("#save-choices", "#copy-command", "#choices-command"):
+        assert not the(browser, css).is_displayed()
+    assert "one without choices" in the(browser, "#choices-told").text
+    assert the(browser, "#save-csv").is_enabled()
     assert_no_complaint(browser)

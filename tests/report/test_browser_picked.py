@@ -60,8 +60,8 @@ def particle_set(picks, diameter=180.0, name="TS 01", workflow=("gabor", "gmm"),
     return particles_of(subject_of(**geometry, name=name), picks, diameter, workflow, **changes)
 
 
-def page_of(*found, shape=SHAPE, size=SIZE):
-    subject = subject_of(shape, tomogram=Path("tomo"), name="tomo", voxel_size=size)
+def page_of(*found, shape=SHAPE, size=SIZE, **place):
+    subject = subject_of(shape, tomogram=Path("tomo"), name="tomo", voxel_size=size, **place)
     noise = np.random.default_rng(0).random(shape, dtype=np.float32)
     report = begin_report(subject, lambda z: noise[z])
     for workflow in WORKFLOWS:
@@ -453,6 +453,8 @@ def test_text_is_readable_in_light_and_dark(page, scheme):
             (".ends", "color", 4.5),
             ("#by-hand", "color", 4.5),
             ("#answered", "color", 4.5),
+            ("#choices-told", "color", 4.5),
+            ("#choices-command", "color", 4.5),
             ("#asked-text", "color", 4.5),
             ("#average-in", "color", 4.5),
             ("#particles-yaml", "color", 4.5),

@@ -402,7 +402,7 @@ def without_places(data):
         return {
             k: without_places(v)
             for k, v in data.items()
-            if k not in ("file", "outputDir", "seconds")
+            if k not in ("directory", "file", "outputDir", "seconds")
         }
     return [without_places(item) for item in data] if isinstance(data, list) else data
 

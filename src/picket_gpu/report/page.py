@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shlex
 from base64 import b64encode
 from collections.abc import Mapping
 from importlib.resources import files
@@ -148,6 +149,7 @@ def _data(report: TomogramReport, links: Mapping[str, str], slices: range) -> di
     rows, columns = layout.pixels
     return describe(subject) | {
         "dataset": subject.dataset_name,
+        "directory": shlex.quote(str(subject.directory.absolute())),
         "links": dict(links),
         "border": subject.neighborhood_size // 2 // layout.binning,
         "rows": rows,

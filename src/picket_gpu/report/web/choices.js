@@ -23,7 +23,26 @@ function isUnsaved({ answers, savedAnswers = [] }) {
   return answers !== savedAnswers && (answers.length > 0 || savedAnswers.length > 0);
 }
 
+// It keeps the first list, whose heights this page needs. Names are letters and digits, at most 40.
+function choicesCommand({ name }) {
+  const ranked = name ? `${name.slice(0, 34)}Ranked` : "ranked";
+  return `python -m picket_gpu.pick ${DATA.directory} --choices ${CHOICES} --name ${ranked}`;
+}
+
+// A list that answers made has its candidates without what the model reads: the command would forget those answers.
+function showChoices() {
+  const { answers, savedAnswers, settings } = current;
+  const isByAnswers = Boolean(settings?.choices);
+  for (const id of ["save-choices", "copy-command", "choices-command"]) byId(id).hidden = isByAnswers;
+  byId("save-choices").disabled = !answers.length;
+  byId("choices-command").value = choicesCommand(current);
+  const isSaved = answers.length > 0 && answers === savedAnswers;
+  if (isByAnswers) byId("choices-told").value = "Answers made this list. Go on answering in one without choices, or save this as CSV or STAR.";
+  else byId("choices-told").value = isSaved ? "saved; run in its folder:" : "then run in its folder:";
+}
+
 function startChoices() {
+  copies("copy-command", "choices-command", "choices-told");
   byId("save-choices").addEventListener("click", () => {
     saveFile(CHOICES, choicesText(current));
     current.savedAnswers = current.answers;

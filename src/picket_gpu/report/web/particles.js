@@ -13,12 +13,14 @@ function showPicks(number) {
   showRanking();
 }
 
+const KINDS = "Blue: picked; yellow: good by hand; red, dashed: bad; white, dotted: not picked; thick: asked about.";
+
 function notesOf({ candidates, total, diameter, stem, files, how, doubt, sizes }) {
   const told = [`From ${picksName(current)}${how}.`];
   if (doubt) told.push(`${doubt}.`);
   if (!candidates.length) told.push("No candidates.");
-  else if (sizes) told.push("Circles: where the slice cuts spheres of each one's diameter.");
-  else if (diameter) told.push(`Circles: where the slice cuts spheres ${short(diameter)} \u00c5 in diameter.`);
+  else if (sizes) told.push("Circles: where the slice cuts spheres of each one's diameter.", KINDS);
+  else if (diameter) told.push(`Circles: where the slice cuts spheres ${short(diameter)} \u00c5 in diameter.`, KINDS);
   else told.push("No circles: the diameter is not known.");
   if (total > candidates.length) {
     told.push(`This page holds the ${candidates.length.toLocaleString("en")} highest of ${total.toLocaleString("en")} candidates.`);
@@ -77,7 +79,7 @@ function showPicked() {
 
 function showYamlOfParticles() {
   const text = yamlOf(current);
-  byId("particles-yaml").value = text ?? "# the files do not tell the settings of these particles\n";
+  byId("particles-yaml").value = text?.trimEnd() ?? "# the files do not tell the settings of these particles"; // a line more would scroll
   byId("copy-particles").disabled = text === null;
   byId("particles-copied").value = "";
 }

@@ -104,7 +104,7 @@ function showQuestions() {
   const start = answers.length ? "Press g to be asked." : "Go to a good particle with n and p, then press g.";
   byId("asked-text").value = asked ? describeAsked(asked, answered.get(asked)) : start;
   byId("skip").disabled = !asked;
-  byId("save-choices").disabled = !answers.length;
+  showChoices();
   showContradicted();
   showAskedCrops(asked);
 }
