@@ -254,6 +254,7 @@ def test_a_run_ends_with_a_list_of_all_tomograms(place):
     ],
     ids=["pooled", "own", "two"],
 )
+@pytest.mark.slow
 def test_parts_in_any_order_make_what_a_whole_run_makes(place, segmented, particles):
     run(particles)
     check()
@@ -481,7 +482,9 @@ def test_a_run_tells_what_others_have_chosen_while_it_ran(place, monkeypatch):
     assert unit["particles"][0]["threshold"] == mine.threshold
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    "source", ["both", *(pytest.param(one, marks=pytest.mark.slow) for one in SOURCES[1:])]
+)
 def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
     """A threshold explains three quarters of the variance of heights that are spread evenly."""
     noise = np.random.default_rng(9).standard_normal((48, 80, 80)).astype(np.float32)
@@ -672,6 +675,7 @@ def test_later_names_follow_when_earlier_ones_change(place, segmented):
     assert contents() == expected
 
 
+@pytest.mark.slow
 def test_later_names_follow_a_table_that_was_edited(place):
     run([SHELLS, RODS])
     table = OUT / "particles_1_gabor_gmm_shells.csv"
@@ -685,6 +689,7 @@ def test_later_names_follow_a_table_that_was_edited(place):
     check_pages()
 
 
+@pytest.mark.slow
 def test_pooled_names_leave_alone_what_pooled_names_claim(place, segmented):
     told = [SHELLS | {"threshold": "dataset"}, RODS | {"threshold": "dataset"}]
     run(told, [0], [1], [2])
@@ -698,6 +703,7 @@ def test_pooled_names_leave_alone_what_pooled_names_claim(place, segmented):
     assert counts == expected_counts(stored(f"{KEY}_shells"), "both")
 
 
+@pytest.mark.slow
 def test_names_that_leave_each_other_alone_settle(place):
     """Which `pick` allows, one after the other."""
     assert pick("--diameter", DIAMETER, "--name", "a") == 0
@@ -711,6 +717,7 @@ def test_names_that_leave_each_other_alone_settle(place):
     assert stamps() == before
 
 
+@pytest.mark.slow
 def test_names_are_those_before_in_any_order(place):
     """A run of a list, and picks one by one, mean the same."""
     third = {"diameter": 50.0, "name": "a"}
