@@ -7,7 +7,7 @@ import pytest
 
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
-from picket_gpu.particles.candidates import Candidates, Pool, Scale, choose
+from picket_gpu.particles.candidates import Candidates, Scale, choose
 from picket_gpu.particles.files import (
     files_of,
     picked_in,
@@ -19,6 +19,7 @@ from picket_gpu.particles.files import (
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.npz import NPZ
+from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import ParticleSettings
 from tests.support.heights import both, distances, otsu_of, spread
 from tests.support.records import particles_of, subject_of

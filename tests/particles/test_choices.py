@@ -15,12 +15,13 @@ import pytest
 from picket_gpu import run_s1
 from picket_gpu.device.select import select_backend
 from picket_gpu.errors import PicketError
-from picket_gpu.particles.candidates import Candidates, Pool
+from picket_gpu.particles.candidates import Candidates
 from picket_gpu.particles.choices import LEAST, Answers, answers_in, probabilities, read_choices
 from picket_gpu.particles.descriptors import DIRECTIONS, HEIGHT, describe, standardised
 from picket_gpu.particles.files import read_metadata, read_with_candidates
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.npz import NPZ
+from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.picked import describe_picked

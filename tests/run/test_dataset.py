@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -975,6 +975,23 @@ def test_damaged_candidates_are_told_and_found_again(place, particles):
     assert contents() == expected
 
 
+@contextmanager
+def ending_after(limit, monkeypatch):
+    """As if the program were interrupted after so many files."""
+    left = limit
+
+    def ending(path, real=atomic._sync):
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_sync", ending)
+        yield
+
+
 def test_damaged_candidates_of_one_name_stop_no_other(place, capsys):
     run([SHELLS, RODS | {"threshold": "dataset"}])
     path = OUT / f"particles_1_{KEY}_shells.npz"
@@ -1020,17 +1037,7 @@ def test_wherever_writing_ends_the_next_update_mends_it(place, monkeypatch, part
     for limit in range(100):
         shutil.rmtree(OUT)
         shutil.copytree(before, OUT)
-        left = limit
-
-        def ending(path, real=atomic._sync):
-            nonlocal left
-            if left == 0:
-                raise KeyboardInterrupt
-            left -= 1
-            real(path)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(atomic, "_sync", ending)
+        with ending_after(limit, monkeypatch):
             try:
                 update_lists(OUT)
                 break
@@ -1049,19 +1056,8 @@ def test_a_run_that_is_killed_leaves_what_the_next_one_mends(place, segmented, m
     for limit in range(0, 60, 7):
         shutil.rmtree("out")
         shutil.copytree(segmented / "out", "out")
-        left = limit
-
-        def ending(path, real=atomic._sync):
-            nonlocal left
-            if left == 0:
-                raise KeyboardInterrupt
-            left -= 1
-            real(path)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(atomic, "_sync", ending)
-            with pytest.raises(KeyboardInterrupt):
-                run(told)
+        with ending_after(limit, monkeypatch), pytest.raises(KeyboardInterrupt):
+            run(told)
         run(told)
         check()
         assert contents() == expected

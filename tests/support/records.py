@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from picket_gpu.files.segmentation import Segmentation, Subject
-from picket_gpu.particles.candidates import Candidates, Pool, Scale
+from picket_gpu.particles.candidates import Candidates, Scale
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.pool import Pool
 
 
 def subject_of(shape: Sequence[int], **changes: Any) -> Subject:

@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, computed_field
 
 from picket_gpu.files.segmentation import Subject
-from picket_gpu.particles.candidates import LEAST_SEPARATION, Pool
+from picket_gpu.particles.candidates import LEAST_SEPARATION
 from picket_gpu.particles.choices import LEAST
 from picket_gpu.particles.picks import Picks
+from picket_gpu.particles.pool import Pool
 
 # Of the CSV file: angstrom in the frame of the tomogram's file, height, voxels.
 COLUMNS = ("x_angstrom", "y_angstrom", "z_angstrom", "score", "x", "y", "z")

@@ -16,7 +16,8 @@ from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.location import absolute, stem_of
 from picket_gpu.files.readers import is_named_like_a_volume
 from picket_gpu.files.segmentation import Subject
-from picket_gpu.particles.formats import dynamo, imod, relion4, star, warp
+from picket_gpu.particles import star_table
+from picket_gpu.particles.formats import dynamo, imod, star, warp
 from picket_gpu.particles.particles import COLUMNS, TOMOGRAM
 
 # "voxels" of the tomogram, 0 at the centre of the first; or angstrom: from the centre of the first
@@ -179,16 +180,16 @@ def _star(path: Path) -> Iterator[Points]:
     import pandas as pd
     import starfile  # slow to import
 
-    names = (star.NAME, warp.NAME)
+    names = (star_table.NAME, warp.NAME)
     blocks = starfile.read(path, always_dict=True, parse_as_string=list(names))
     tables = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
-    kinds = (star.CENTRED, relion4.COORDINATES)
+    kinds = (star.CENTRED, star_table.COORDINATES)
     found = [
         (table, columns) for table in tables.values() for columns in kinds if {*columns} <= {*table}
     ]
     if not found:
         head = [column for table in tables.values() for column in table]
-        raise ValueError(_missing(star.CENTRED, head, relion4.COORDINATES))
+        raise ValueError(_missing(star.CENTRED, head, star_table.COORDINATES))
     table, columns = found[0]
     points = table[[*columns]].to_numpy(np.float64)
     frame: Frame = "centred" if columns == star.CENTRED else "voxels"

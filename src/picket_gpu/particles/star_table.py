@@ -14,6 +14,8 @@ from picket_gpu.files.atomic import atomic_file
 from picket_gpu.particles.particles import Particles
 
 TABLE, SCORE = "particles", "rlnAutopickFigureOfMerit"
+NAME = "rlnTomoName"  # of RELION
+COORDINATES = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
 MOST_THRESHOLDS = 10  # that are told each for its tomogram
 
 

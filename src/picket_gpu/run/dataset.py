@@ -27,7 +27,7 @@ from picket_gpu.files.filenames import (
     page_name,
     particle_files,
 )
-from picket_gpu.particles.candidates import Pool, Scale
+from picket_gpu.particles.candidates import Scale
 from picket_gpu.particles.files import (
     files_of,
     filled,
@@ -38,6 +38,7 @@ from picket_gpu.particles.files import (
 )
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import page_shows, renew_page
 from picket_gpu.run.picking import claimed_by

@@ -28,7 +28,7 @@ from picket_gpu.files.segmentation import (
 from picket_gpu.method.memory import FLOAT
 from picket_gpu.method.workflows import PreparedTomogram
 from picket_gpu.particles.by_labels import min_distance
-from picket_gpu.particles.candidates import SPACING, Candidates, Pool
+from picket_gpu.particles.candidates import SPACING, Candidates
 from picket_gpu.particles.choices import Answers, answers_in, chosen_files, read_choices
 from picket_gpu.particles.files import (
     filled,
@@ -43,6 +43,7 @@ from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.from_files import check_size, find_in_segmentation, find_in_tomogram
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.points import points_in
+from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
 from picket_gpu.run.existing import digest
 

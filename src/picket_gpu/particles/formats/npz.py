@@ -12,9 +12,10 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from picket_gpu.files.atomic import atomic_file
-from picket_gpu.particles.candidates import Candidates, Pool, Scale
+from picket_gpu.particles.candidates import Candidates, Scale
 from picket_gpu.particles.choices import Answers
 from picket_gpu.particles.particles import Particles
+from picket_gpu.particles.pool import Pool
 
 # Of `Candidates` and `Pool`; the rest is text.
 _ARRAYS = ("points", "diameters", "heights", "source")

@@ -8,10 +8,7 @@ import numpy as np
 
 from picket_gpu.errors import PicketError
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.star_table import write_star
-
-NAME = "rlnTomoName"
-COORDINATES = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
+from picket_gpu.particles.star_table import COORDINATES, NAME, write_star
 
 
 class RELION4:

@@ -7,9 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.star_table import SCORE, read_table, write_star
+from picket_gpu.particles.star_table import NAME, SCORE, read_table, write_star
 
-NAME = "rlnTomoName"
 CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
 
 

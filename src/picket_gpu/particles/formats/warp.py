@@ -7,10 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from picket_gpu.particles.particles import Particles
-from picket_gpu.particles.star_table import write_star
+from picket_gpu.particles.star_table import COORDINATES, write_star
 
 NAME, ENDING = "rlnMicrographName", ".tomostar"
-COORDINATES = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
 
 
 class Warp:
