@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -616,6 +617,22 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
     remove_leftovers(tmp_path)
     kept = {name for name, (_, kept) in (files | directories).items() if kept}
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_file_of_a_process_that_nobody_has_waited_for_goes(tmp_path):
+    """It has ended, and yet it can be signalled."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays as it is
+    os.kill(process.pid, 0)
+    here = platform.node().replace(".", "-")
+    left = tmp_path / f".a.png.{here}.{process.pid}.1.part"
+    own = tmp_path / f".b.png.{here}.{os.getpid()}.1.part"
+    for path in (left, own):
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [own.name]
+    process.wait()
 
 
 # The record.

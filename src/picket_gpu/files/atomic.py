@@ -120,6 +120,11 @@ def _has_ended(process: int) -> bool:
         return True
     except (PermissionError, OverflowError):  # of another user, or no number of a process
         return False
+    # One that has ended has a number until its parent has asked for it, which the first process of
+    # a container may never do.
+    with suppress(OSError):  # Linux
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+        return state[:1] in ([b"Z"], [b"X"])
     return False
 
 
