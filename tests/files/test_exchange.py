@@ -30,8 +30,8 @@ SHAPE, SIZE, ORIGIN = (21, 30, 35), (10.0, 10.0, 10.0), (-11.5, 22.0, 33.25)
 METHODS = ("kmeans", "gmm")
 
 
-def write_tomogram(path):
-    data = np.random.default_rng(0).integers(-9, 9, SHAPE).astype(np.int16)
+def write_tomogram(path, seed=0):
+    data = np.random.default_rng(seed).integers(-9, 9, SHAPE).astype(np.int16)
     data[6:14, 8:17, 9:20] += 20
     with mrcfile.new(path) as mrc:
         mrc.set_data(data)
@@ -343,7 +343,7 @@ def test_two_data_sets_do_not_share_a_copick_run(tmp_path):
     config = configuration(tmp_path, save=["copick"], copick=names, scores=False)
     run_s1(config, quiet=True)
     (tmp_path / "other").mkdir()
-    other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc"), "name": "TS_01"}
+    other = {"tomogram": write_tomogram(tmp_path / "other/vol.mrc", 1), "name": "TS_01"}
     with pytest.raises(PicketError, match=r"vol.mrc in set, not to \S*other/vol.mrc; give"):
         run_s1(config | {"inputs": [other], "dataset_name": "other"}, quiet=True)
     assert all(result.reused for result in run_s1(config, quiet=True))

@@ -17,7 +17,7 @@ from picket_gpu.files.atomic import atomic_file
 from picket_gpu.files.filenames import CopickNames, TomogramFiles, scores_beside
 from picket_gpu.files.formats import FORMATS
 from picket_gpu.files.formats.hdf5 import HDF5
-from picket_gpu.files.formats.mrc import CUT, MRC
+from picket_gpu.files.formats.mrc import CUT, IN_HEADER, MRC
 from picket_gpu.files.segmentation import (
     has_scores,
     read_attributes,
@@ -134,7 +134,8 @@ def test_hdf5_layout_attribute_by_attribute(run, index, mode, method):
             assert attributes.pop(key) == "None"
         for key in ("z_lb_for_prediction", "z_ub_for_prediction"):
             assert attributes.pop(key) == "None"
-        assert re.fullmatch("[0-9a-f]{32}", attributes.pop("fingerprint"))
+        for key in ("fingerprint", "tomogram_digest", "settings_digest"):
+            assert re.fullmatch("[0-9a-f]{32}", attributes.pop(key))
         assert attributes.pop("share_of_label_1") == (labels == 1).sum() / (10 * 11 * 12)
         assert attributes.pop("iterations") > 0
         assert attributes.pop("converged")
@@ -184,6 +185,8 @@ TYPES = {
     "clip": TEXT,  # none here
     "warnings": TEXT,
     "fingerprint": TEXT,
+    "tomogram_digest": TEXT,
+    "settings_digest": TEXT,
     "share_of_label_1": REAL,
     "iterations": WHOLE,
     "converged": BOOLEAN,
@@ -268,6 +271,8 @@ OWN = {
     "iterations": 17,
     "converged": True,
     "time_taken_for_s1": 12.5,
+    "tomogram_digest": "123456789abcdef0" * 2,
+    "settings_digest": "23456789abcdef01" * 2,
 }
 MORE = {
     "fex_mode": "gabor",
@@ -361,6 +366,7 @@ def test_the_labels_of_an_mrc_header(written):
     assert ours == [
         "picket_gpu 0123456789abcdef0123456789abcdef",
         "share 0.125 iterations 17 converged 1 seconds 12.5",
+        "digests 123456789abcdef0123456789abcdef0 23456789abcdef0123456789abcdef01",
     ]
 
 
@@ -368,7 +374,8 @@ def test_a_truncated_mrc_has_no_fingerprint_that_a_rerun_wants(written, tmp_path
     paths, *_ = written
     path = tmp_path / "cut.mrc"
     path.write_bytes(paths["mrc"].read_bytes()[:-1])
-    assert read_own_attributes(path) == OWN | {"fingerprint": CUT}
+    cut = dict.fromkeys(("fingerprint", "settings_digest"), CUT)
+    assert read_own_attributes(path) == OWN | cut
 
 
 def foreign(directory, name):
@@ -426,7 +433,7 @@ def test_files_of_others_have_no_attributes_of_ours(tmp_path, name, says):
             read_attributes(path)
 
 
-@pytest.mark.parametrize("left_out", sorted(OWN))
+@pytest.mark.parametrize("left_out", sorted(IN_HEADER))
 def test_what_lacks_one_of_our_attributes_is_not_ours(tmp_path, left_out):
     path = tmp_path / "a.h5"
     labels = np.zeros((3, 4, 5), np.int8)

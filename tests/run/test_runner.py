@@ -238,7 +238,7 @@ def test_a_part_that_cannot_be_read_keeps_the_record_of_what_it_made(place):
 
 
 def test_a_part_asks_nothing_of_other_inputs(place, monkeypatch):
-    from picket_gpu.run import existing, plan
+    from picket_gpu.run import fingerprint, plan
 
     asked = []
 
@@ -246,8 +246,8 @@ def test_a_part_asks_nothing_of_other_inputs(place, monkeypatch):
         asked.append(where.name)
         return real(where, options)
 
-    real = existing.file_signature
-    monkeypatch.setattr(existing, "file_signature", file_signature)
+    real = fingerprint.file_signature
+    monkeypatch.setattr(fingerprint, "file_signature", file_signature)
     run_s1("params.yaml", tomograms=[1], quiet=True)
     assert set(asked) == {"t1.mrc"}
     assert plan.links_of(1, [0, 1, 2], False)["previous"] == "report_0.html"
@@ -373,16 +373,16 @@ def test_the_report_after_a_rerun_is_whole(place):
 def test_a_tomogram_that_changes_while_it_is_segmented_is_run_again(place, monkeypatch):
     from picket_gpu.run import task
 
-    real = task.read_voxels
+    real = task.read_with_digest
 
-    def read_voxels(path, choice):
-        voxels = real(path)
+    def read(path, choice):
+        made = real(path)
         write_tomogram(place / path, 33)  # after it was read
-        return voxels
+        return made
 
     configure(inputs=[{"tomogram": "t0.mrc"}])
     with monkeypatch.context() as patch:
-        patch.setattr(task, "read_voxels", read_voxels)
+        patch.setattr(task, "read_with_digest", read)
         with pytest.raises(PicketError, match=r"t0.mrc: was changed during the run"):
             run_s1("params.yaml", quiet=True)
     assert not any(result.reused for result in run_s1("params.yaml", quiet=True))

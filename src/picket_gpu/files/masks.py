@@ -1,5 +1,6 @@
 """Masks: which voxels of a volume belong to one, and what is odd about it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -158,6 +159,11 @@ class MaskContent:
 
     voxels: np.ndarray
     warnings: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the voxels, 32 hexadecimal digits, which copies of a mask share."""
+        return hashlib.sha256(self.voxels.data).hexdigest()[:32]
 
 
 def open_mask(

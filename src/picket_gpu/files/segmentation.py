@@ -51,6 +51,8 @@ _ATTRIBUTES = {
     "padding": "padding",
     "clip": "clip",
     "fingerprint": "fingerprint",
+    "tomogram_digest": "tomogram_digest",
+    "settings_digest": "settings_digest",
     "foreground_fraction": "share_of_label_1",
     "iterations": "iterations",
     "converged": "converged",
@@ -201,6 +203,8 @@ class Segmentation(Subject):
         scored: whether scores were saved.
         reused: whether an earlier run made the segmentation.
         fingerprint: digest of everything that the labels depend on.
+        tomogram_digest: digest of the grey values; None in files of earlier versions.
+        settings_digest: digest of all else that the labels depend on, but for paths and times.
         files: names of the files, relative to ``directory``.
         foreground_fraction: fraction of the labelled voxels with label 1, 0 to 1.
         iterations: number of iterations of the clustering method.
@@ -220,6 +224,8 @@ class Segmentation(Subject):
     reused: bool = Field(False, exclude=True)
     method: str = Field(description="Clustering method")
     fingerprint: str = Field(description="Digest of everything that the labels depend on")
+    tomogram_digest: str | None = Field(None, exclude=True)
+    settings_digest: str | None = Field(None, exclude=True)
     files: list[str] = Field(
         description="Files of the segmentation, relative to the directory of this record"
     )
@@ -278,7 +284,7 @@ class Segmentation(Subject):
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What HDF5 and Zarr files say of the segmentation; MRC files keep five of these."""
+        """What HDF5 and Zarr files say of the segmentation; MRC files keep seven of these."""
         features = self.timings.get("features", 0.0)
         return {
             "tomogram_path": str(absolute(self.tomogram)),
@@ -353,7 +359,7 @@ def write_segmentation(
         scores: float16, (z, y, x), 0 to 1; None for no scores.
         header: geometry of the tomogram.
         attributes: how the segmentation was made, under PickET's names, with all of
-            `picket_gpu.files.formats.mrc.IN_HEADER`; MRC stores only those.
+            `picket_gpu.files.formats.mrc.IN_HEADER`; MRC stores only those and `DIGESTS`.
     """
     for kind, path in files.of(*workflow).items():
         if kind in FORMATS:  # which write the files of scores too
@@ -401,8 +407,8 @@ def read_scores(path: Path) -> np.ndarray | None:
 def read_attributes(path: Path) -> dict[str, Any]:
     """How a segmentation was made, as plain Python values under PickET's names.
 
-    Values None, which HDF5 stores as the text "None", are left out. An MRC file has at most the
-    five of `picket_gpu.files.formats.mrc.IN_HEADER`.
+    Values None, which HDF5 stores as the text "None", are left out. An MRC file has at most
+    `IN_HEADER` and `DIGESTS` of `picket_gpu.files.formats.mrc`.
 
     Raises:
         OSError, KeyError, ValueError, TypeError: the HDF5 or Zarr file is damaged, or is no

@@ -1,7 +1,9 @@
 """Grey values and geometry of tomograms. All volumes are read through this module."""
 
+import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import inf, prod
@@ -143,17 +145,70 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
     Raises:
         PicketError: as for `read_header`, or a voxel is NaN or infinite.
     """
+    return read_with_digest(path, selector)[0]
+
+
+def read_with_digest(
+    path: Location, selector: VolumeSelector | None = None
+) -> tuple[np.ndarray, str]:
+    """The same, and a digest of the grey values, 32 hexadecimal digits, which copies share.
+
+    Raises:
+        PicketError: as for `read_voxels`.
+    """
     volume = open_checked(path, selector)
-    voxels = np.empty(volume.shape, dtype=np.float32)
-    for place, block in planes_in(path, volume):
-        planes = voxels[place]
-        with np.errstate(over="ignore"):  # float64 beyond float32 is reported as infinite
-            planes[...] = block
-        if not np.isfinite(planes).all():
-            raise PicketError(
-                f"{path}: contains NaN or infinite voxels; replace them, for example with the mean"
-            )
-    return voxels
+    voxels, digest = np.empty(volume.shape, dtype=np.float32), _Digest(volume.shape)
+    with ThreadPoolExecutor(1) as aside:  # while the next planes are read
+        for place, block in planes_in(path, volume):
+            _convert(path, block, voxels[place])
+            aside.submit(digest.add, voxels[place])
+    return voxels, digest.text
+
+
+def has_digest(path: Location, selector: VolumeSelector, text: str) -> bool:
+    """Whether `read_with_digest` returns such a digest; most other volumes are not read to the end.
+
+    Raises:
+        PicketError: as for `read_voxels`.
+    """
+    volume = open_checked(path, selector)
+    digest = _Digest(volume.shape)
+    for _, block in planes_in(path, volume):
+        planes = np.empty(block.shape, dtype=np.float32)
+        _convert(path, block, planes)
+        digest.add(planes)
+        if not text.startswith(digest.first):
+            return False
+    return digest.text == text
+
+
+class _Digest:
+    """SHA-256 of grey values. Its text has 8 digits of the first z-slice, then 24 of all."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._sha = hashlib.sha256(str(shape).encode())
+        self.first = ""
+
+    def add(self, planes: np.ndarray) -> None:
+        """Add the next planes, float32, (z, y, x)."""
+        if not self.first:
+            self._sha.update(planes[:1].data)
+            self.first, planes = self._sha.hexdigest()[:8], planes[1:]
+        self._sha.update(planes.data)
+
+    @property
+    def text(self) -> str:
+        return self.first + self._sha.hexdigest()[:24]
+
+
+def _convert(path: Location, block: np.ndarray, planes: np.ndarray) -> None:
+    """Convert planes to float32, and check them."""
+    with np.errstate(over="ignore"):  # float64 beyond float32 is reported as infinite
+        planes[...] = block
+    if not np.isfinite(planes).all():
+        raise PicketError(
+            f"{path}: contains NaN or infinite voxels; replace them, for example with the mean"
+        )
 
 
 def read_stored(path: Location, selector: VolumeSelector | None = None) -> np.ndarray:

@@ -4,13 +4,11 @@ Each file of a segmentation carries a fingerprint, a digest of everything that i
 on. HDF5 and Zarr files also name their tomogram and settings; of MRC files the run records do.
 """
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +38,7 @@ from picket_gpu.files.segmentation import (
 from picket_gpu.files.tomogram import TomogramHeader, contradiction, open_checked, read_header
 from picket_gpu.particles.settings import Workflow
 from picket_gpu.report.write import FailedParts
+from picket_gpu.run.fingerprint import digest
 
 ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
 _OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
@@ -48,43 +47,6 @@ _UNNAMED = ("0", "unknown", "unknown")  # of a renamed file
 # In warnings of versions that left no beads out: labels may be those of beads.
 _OF_BEADS = "gold beads; set clip: 5"
 _REPLACE = "use --overwrite to replace it, or change dataset_name"
-
-
-def fingerprints(config: S1Config, entry: TomogramInput) -> dict[Workflow, str]:
-    """Digests of everything that each segmentation of a tomogram depends on, by workflow.
-
-    They cover the version, the settings, and path, size and time of change of the tomogram and its
-    masks; not the device, the memory, and whether scores are saved. ``beads: mask`` is left out:
-    where there are no beads, labels are those of versions that had no such key.
-
-    Raises:
-        OSError: the tomogram or a mask is missing or not accessible.
-    """
-    facts: dict[str, Any] = {"version": version("picket-gpu"), "tomogram": entry.facts()}
-    places: dict[str, Location] = {"tomogram": entry.tomogram}
-    for use in ("fitting_mask", "output_mask"):
-        if (mask := getattr(entry, use)) is not None:
-            places[use] = mask.file
-    for place, where in places.items():
-        facts[f"{place}_state"] = file_signature(where, entry.storage_options)
-    for name in ("neighborhood_size", "max_num_neighborhoods_for_fitting", "seed", "precision"):
-        facts[name] = getattr(config, name)
-    for name in ("blur_sigma", "padding", "clip"):
-        facts[name] = getattr(config, name)
-    if config.beads != "mask":
-        facts["beads"] = config.beads
-    modes: dict[str, Any] = {
-        mode.mode: mode.model_dump(mode="json") for mode in config.feature_extraction_params
-    }
-    return {
-        (mode, method): digest(facts | {"mode": modes[mode], "method": method})
-        for mode, method in config.workflows
-    }
-
-
-def digest(facts: Mapping[str, Any]) -> str:
-    """Digest of plain values, 32 hexadecimal digits, whatever the order of their names."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def subject_of(
@@ -199,6 +161,7 @@ class Directory:
         self._last: dict[int, _Made] = {}
         self._failed: dict[int, tuple[_Tomogram, FailedParts]] = {}
         self._inputs: dict[int, tuple[str, str]] = {}
+        self._adopted: dict[str, str] = {}
         records = sorted(self._records(), key=lambda record: str(record["started"]))
         for record in records:
             failed: dict[int, tuple[_Tomogram, FailedParts]] = {}
@@ -223,6 +186,8 @@ class Directory:
             self._failed |= failed  # the newest record that names a tomogram is right
             with suppress(KeyError, TypeError, ValueError):
                 self._inputs = _inputs(record)
+            with suppress(TypeError, ValueError):
+                self._adopted |= record.get("adopted", {})
         self._files: dict[int, list[Path]] = {}
         for file in sorted(path.glob("segmentation_*")):
             if (
@@ -241,6 +206,11 @@ class Directory:
     def inputs(self) -> Mapping[int, tuple[str, str]]:
         """Names and paths of the tomograms that the newest record is of, by index."""
         return self._inputs
+
+    @property
+    def adopted(self) -> Mapping[str, str]:
+        """Fingerprints of segmentations that were kept for a copy of their tomogram, by its own."""
+        return self._adopted
 
     def failures(self, tomograms: Mapping[int, tuple[str, str]]) -> dict[int, FailedParts]:
         """What failed of each tomogram in the newest record that names it, by index.
@@ -353,7 +323,7 @@ class Directory:
         if not (str(mode).isalnum() and str(method).isalnum()) or None in (mode, method):
             raise ValueError("no workflow recorded in it")
         known |= {"mode": str(mode), "method": str(method)}
-        known["tomogram"] = _tomogram(attributes, made) or path
+        known["tomogram"] = _tomogram(attributes, made, self._last.get(known["index"])) or path
         known.setdefault("name", attributes.get("tomogram_name", known["tomogram"].name))
         known.setdefault(
             "dataset_name", attributes.get("dataset_name", path.absolute().parent.name)
@@ -388,7 +358,11 @@ class Directory:
         return found.model_copy(update={"warnings": (*found.warnings, *warnings)})
 
     def check_replaceable(
-        self, files: TomogramFiles, wanted: Mapping[Workflow, str], now: Subject
+        self,
+        files: TomogramFiles,
+        wanted: Mapping[Workflow, str],
+        now: Subject,
+        is_copy: Callable[[str], bool],
     ) -> None:
         """Check that everything that has the number of a tomogram is of that tomogram.
 
@@ -398,6 +372,7 @@ class Directory:
             files: of the tomogram.
             wanted: fingerprints by workflow.
             now: the tomogram that the segmentations are to be of.
+            is_copy: whether its voxels have such a digest.
 
         Raises:
             PicketError: something is of another tomogram.
@@ -417,7 +392,7 @@ class Directory:
             if source is None:  # an MRC file without its record
                 continue
             where, as_given, dataset = source
-            same = _is_same(where, as_given, now)
+            same = _is_same(where, as_given, now) or is_copy(attributes.get("tomogram_digest", ""))
             if path not in numbered and not (same and dataset == now.dataset_name):
                 raise PicketError(
                     f"{path}: belongs to {where} in {dataset}, not to {now.tomogram}; give each "
@@ -487,8 +462,15 @@ def _recorded(made: _Made) -> dict[str, Any]:
     return {}
 
 
-def _tomogram(attributes: Mapping[str, Any], made: _Made | None) -> Location | None:
-    """Where the tomogram of a segmentation is, as the user named it if that leads there."""
+def _tomogram(
+    attributes: Mapping[str, Any], made: _Made | None, last: _Made | None
+) -> Location | None:
+    """Where the tomogram of a segmentation is, as the user named it if that leads there.
+
+    Args:
+        made: what is recorded of the segmentation.
+        last: what is recorded last of a tomogram with its number.
+    """
     path = attributes.get("tomogram_path") or (made and str(made.tomogram))
     if path is None:
         return None
@@ -496,9 +478,15 @@ def _tomogram(attributes: Mapping[str, Any], made: _Made | None) -> Location | N
     given = as_location(
         str(attributes.get("tomogram_as_given") or (made.as_given if made else path))
     )
-    if isinstance(where, Path) and not where.exists():
-        return given  # it may have been moved together with the directory
+    if not _exists(where):  # it may have been moved together with the directory
+        # A copy may have taken its place; the digest says so when it is read.
+        copies = [one.tomogram for one in (made, last) if one and "tomogram_digest" in attributes]
+        return next(filter(_exists, [given, *copies]), given)
     return given if is_same(given, where) else where
+
+
+def _exists(where: Location) -> bool:
+    return not isinstance(where, Path) or where.exists()
 
 
 def _is_same(where: Location, as_given: str, now: Subject) -> bool:

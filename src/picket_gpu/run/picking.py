@@ -45,7 +45,7 @@ from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.points import points_in
 from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings, Workflow
-from picket_gpu.run.existing import digest
+from picket_gpu.run.fingerprint import digest
 
 # What a run may replace: only what is outdated, particles of other settings too, or everything.
 Replace: TypeAlias = Literal["nothing", "particles", "all"]

@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,15 @@ from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
 from picket_gpu.files.location import Location
 from picket_gpu.files.masks import Mask, MaskContent, examine_mask, read_mask
 from picket_gpu.files.segmentation import Segmentation, Subject
-from picket_gpu.files.tomogram import TomogramHeader, read_header
+from picket_gpu.files.tomogram import TomogramHeader, has_digest, read_header
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.recipe import Recipe
 from picket_gpu.method.windows import fit_windows
 from picket_gpu.particles.settings import TOMOGRAM, Workflow
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.report.write import page_is_of
-from picket_gpu.run.existing import (
-    Directory,
-    find_existing,
-    fingerprints,
-    subject_of,
-)
+from picket_gpu.run.existing import Directory, find_existing, subject_of
+from picket_gpu.run.fingerprint import Identity
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.picking import PickingPlan, Replace, plan_picking
 
@@ -50,7 +47,7 @@ class TomogramPlan:
         header: its geometry.
         subject: the tomogram with its settings.
         files: names of its files.
-        fingerprints: of the wanted segmentations, by workflow.
+        identity: what its segmentations depend on.
         pending: feature modes to run.
         reused: segmentations that exist, made with the same settings from the same file.
         changed: feature modes among ``pending`` that replace files made otherwise.
@@ -66,7 +63,7 @@ class TomogramPlan:
     header: TomogramHeader
     subject: Subject
     files: TomogramFiles
-    fingerprints: dict[Workflow, str]
+    identity: Identity
     pending: list[FeatureMode]
     reused: list[Segmentation]
     changed: list[str]
@@ -74,6 +71,11 @@ class TomogramPlan:
     picking: list[PickingPlan]
     lacks_page: bool = False
     links: Mapping[str, str] | None = None
+
+    @property
+    def fingerprints(self) -> Mapping[Workflow, str]:
+        """Of the wanted segmentations, by workflow."""
+        return self.identity.fingerprints
 
     @property
     def place(self) -> str:
@@ -172,16 +174,16 @@ def plan_run(
         recipe.check_labelled_slices()
         try:
             recipe.check_masks(*(_voxels(masks, mask) for mask in _used(entry)))
+            digests = {mask: content.digest for mask, content in masks.items()}
             del masks
         except PicketError as error:
             failures.append(Failure(index, entry.tomogram, None, error))
             continue
         try:
-            plan = _plan_tomogram(config, backend, recipe, header, subject, replaced)
-            if replaced != "all":
-                directory.check_replaceable(plan.files, plan.fingerprints, subject)
-                plan = without_done(config, plan)
-            plans.append(plan)
+            if backend:
+                recipe.memory(backend)
+            identity = Identity.of(config, entry, header, digests)
+            plans.append(_plan_tomogram(config, header, subject, identity, replaced, directory))
         except OSError as error:
             failures.append(Failure(index, entry.tomogram, None, error))
     if not plans:
@@ -281,37 +283,53 @@ def links_of(index: int, pages: Sequence[int], alone: bool) -> dict[str, str]:
 
 def _plan_tomogram(
     config: S1Config,
-    backend: Backend | None,
-    recipe: Recipe,
     header: TomogramHeader,
     subject: Subject,
+    identity: Identity,
     replaced: Replace,
+    directory: Directory,
 ) -> TomogramPlan:
-    """The plan for one tomogram as if nothing existed.
+    """The plan for one tomogram.
 
     Raises:
-        PicketError: the memory budget does not fit, or a file would be replaced.
+        PicketError: a file would be replaced.
+        OSError: there is no permission to read one.
     """
-    entry = config.inputs[subject.index]
-    if backend:
-        recipe.memory(backend)
-    files = files_of(config, subject)
-    wanted = fingerprints(config, entry)
-    return TomogramPlan(
+    entry, files = config.inputs[subject.index], files_of(config, subject)
+    if replaced != "all":
+        is_copy = _comparison(entry)
+        identity = identity.adopting(files, is_copy, directory.adopted)
+        directory.check_replaceable(files, identity.fingerprints, subject, is_copy)
+    plan = TomogramPlan(
         index=subject.index,
         total=len(config.inputs),
         entry=entry,
         header=header,
         subject=subject,
         files=files,
-        fingerprints=wanted,
+        identity=identity,
         pending=list(config.feature_extraction_params),
         reused=[],
         changed=[],
         overwrite=replaced == "all",
-        picking=plan_picking(config, subject, files, wanted, replaced),
+        picking=plan_picking(config, subject, files, identity.fingerprints, replaced),
         lacks_page=config.report,
     )
+    return plan if replaced == "all" else without_done(config, plan)
+
+
+def _comparison(entry: TomogramInput) -> Callable[[str], bool]:
+    """The function that compares a tomogram's voxels with a digest, once with each."""
+
+    @cache
+    def is_copy(digest: str) -> bool:
+        if not digest or not isinstance(entry.tomogram, Path):  # URLs are not fetched twice
+            return False
+        with suppress(PicketError, OSError):  # told when it is segmented
+            return has_digest(entry.tomogram, entry.selector, digest)
+        return False
+
+    return is_copy
 
 
 def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:

@@ -88,14 +88,18 @@ def _check(group: list[Segmentation]) -> None:
         same = {k: v for k, v in other.fields.items() if k not in varying} == {
             k: v for k, v in first.fields.items() if k not in varying
         }
-        if not same or not is_same(other.tomogram, first.tomogram):
+        copy = first.tomogram_digest is not None and other.tomogram_digest == first.tomogram_digest
+        if not same or not (copy or is_same(other.tomogram, first.tomogram)):
             raise PicketError(
                 f"{other.path}: comes from another tomogram or other settings than "
                 f"{first.path.name}; move one of them away"
             )
     path = first.tomogram
     if isinstance(path, Path) and not path.is_absolute() and not path.exists():
-        raise PicketError(f"{path}: no such file; run from the directory in which S1 was run")
+        raise PicketError(
+            f"{path}: no such file; run from the directory in which S1 was run, or run S1 again "
+            "with the path that it has now"
+        )
     header = read_header(path, first.selector)
     if header.shape != first.shape:
         raise PicketError(
@@ -107,7 +111,7 @@ def _check(group: list[Segmentation]) -> None:
 def _report(backend: Backend, group: list[Segmentation], picked: list[Particles]) -> TomogramReport:
     """The report of one tomogram, prepared anew."""
     subject = Subject(**group[0].fields)
-    source = prepare_existing(backend, subject)
+    source = prepare_existing(backend, group[0])
     picture = source.prepared.volume.grey_slice
     report = begin_report(subject, lambda z: picture(z, backend.download))
     for one in group:

@@ -116,6 +116,11 @@ class RunRecord(BaseModel):
         None, description="Indices of the inputs that the run was for, from 0; null for all"
     )
     seed: int = Field(description="Random seed")
+    adopted: dict[str, str] = Field(
+        {},
+        description="Fingerprints of segmentations that were kept for a copy of their tomogram, by "
+        "the fingerprints that they would have for it",
+    )
     lists: list[ListRecord] = Field(
         [], description="Lists of particles of all tomograms, as they were at the end of the run"
     )
@@ -134,7 +139,12 @@ class RecordFile:
     """
 
     def __init__(
-        self, path: Path, config: S1Config, device: str, tomograms: list[int] | None
+        self,
+        path: Path,
+        config: S1Config,
+        device: str,
+        tomograms: list[int] | None,
+        adopted: Mapping[str, str],
     ) -> None:
         self.path = path
         self._record = RunRecord(
@@ -147,6 +157,7 @@ class RecordFile:
             device=device,
             tomograms=tomograms,
             seed=config.seed,
+            adopted=dict(adopted),
         )
         self._steps: list[str] = []
         self._pace = Pace()

@@ -149,7 +149,8 @@ class Outcome:
         self._faults: dict[int, list[str]] = {}
         self._warnings: dict[int, list[str]] = {}
         path = config.directory / record_name(plan.chosen)
-        self._record = RecordFile(path, config, device, plan.chosen)
+        adopted = {new: old for one in plan.tomograms for new, old in one.identity.adopted.items()}
+        self._record = RecordFile(path, config, device, plan.chosen, adopted)
         wanted: dict[int, set[str]] = {failure.index: set() for failure in plan.failures}
         wanted |= {one.index: set(one.fingerprints.values()) for one in plan.tomograms}
         tomograms = {
@@ -168,8 +169,10 @@ class Outcome:
         self._details.line(f"{plan.place} {plan.subject.tomogram}")
         self._warn(plan.index, plan.warnings)
         for mode in dict.fromkeys(one.mode for one in plan.reused):
-            self._details.line(f"  {mode}: done earlier")
             segmentations = [one for one in plan.reused if one.mode == mode]
+            copied = {one.fingerprint for one in segmentations} & {*plan.identity.adopted.values()}
+            of_copy = ", from a copy of this tomogram" if copied else ""
+            self._details.line(f"  {mode}: done earlier{of_copy}")
             self._add(segmentations, self._done_earlier(plan, mode, segmentations))
         for mode in plan.changed:
             self._details.line(
@@ -183,7 +186,8 @@ class Outcome:
         prints = [one.fingerprint for one in segmentations]
         before = self._plan.directory.recorded_unit(prints[0])
         if before and [line["fingerprint"] for line in before["segmentations"]] == prints:
-            return {**before, "status": "done earlier"}
+            where = str(plan.subject.tomogram)  # a copy of what it was then, perhaps
+            return {**before, "tomogram": where, "status": "done earlier"}
         return _plain(step_of(plan, mode, segmentations, "done earlier", plan.warnings))
 
     def take(self, plan: TomogramPlan, event: Event) -> None:

@@ -29,7 +29,8 @@ from picket_gpu.particles.files import describe, filled, read_metadata, write_pa
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.picket_s2 import ExtractionMode
 from picket_gpu.particles.picks import Picks
-from picket_gpu.run.existing import Directory, digest
+from picket_gpu.run.existing import Directory
+from picket_gpu.run.fingerprint import digest
 from picket_gpu.run.outputs import check_directory
 
 DIRECTORY = "predicted_particles"

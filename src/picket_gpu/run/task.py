@@ -21,7 +21,7 @@ from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.beads import write_beads
 from picket_gpu.files.filenames import beads_name, page_name
 from picket_gpu.files.segmentation import Segmentation, Subject, write_segmentation
-from picket_gpu.files.tomogram import read_voxels
+from picket_gpu.files.tomogram import read_with_digest
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.labels import UNLABELLED, foreground_fraction
 from picket_gpu.method.workflows import PreparedTomogram, Settings, WorkflowResult, run_workflows
@@ -30,7 +30,8 @@ from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
 from picket_gpu.report.write import remove_page, renew_page, write_page
-from picket_gpu.run.existing import fingerprints, remove_contradicting
+from picket_gpu.run.existing import remove_contradicting
+from picket_gpu.run.fingerprint import state_of
 from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import TomogramPlan, recipe_of
 from picket_gpu.run.record import (
@@ -111,6 +112,7 @@ class _Task:
     ) -> None:
         self._config, self._backend, self._plan = config, backend, plan
         self._reporter = reporter
+        self._digest: str | None = None  # of the grey values, once they are read
         self.tomogram: PreparedTomogram | None = None
         self.report: TomogramReport | None = None
         self.made = {one.workflow: one for one in plan.reused}
@@ -161,8 +163,8 @@ class _Task:
         config, backend, entry = self._config, self._backend, self._plan.entry
         self._reporter.status(f"{entry.label}: reading, blurring")
         started = time.perf_counter()
-        voxels = read_voxels(entry.tomogram, entry.selector)
-        changed = fingerprints(config, entry) != self._plan.fingerprints
+        voxels, self._digest = read_with_digest(entry.tomogram, entry.selector)
+        changed = state_of(entry) != self._plan.identity.state
         if changed or voxels.shape != self._plan.subject.shape:
             raise PicketError(f"{entry.tomogram}: was changed during the run; run again")
         recipe = recipe_of(self._plan.subject, config, entry.storage_options, backend)
@@ -227,6 +229,8 @@ class _Task:
             features=mode.model_dump(exclude={"mode"}),
             method=result.method,
             fingerprint=plan.fingerprints[workflow],
+            tomogram_digest=self._digest,
+            settings_digest=plan.identity.settings[workflow],
             files=plan.files.names(*workflow),
             scored=result.scores is not None,
             foreground_fraction=foreground_fraction(result.labels),
@@ -395,21 +399,26 @@ def describe_particles(picking: PickingPlan, particles: Particles) -> str:
     )
 
 
-def prepare_existing(backend: Backend, subject: Subject) -> PreparedTomogram:
-    """Prepare a tomogram as it was prepared for its segmentations.
+def prepare_existing(backend: Backend, found: Segmentation) -> PreparedTomogram:
+    """Prepare a tomogram as it was prepared for a segmentation.
 
     Call inside ``backend.exclusive()``.
 
     Raises:
-        PicketError: it is unusable, or has another shape now.
+        PicketError: it is unusable, or not what was segmented.
     """
-    voxels = read_voxels(subject.tomogram, subject.selector)
-    if voxels.shape != subject.shape:
+    voxels, digest = read_with_digest(found.tomogram, found.selector)
+    if voxels.shape != found.shape:
         raise PicketError(
-            f"{subject.tomogram}: has {voxels.shape} voxels (z, y, x), but its segmentations have "
-            f"{subject.shape}; restore the tomogram, or run S1 again"
+            f"{found.tomogram}: has {voxels.shape} voxels (z, y, x), but its segmentations have "
+            f"{found.shape}; restore the tomogram, or run S1 again"
         )
-    return recipe_of(subject, backend=backend).prepare(backend, voxels)
+    if found.tomogram_digest not in (None, digest):
+        raise PicketError(
+            f"{found.tomogram}: has other grey values than when it was segmented; restore the "
+            "tomogram, or run S1 again"
+        )
+    return recipe_of(found, backend=backend).prepare(backend, voxels)
 
 
 def add_to_report(

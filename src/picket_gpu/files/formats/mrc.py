@@ -17,6 +17,7 @@ from picket_gpu.method.labels import FOREGROUND
 
 # What the labels of a header have room for, 80 characters each; PickET's names.
 IN_HEADER = ("fingerprint", "share_of_label_1", "iterations", "converged", "time_taken_for_s1")
+DIGESTS = ("tomogram_digest", "settings_digest")  # in a header too, but not of earlier versions
 CUT = "none, for it was cut"  # in place of the fingerprint of a truncated file
 _HEADER = 1024  # bytes
 
@@ -25,7 +26,7 @@ class MRC:
     """A mask of the foreground, int8 (MRC mode 0), and scores beside it, float16 (mode 12).
 
     Both have the tomogram's geometry and, in the labels of their headers, the attributes
-    `IN_HEADER`. Unlabelled voxels are 0, like the background.
+    `IN_HEADER` and `DIGESTS`. Unlabelled voxels are 0, like the background.
     """
 
     @staticmethod
@@ -73,37 +74,53 @@ class MRC:
 
     @staticmethod
     def read_attributes(path: Path) -> dict[str, Any]:
-        """The attributes `IN_HEADER`; none from a file of another program.
+        """The attributes `IN_HEADER` and `DIGESTS`; none from a file of another program.
 
-        The fingerprint of a truncated file is `CUT`.
+        The fingerprint of a truncated file, and the digest of its settings, are `CUT`.
         """
         try:
             with mrcfile.open(path, header_only=True) as mrc:
                 mode = mrcfile.utils.dtype_from_mode(mrc.header.mode)
                 voxels = int(mrc.header.nx) * int(mrc.header.ny) * int(mrc.header.nz)
-                first, second = (
-                    line for line in mrc.get_labels() if not line.startswith("Created")
-                )
-            name, fingerprint = first.split()
-            _, share, _, iterations, _, converged, _, seconds = second.split()
-            numbers = float(share), int(iterations), converged == "1", float(seconds)
+                notes = [line for line in mrc.get_labels() if not line.startswith("Created")]
+            attributes = _in_notes(notes)
         except ValueError:  # other labels, or no MRC file at all
             return {}
-        if name != "picket_gpu":
-            return {}
         if path.stat().st_size != _HEADER + voxels * mode.itemsize:
-            fingerprint = CUT
-        return dict(zip(IN_HEADER, (fingerprint, *numbers), strict=True))
+            attributes |= dict.fromkeys(attributes.keys() & {"fingerprint", "settings_digest"}, CUT)
+        return attributes
 
 
 def _notes(attributes: Mapping[str, Any]) -> list[str]:
     """Labels for the header."""
     fingerprint, share, iterations, converged, seconds = (attributes[name] for name in IN_HEADER)
-    return [
+    notes = [
         f"picket_gpu {fingerprint}",
         f"share {share:.9g} iterations {iterations} converged {int(converged)} "
         f"seconds {seconds:.9g}",
     ]
+    if attributes.keys() >= {*DIGESTS}:
+        notes.append(" ".join(["digests", *(attributes[name] for name in DIGESTS)]))
+    return notes
+
+
+def _in_notes(notes: Sequence[str]) -> dict[str, Any]:
+    """The attributes in labels by `_notes`.
+
+    Raises:
+        ValueError: they are others.
+    """
+    first, second, *third = (line.split() for line in notes)
+    name, fingerprint = first
+    _, share, _, iterations, _, converged, _, seconds = second
+    numbers = float(share), int(iterations), converged == "1", float(seconds)
+    attributes = dict(zip(IN_HEADER, (fingerprint, *numbers), strict=True))
+    if third:
+        ((word, *digests),) = third
+        attributes |= dict(zip(DIGESTS, digests, strict=True))
+    if name != "picket_gpu" or (third and word != "digests"):
+        raise ValueError("labels of another program")
+    return attributes
 
 
 def _write(
