@@ -1,24 +1,22 @@
-"""What a directory holds: segmentations, how they were made, and which of them a run may keep.
+"""The segmentations in a directory, and how they were made.
 
-Each file of a segmentation carries a fingerprint, a digest of everything that its labels depend
-on. HDF5 and Zarr files also name their tomogram and settings; of MRC files the run records do.
+HDF5 and Zarr files name their tomogram and settings; of MRC files the records of runs do, found by
+the fingerprint that each file carries.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import PicketError, one_line
-from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.formats.other import SCORES, SELECTOR, Other
 from picket_gpu.files.lazy_volume import VolumeSelector, is_possible_origin
@@ -37,16 +35,13 @@ from picket_gpu.files.segmentation import (
 )
 from picket_gpu.files.tomogram import TomogramHeader, contradiction, open_checked, read_header
 from picket_gpu.particles.settings import Workflow
-from picket_gpu.report.write import FailedParts
 from picket_gpu.run.fingerprint import digest
+from picket_gpu.run.record import Made, Records
 
 ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
 _OURS = re.compile(r"segmentation_(\d+)_([^_]+)_([^_.]+)")
 _NUMBERED = re.compile(r"[^_]+_(\d+)(?:_([^_]+)_([^_]+))?.*")  # PickET needs the number only
 _UNNAMED = ("0", "unknown", "unknown")  # of a renamed file
-# In warnings of versions that left no beads out: labels may be those of beads.
-_OF_BEADS = "gold beads; set clip: 5"
-_REPLACE = "use --overwrite to replace it, or change dataset_name"
 
 
 def subject_of(
@@ -125,108 +120,17 @@ def _of_another_program(path: Path, voxel_size: Vector | None) -> Segmentation:
     )
 
 
-class _Made(NamedTuple):
-    """What run records say of the segmentations with one fingerprint.
-
-    Attributes:
-        tomogram: where the tomogram was.
-        as_given: as the user wrote it.
-        number: index of the tomogram.
-        rank: place among the segmentations of all records.
-        record: the record.
-        unit: what it says of the step.
-    """
-
-    tomogram: Location
-    as_given: str
-    number: int
-    rank: int
-    record: Mapping[str, Any]
-    unit: Mapping[str, Any]
-
-
-class _Tomogram(NamedTuple):
-    """A tomogram in a record: where it was, and as the user wrote it."""
-
-    where: Location
-    as_given: str
-
-
 class Directory:
     """Results in one directory, which need not exist."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._made: dict[str, _Made] = {}
-        self._last: dict[int, _Made] = {}
-        self._failed: dict[int, tuple[_Tomogram, FailedParts]] = {}
-        self._inputs: dict[int, tuple[str, str]] = {}
-        self._adopted: dict[str, str] = {}
-        records = sorted(self._records(), key=lambda record: str(record["started"]))
-        for record in records:
-            failed: dict[int, tuple[_Tomogram, FailedParts]] = {}
-            with suppress(KeyError, TypeError, ValueError):
-                for unit in record["units"]:
-                    where = as_location(unit["tomogram"])
-                    parts = failed.setdefault(
-                        unit["index"], (_Tomogram(_beside(where, record), unit["tomogram"]), [])
-                    )[1]
-                    if unit["status"] == "failed":
-                        parts.append((unit["mode"], str(unit["error"])))
-                    for line in unit["segmentations"]:
-                        made = _Made(
-                            _beside(where, record),
-                            unit["tomogram"],
-                            unit["index"],
-                            len(self._made),
-                            record,
-                            unit,
-                        )
-                        self._made[line["fingerprint"]] = self._last[unit["index"]] = made
-            self._failed |= failed  # the newest record that names a tomogram is right
-            with suppress(KeyError, TypeError, ValueError):
-                self._inputs = _inputs(record)
-            with suppress(TypeError, ValueError):
-                self._adopted |= record.get("adopted", {})
+        self.path, self.records = path, Records(path)
         self._files: dict[int, list[Path]] = {}
         for file in sorted(path.glob("segmentation_*")):
             if (
                 match := re.fullmatch(r"segmentation_(\d+)_.+\.(h5|mrc|zarr)", file.name)
             ) is not None:
                 self._files.setdefault(int(match[1]), []).append(file)
-
-    def _records(self) -> Iterable[dict[str, Any]]:
-        for path in self.path.glob("run*.json"):
-            with suppress(OSError, ValueError):  # what is no record says nothing
-                record = json.loads(path.read_bytes())
-                if isinstance(record, dict) and "started" in record:
-                    yield record
-
-    @property
-    def inputs(self) -> Mapping[int, tuple[str, str]]:
-        """Names and paths of the tomograms that the newest record is of, by index."""
-        return self._inputs
-
-    @property
-    def adopted(self) -> Mapping[str, str]:
-        """Fingerprints of segmentations that were kept for a copy of their tomogram, by its own."""
-        return self._adopted
-
-    def failures(self, tomograms: Mapping[int, tuple[str, str]]) -> dict[int, FailedParts]:
-        """What failed of each tomogram in the newest record that names it, by index.
-
-        Args:
-            tomograms: their names and paths; what is recorded of others is left out.
-        """
-        found = {}
-        for index, (recorded, parts) in self._failed.items():
-            given = tomograms.get(index, ("", ""))[1]
-            same = given == recorded.as_given or (
-                given and is_same(recorded.where, as_location(given))
-            )
-            if parts and same:
-                found[index] = parts
-        return found
 
     def segmentations(self, voxel_size: Vector | None = None) -> list[Segmentation]:
         """Segmentations in the order of tomograms, and of the workflows of their run.
@@ -253,7 +157,7 @@ class Directory:
         found = [self.read(file, voxel_size) for file in paths.values()]
 
         def place(one: Segmentation) -> tuple[Any, ...]:
-            made = self._made.get(one.fingerprint)
+            made = self.records.made.get(one.fingerprint)
             return one.index, inf if made is None else made.rank, one.mode, one.method != "kmeans"
 
         return sorted(found, key=place)
@@ -307,7 +211,7 @@ class Directory:
         known["fingerprint"] = attributes.get("fingerprint") or digest(
             {"path": str(path.absolute()), **file_signature(path, {})}
         )
-        made = self._made.get(known["fingerprint"])
+        made = self.records.made.get(known["fingerprint"])
         made = made if made is not None and made.number == known["index"] else None
         if made is not None:
             known |= _recorded(made)
@@ -323,7 +227,9 @@ class Directory:
         if not (str(mode).isalnum() and str(method).isalnum()) or None in (mode, method):
             raise ValueError("no workflow recorded in it")
         known |= {"mode": str(mode), "method": str(method)}
-        known["tomogram"] = _tomogram(attributes, made, self._last.get(known["index"])) or path
+        known["tomogram"] = (
+            _tomogram(attributes, made, self.records.last.get(known["index"])) or path
+        )
         known.setdefault("name", attributes.get("tomogram_name", known["tomogram"].name))
         known.setdefault(
             "dataset_name", attributes.get("dataset_name", path.absolute().parent.name)
@@ -420,30 +326,13 @@ class Directory:
             where = str(attributes["tomogram_path"])
             given = str(attributes.get("tomogram_as_given", where))
             return as_location(where), given, attributes.get("dataset_name")
-        made = self._made.get(fingerprint, self._last.get(index)) if numbered else None
+        made = (
+            self.records.made.get(fingerprint, self.records.last.get(index)) if numbered else None
+        )
         return None if made is None else (made.tomogram, made.as_given, None)
 
-    def recorded_unit(self, fingerprint: str) -> Mapping[str, Any] | None:
-        """What a record says of the step that made a segmentation."""
-        made = self._made.get(fingerprint)
-        return None if made is None else made.unit
 
-
-def _beside(where: Location, record: Mapping[str, Any]) -> Location:
-    """A location, from where its run started if it is relative."""
-    if isinstance(where, Path):
-        return Path(record.get("working_directory") or "") / where
-    return where
-
-
-def _inputs(record: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
-    """Names and paths of the tomograms of a run, by index."""
-    entries = enumerate(record["config"]["inputs"])
-    paths = [(index, entry, as_location(entry["tomogram"])) for index, entry in entries]
-    return {index: (entry.get("name") or at.name, str(at)) for index, entry, at in paths}
-
-
-def _recorded(made: _Made) -> dict[str, Any]:
+def _recorded(made: Made) -> dict[str, Any]:
     """Fields of a segmentation by the record of its run."""
     with suppress(KeyError, TypeError, ValueError, IndexError):  # of another version
         config = S1Config.model_validate(made.record["config"])
@@ -454,7 +343,7 @@ def _recorded(made: _Made) -> dict[str, Any]:
             if (mask := getattr(entry, name)) is not None
             and isinstance(mask.file, Path)
             and not mask.file.exists()
-            and isinstance(beside := _beside(mask.file, made.record), Path)
+            and isinstance(beside := made.beside(mask.file), Path)
             and beside.exists()
         }
         entry = entry.model_copy(update=moved)
@@ -463,7 +352,7 @@ def _recorded(made: _Made) -> dict[str, Any]:
 
 
 def _tomogram(
-    attributes: Mapping[str, Any], made: _Made | None, last: _Made | None
+    attributes: Mapping[str, Any], made: Made | None, last: Made | None
 ) -> Location | None:
     """Where the tomogram of a segmentation is, as the user named it if that leads there.
 
@@ -503,67 +392,3 @@ def _size(attributes: Mapping[str, Any]) -> Vector | None:
         return None
     z, y, x = (float(length) for length in attributes["voxel_size"])
     return (z, y, x) if all(0 < length < inf for length in (z, y, x)) else None
-
-
-@dataclass(frozen=True)
-class ExistingOutput:
-    """What exists of one feature mode of a tomogram.
-
-    Attributes:
-        reusable: attributes of the segmentations whose files are all there, made as wanted, with
-            scores where they are wanted.
-        otherwise: whether there are files that were made otherwise, or lack scores.
-        outdated: workflows of labels that have the wanted fingerprint, but may be of beads.
-    """
-
-    reusable: dict[Workflow, dict[str, Any]]
-    otherwise: bool
-    outdated: set[Workflow]
-
-
-def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> ExistingOutput:
-    """Compare the files of a feature mode with the wanted fingerprints by workflow.
-
-    Raises:
-        PicketError: picket_gpu did not write one of the files.
-        OSError: there is no permission to read a file.
-    """
-    reusable: dict[Workflow, dict[str, Any]] = {}
-    otherwise = False
-    outdated: set[Workflow] = set()
-    for workflow, fingerprint in wanted.items():
-        paths = files.of(*workflow)
-        found = [made for path in paths.values() if (made := _own_attributes(path)) is not None]
-        made_by = [attributes["fingerprint"] for attributes in found]
-        bare = workflow in files.scored and any(
-            paths[kind].exists() and not has_scores(paths[kind])
-            for kind in ("hdf5", "mrc", "zarr")
-            if kind in paths
-        )
-        if any(_OF_BEADS in str(attributes.get("warnings")) for attributes in found):
-            outdated.add(workflow)
-        old = bare or workflow in outdated
-        otherwise = otherwise or old or any(other != fingerprint for other in made_by)
-        if not old and made_by == [fingerprint] * len(paths):
-            reusable[workflow] = found[0]
-    return ExistingOutput(reusable, otherwise, outdated)
-
-
-def _own_attributes(path: Path) -> dict[str, Any] | None:
-    attributes = read_own_attributes(path)
-    if attributes is None and path.exists():
-        raise PicketError(f"{path}: already exists and carries no picket_gpu settings; {_REPLACE}")
-    return attributes
-
-
-def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool) -> None:
-    """Remove files that were made otherwise than those with a fingerprint.
-
-    Args:
-        paths: of other kinds of files of the same workflow.
-        foreign: whether to remove files of unknown origin too.
-    """
-    for path in paths:
-        attributes = read_own_attributes(path)
-        if foreign if attributes is None else attributes["fingerprint"] != fingerprint:
-            remove(path)

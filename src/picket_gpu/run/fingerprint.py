@@ -7,21 +7,27 @@ of the settings: where both are equal, the segmentation is kept under the finger
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Self
 
 from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.s1 import S1Config
+from picket_gpu.errors import PicketError
+from picket_gpu.files.atomic import remove
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import file_signature
 from picket_gpu.files.masks import Mask
-from picket_gpu.files.segmentation import read_own_attributes
+from picket_gpu.files.segmentation import has_scores, read_own_attributes
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.particles.settings import Workflow
 
 _USES = ("fitting_mask", "output_mask")
+# In warnings of versions that left no beads out: labels may be those of beads.
+_OF_BEADS = "gold beads; set clip: 5"
+_REPLACE = "use --overwrite to replace it, or change dataset_name"
 
 
 def digest(facts: Mapping[str, Any]) -> str:
@@ -135,3 +141,67 @@ def _by_workflow(config: S1Config, about: Mapping[str, Any]) -> dict[Workflow, s
         (mode, method): digest(facts | {"mode": modes[mode], "method": method})
         for mode, method in config.workflows
     }
+
+
+@dataclass(frozen=True)
+class ExistingOutput:
+    """What exists of one feature mode of a tomogram.
+
+    Attributes:
+        reusable: attributes of the segmentations whose files are all there, made as wanted, with
+            scores where they are wanted.
+        otherwise: whether there are files that were made otherwise, or lack scores.
+        outdated: workflows of labels that have the wanted fingerprint, but may be of beads.
+    """
+
+    reusable: dict[Workflow, dict[str, Any]]
+    otherwise: bool
+    outdated: set[Workflow]
+
+
+def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> ExistingOutput:
+    """Compare the files of a feature mode with the wanted fingerprints by workflow.
+
+    Raises:
+        PicketError: picket_gpu did not write one of the files.
+        OSError: there is no permission to read a file.
+    """
+    reusable: dict[Workflow, dict[str, Any]] = {}
+    otherwise = False
+    outdated: set[Workflow] = set()
+    for workflow, fingerprint in wanted.items():
+        paths = files.of(*workflow)
+        found = [made for path in paths.values() if (made := _own_attributes(path)) is not None]
+        made_by = [attributes["fingerprint"] for attributes in found]
+        bare = workflow in files.scored and any(
+            paths[kind].exists() and not has_scores(paths[kind])
+            for kind in ("hdf5", "mrc", "zarr")
+            if kind in paths
+        )
+        if any(_OF_BEADS in str(attributes.get("warnings")) for attributes in found):
+            outdated.add(workflow)
+        old = bare or workflow in outdated
+        otherwise = otherwise or old or any(other != fingerprint for other in made_by)
+        if not old and made_by == [fingerprint] * len(paths):
+            reusable[workflow] = found[0]
+    return ExistingOutput(reusable, otherwise, outdated)
+
+
+def _own_attributes(path: Path) -> dict[str, Any] | None:
+    attributes = read_own_attributes(path)
+    if attributes is None and path.exists():
+        raise PicketError(f"{path}: already exists and carries no picket_gpu settings; {_REPLACE}")
+    return attributes
+
+
+def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool) -> None:
+    """Remove files that were made otherwise than those with a fingerprint.
+
+    Args:
+        paths: of other kinds of files of the same workflow.
+        foreign: whether to remove files of unknown origin too.
+    """
+    for path in paths:
+        attributes = read_own_attributes(path)
+        if foreign if attributes is None else attributes["fingerprint"] != fingerprint:
+            remove(path)

@@ -26,10 +26,11 @@ from picket_gpu.method.windows import fit_windows
 from picket_gpu.particles.settings import TOMOGRAM, Workflow
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.report.write import page_is_of
-from picket_gpu.run.existing import Directory, find_existing, subject_of
-from picket_gpu.run.fingerprint import Identity
+from picket_gpu.run.existing import Directory, subject_of
+from picket_gpu.run.fingerprint import Identity, find_existing
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.picking import PickingPlan, Replace, plan_picking
+from picket_gpu.run.record import Records
 
 # Voxels from the middle of a file to that of the unbinned tomogram: half of what binning rounds,
 # which is up to two voxels where the number is made even.
@@ -108,14 +109,14 @@ class RunPlan:
         chosen: indices of those that the run is for; None for all.
         tomograms: those that can be read.
         failures: those that cannot.
-        directory: what earlier runs have left.
+        records: what those of earlier runs say.
     """
 
     total: int
     chosen: list[int] | None
     tomograms: list[TomogramPlan]
     failures: list[Failure]
-    directory: Directory
+    records: Records
 
     @property
     def directories(self) -> set[Path]:
@@ -192,7 +193,7 @@ def plan_run(
         failed = {failure.index for failure in failures}
         pages = [index for index in range(total) if index not in failed]
         plans = [replace(plan, links=links_of(plan.index, pages, total == 1)) for plan in plans]
-    return RunPlan(total, chosen, plans, failures, directory)
+    return RunPlan(total, chosen, plans, failures, directory.records)
 
 
 def _centre_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:
@@ -298,7 +299,7 @@ def _plan_tomogram(
     entry, files = config.inputs[subject.index], files_of(config, subject)
     if replaced != "all":
         is_copy = _comparison(entry)
-        identity = identity.adopting(files, is_copy, directory.adopted)
+        identity = identity.adopting(files, is_copy, directory.records.adopted)
         directory.check_replaceable(files, identity.fingerprints, subject, is_copy)
     plan = TomogramPlan(
         index=subject.index,

@@ -44,12 +44,12 @@ def rebuild(directory: Path, reporter: Reporter = SILENT) -> Path:
         _check(group)
     picked = {number: _particles(group) for number, group in groups.items()}
     numbers = sorted(groups)
-    tomograms = dict(existing.inputs)
+    tomograms = dict(existing.records.inputs)
     for number, (first, *_) in groups.items():
         tomograms[number] = (first.name, str(first.tomogram))
     alone = len(tomograms) == 1
     name = groups[numbers[0]][0].dataset_name
-    index = Index(directory, name, tomograms, {}, lambda: existing.failures(tomograms))
+    index = Index(directory, name, tomograms, {}, lambda: existing.records.failures(tomograms))
     backend = select_backend("cpu")
     with backend.exclusive():
         for place, number in enumerate(numbers):
@@ -70,7 +70,7 @@ def renew_report(directory: Path, lists: Iterable[ParticleList]) -> None:
         tomograms = {row["index"]: (row["name"], row["path"]) for row in known}
         name = before.get("dataset", directory.absolute().name)
         existing = Directory(directory)
-        index = Index(directory, name, tomograms, {}, lambda: existing.failures(tomograms))
+        index = Index(directory, name, tomograms, {}, lambda: existing.records.failures(tomograms))
         for row in rows:
             index.add(row)
         index.finish()

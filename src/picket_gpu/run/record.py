@@ -1,4 +1,4 @@
-"""The record of a run, run.json: what was done, with which settings, versions and results.
+"""Records of runs, run.json: what was done, with which settings, versions and results.
 
 ``python -m picket_gpu.run.record`` prints its JSON Schema, configs/run.schema.json.
 """
@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from traceback import format_exception
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from picket_gpu.config.s1 import S1Config
 from picket_gpu.errors import Failure, PicketError
 from picket_gpu.files.atomic import Pace, atomic_file
+from picket_gpu.files.location import Location, as_location, is_same
 from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.particles.particles import Particles
+from picket_gpu.report.write import FailedParts
 
 # Asked for one by one: to read what all installed packages say of themselves takes a while.
 PACKAGES: tuple[str, ...] = (
@@ -196,6 +198,109 @@ class RecordFile:
         steps = ",".join(f"\n  {step}" for step in self._steps)
         with self._pace.writing(), atomic_file(self.path) as temporary:
             temporary.write_text(f'{head},\n "units": [{steps}\n ]\n}}\n', encoding="utf-8")
+
+
+class Made(NamedTuple):
+    """What a record says of the segmentations with one fingerprint.
+
+    Attributes:
+        tomogram: where the tomogram was.
+        as_given: as the user wrote it.
+        number: index of the tomogram.
+        rank: place among the segmentations of all records.
+        record: the record.
+        unit: what it says of the step.
+    """
+
+    tomogram: Location
+    as_given: str
+    number: int
+    rank: int
+    record: Mapping[str, Any]
+    unit: Mapping[str, Any]
+
+    def beside(self, where: Location) -> Location:
+        """A location, from where the run started if it is relative."""
+        return _beside(where, self.record)
+
+
+class _Failed(NamedTuple):
+    """What failed of a tomogram: where it was, and as the user wrote it."""
+
+    where: Location
+    as_given: str
+    parts: FailedParts
+
+
+class Records:
+    """What the records of all runs in a directory say. What is no record says nothing.
+
+    Attributes:
+        made: of segmentations, by fingerprint; the newest record that has one is right.
+        last: of the last segmentation of each tomogram, by index.
+        inputs: names and paths of the tomograms that the newest record is of, by index.
+        adopted: fingerprints of segmentations that were kept for a copy of their tomogram, by
+            those that they would have for it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.made: dict[str, Made] = {}
+        self.last: dict[int, Made] = {}
+        self.inputs: dict[int, tuple[str, str]] = {}
+        self.adopted: dict[str, str] = {}
+        self._failed: dict[int, _Failed] = {}
+        for record in sorted(_records(directory), key=lambda record: str(record["started"])):
+            failed: dict[int, _Failed] = {}
+            with suppress(KeyError, TypeError, ValueError):
+                for unit in record["units"]:
+                    index, given = unit["index"], unit["tomogram"]
+                    where = _beside(as_location(given), record)
+                    parts = failed.setdefault(index, _Failed(where, given, [])).parts
+                    if unit["status"] == "failed":
+                        parts.append((unit["mode"], str(unit["error"])))
+                    for line in unit["segmentations"]:
+                        made = Made(where, given, index, len(self.made), record, unit)
+                        self.made[line["fingerprint"]] = self.last[index] = made
+            self._failed |= failed
+            with suppress(KeyError, TypeError, ValueError):
+                self.inputs = _inputs(record)
+            with suppress(TypeError, ValueError):
+                self.adopted |= record.get("adopted", {})
+
+    def failures(self, tomograms: Mapping[int, tuple[str, str]]) -> dict[int, FailedParts]:
+        """What failed of each tomogram in the newest record that names it, by index.
+
+        Args:
+            tomograms: their names and paths; what is recorded of others is left out.
+        """
+        found = {}
+        for index, failed in self._failed.items():
+            given = tomograms.get(index, ("", ""))[1]
+            same = given == failed.as_given or (given and is_same(failed.where, as_location(given)))
+            if failed.parts and same:
+                found[index] = failed.parts
+        return found
+
+
+def _records(directory: Path) -> Iterable[dict[str, Any]]:
+    for path in directory.glob("run*.json"):
+        with suppress(OSError, ValueError):
+            record = json.loads(path.read_bytes())
+            if isinstance(record, dict) and "started" in record:
+                yield record
+
+
+def _beside(where: Location, record: Mapping[str, Any]) -> Location:
+    if isinstance(where, Path):
+        return Path(record.get("working_directory") or "") / where
+    return where
+
+
+def _inputs(record: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
+    """Names and paths of the tomograms of a run, by index."""
+    entries = enumerate(record["config"]["inputs"])
+    paths = [(index, entry, as_location(entry["tomogram"])) for index, entry in entries]
+    return {index: (entry.get("name") or at.name, str(at)) for index, entry, at in paths}
 
 
 def failed_step(failure: Failure) -> Step:

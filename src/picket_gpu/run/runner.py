@@ -21,9 +21,8 @@ from picket_gpu.particles.particles import Particles
 from picket_gpu.report.write import Index
 from picket_gpu.run.dataset import ParticleList, renew_pages, update_lists
 from picket_gpu.run.distributed import tomograms_on
-from picket_gpu.run.existing import Directory
 from picket_gpu.run.plan import RunPlan, TomogramPlan
-from picket_gpu.run.record import RecordFile, Step, failed_step
+from picket_gpu.run.record import RecordFile, Records, Step, failed_step
 from picket_gpu.run.results import S1Run
 from picket_gpu.run.summary import changes, what_came_of
 from picket_gpu.run.task import Event, Failed, Page, Prepared, run_tomogram, step_of
@@ -75,9 +74,7 @@ def record_unreadable(
     Raises:
         NothingDoneError: always, with the failures.
     """
-    plan = RunPlan(
-        len(config.inputs), sorted(set(chosen)), [], failures, Directory(config.directory)
-    )
+    plan = RunPlan(len(config.inputs), sorted(set(chosen)), [], failures, Records(config.directory))
     if (config.directory / record_name(plan.chosen)).exists():
         raise NothingDoneError(failures)
     outcome = Outcome(config, backend.reason, plan, SILENT)
@@ -161,7 +158,7 @@ class Outcome:
             config.dataset_name,
             tomograms,
             wanted,
-            lambda: Directory(config.directory).failures(tomograms),
+            lambda: Records(config.directory).failures(tomograms),
         )
 
     def begin(self, plan: TomogramPlan) -> None:
@@ -184,7 +181,8 @@ class Outcome:
     ) -> Mapping[str, Any]:
         """The step of an earlier run, as its record has it if there is one."""
         prints = [one.fingerprint for one in segmentations]
-        before = self._plan.directory.recorded_unit(prints[0])
+        made = self._plan.records.made.get(prints[0])
+        before = None if made is None else made.unit
         if before and [line["fingerprint"] for line in before["segmentations"]] == prints:
             where = str(plan.subject.tomogram)  # a copy of what it was then, perhaps
             return {**before, "tomogram": where, "status": "done earlier"}

@@ -30,8 +30,7 @@ from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM
 from picket_gpu.report.collect import TomogramReport, begin_report
 from picket_gpu.report.write import remove_page, renew_page, write_page
-from picket_gpu.run.existing import remove_contradicting
-from picket_gpu.run.fingerprint import state_of
+from picket_gpu.run.fingerprint import remove_contradicting, state_of
 from picket_gpu.run.picking import PickingPlan, pick
 from picket_gpu.run.plan import TomogramPlan, recipe_of
 from picket_gpu.run.record import (
