@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+# Parts of a tomogram that failed: feature mode, particles or None for all of it, and the message.
+FailedParts: TypeAlias = list[tuple[str | None, str]]
 
 
 def one_line(error: Exception) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from picket_gpu.device.operations import Shape
-from picket_gpu.errors import Failure
+from picket_gpu.errors import FailedParts, Failure
 from picket_gpu.files.atomic import Pace, atomic_file
 from picket_gpu.files.filenames import INDEX, page_name, preview_name, report_names
 from picket_gpu.particles.particles import Particles
@@ -24,8 +24,6 @@ from picket_gpu.report.row import describe_picks, describe_row, digest_of
 from picket_gpu.report.slices import choose_layout, most_slices_bytes
 
 PAGE = 2**18  # bytes of a page without slices, and of its row in the index
-# Parts of a tomogram that failed: feature mode, particles or None for all of it, and the message.
-FailedParts: TypeAlias = list[tuple[str | None, str]]
 
 
 def write_page(

@@ -19,12 +19,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from picket_gpu.config.s1 import S1Config
-from picket_gpu.errors import Failure, PicketError
+from picket_gpu.errors import FailedParts, Failure, PicketError
 from picket_gpu.files.atomic import Pace, atomic_file
 from picket_gpu.files.location import Location, as_location, is_same
 from picket_gpu.files.segmentation import Segmentation
 from picket_gpu.particles.particles import Particles
-from picket_gpu.report.write import FailedParts
 
 # Asked for one by one: to read what all installed packages say of themselves takes a while.
 PACKAGES: tuple[str, ...] = (
