@@ -195,7 +195,8 @@ def test_the_digest_is_of_grey_values_however_they_are_stored(tmp_path, kind):
     else:
         stored = {"mrc": np.float32, "big": ">f4", "bytes": np.int8}[kind]
         mrcfile.write(path, grey.astype(stored), voxel_size=10)
-    voxels, digest = read_with_digest(path)
+    voxels, later = read_with_digest(path)
+    digest = later.result()
     assert (voxels == grey).all()
     first = hashlib.sha256(b"(40, 3, 5)" + grey[:1].astype("<f4").tobytes()).hexdigest()
     rest = hashlib.sha256(b"(40, 3, 5)" + grey.astype("<f4").tobytes()).hexdigest()

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import inf, prod
@@ -150,19 +150,24 @@ def read_voxels(path: Location, selector: VolumeSelector | None = None) -> np.nd
 
 def read_with_digest(
     path: Location, selector: VolumeSelector | None = None
-) -> tuple[np.ndarray, str]:
+) -> tuple[np.ndarray, Future[str]]:
     """The same, and a digest of the grey values, 32 hexadecimal digits, which copies share.
+
+    The digest comes later, so that nothing waits for it; until then the array must stay as it is.
 
     Raises:
         PicketError: as for `read_voxels`.
     """
     volume = open_checked(path, selector)
     voxels, digest = np.empty(volume.shape, dtype=np.float32), _Digest(volume.shape)
-    with ThreadPoolExecutor(1) as aside:  # while the next planes are read
+    aside = ThreadPoolExecutor(1)
+    try:
         for place, block in planes_in(path, volume):
             _convert(path, block, voxels[place])
             aside.submit(digest.add, voxels[place])
-    return voxels, digest.text
+        return voxels, aside.submit(lambda: digest.text)
+    finally:
+        aside.shutdown(wait=False)
 
 
 def has_digest(path: Location, selector: VolumeSelector, text: str) -> bool:

@@ -111,7 +111,7 @@ class _Task:
     ) -> None:
         self._config, self._backend, self._plan = config, backend, plan
         self._reporter = reporter
-        self._digest: str | None = None  # of the grey values, once they are read
+        self._digest: Future[str] | None = None  # of the grey values, once they are read
         self.tomogram: PreparedTomogram | None = None
         self.report: TomogramReport | None = None
         self.made = {one.workflow: one for one in plan.reused}
@@ -228,7 +228,7 @@ class _Task:
             features=mode.model_dump(exclude={"mode"}),
             method=result.method,
             fingerprint=plan.fingerprints[workflow],
-            tomogram_digest=self._digest,
+            tomogram_digest=None if self._digest is None else self._digest.result(),
             settings_digest=plan.identity.settings[workflow],
             files=plan.files.names(*workflow),
             scored=result.scores is not None,
@@ -412,7 +412,7 @@ def prepare_existing(backend: Backend, found: Segmentation) -> PreparedTomogram:
             f"{found.tomogram}: has {voxels.shape} voxels (z, y, x), but its segmentations have "
             f"{found.shape}; restore the tomogram, or run S1 again"
         )
-    if found.tomogram_digest not in (None, digest):
+    if found.tomogram_digest not in (None, digest.result()):
         raise PicketError(
             f"{found.tomogram}: has other grey values than when it was segmented; restore the "
             "tomogram, or run S1 again"
