@@ -35,7 +35,7 @@ from picket_gpu.files.segmentation import (
 )
 from picket_gpu.files.tomogram import TomogramHeader, contradiction, open_checked, read_header
 from picket_gpu.particles.settings import Workflow
-from picket_gpu.run.fingerprint import digest
+from picket_gpu.run.fingerprint import Read, digest
 from picket_gpu.run.record import Made, Records
 
 ENDINGS = (".h5", ".zarr", ".mrc")  # the first file found says the most
@@ -269,6 +269,7 @@ class Directory:
         wanted: Mapping[Workflow, str],
         now: Subject,
         is_copy: Callable[[str], bool],
+        read: Read = read_own_attributes,
     ) -> None:
         """Check that everything that has the number of a tomogram is of that tomogram.
 
@@ -279,6 +280,7 @@ class Directory:
             wanted: fingerprints by workflow.
             now: the tomogram that the segmentations are to be of.
             is_copy: whether its voxels have such a digest.
+            read: function that reads attributes of a file.
 
         Raises:
             PicketError: something is of another tomogram.
@@ -291,7 +293,7 @@ class Directory:
         }
         numbered = self._files.get(files.index, [])
         for path in sorted(replaced.union(numbered)):
-            attributes = read_own_attributes(path)
+            attributes = read(path)
             if attributes is None or attributes["fingerprint"] in wanted.values():
                 continue
             source = self._source(path, attributes["fingerprint"], files.index, path in numbered)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from picket_gpu.config.inputs import MASKS, TomogramInput
 from picket_gpu.config.s1 import S1Config
@@ -24,6 +24,7 @@ from picket_gpu.files.segmentation import has_scores, read_own_attributes
 from picket_gpu.files.tomogram import TomogramHeader
 from picket_gpu.particles.settings import Workflow
 
+Read: TypeAlias = Callable[[Path], dict[str, Any] | None]
 _USES = ("fitting_mask", "output_mask")
 # In warnings of versions that left no beads out: labels may be those of beads.
 _OF_BEADS = "gold beads; set clip: 5"
@@ -87,7 +88,11 @@ class Identity:
         )
 
     def adopting(
-        self, files: TomogramFiles, is_copy: Callable[[str], bool], known: Mapping[str, str]
+        self,
+        files: TomogramFiles,
+        is_copy: Callable[[str], bool],
+        known: Mapping[str, str],
+        read: Read = read_own_attributes,
     ) -> Self:
         """The same, with the fingerprints of existing segmentations of the same voxels.
 
@@ -95,10 +100,11 @@ class Identity:
             files: of the tomogram.
             is_copy: whether the tomogram's voxels have such a digest.
             known: what earlier runs have adopted, which need not be compared again.
+            read: function that reads attributes of a file.
         """
         fingerprints, adopted = dict(self.fingerprints), {}
         for workflow, wanted in self.fingerprints.items():
-            found = [read_own_attributes(path) or {} for path in files.of(*workflow).values()]
+            found = [read(path) or {} for path in files.of(*workflow).values()]
             other = str(found[0].get("fingerprint"))
             if (
                 all(attributes.get("fingerprint") == other != wanted for attributes in found)
@@ -159,8 +165,13 @@ class ExistingOutput:
     outdated: set[Workflow]
 
 
-def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> ExistingOutput:
+def find_existing(
+    files: TomogramFiles, wanted: Mapping[Workflow, str], read: Read = read_own_attributes
+) -> ExistingOutput:
     """Compare the files of a feature mode with the wanted fingerprints by workflow.
+
+    Args:
+        read: function that reads attributes of a file.
 
     Raises:
         PicketError: picket_gpu did not write one of the files.
@@ -171,7 +182,7 @@ def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> Exist
     outdated: set[Workflow] = set()
     for workflow, fingerprint in wanted.items():
         paths = files.of(*workflow)
-        found = [made for path in paths.values() if (made := _own_attributes(path)) is not None]
+        found = [made for path in paths.values() if (made := _own(path, read)) is not None]
         made_by = [attributes["fingerprint"] for attributes in found]
         bare = workflow in files.scored and any(
             paths[kind].exists() and not has_scores(paths[kind])
@@ -187,8 +198,8 @@ def find_existing(files: TomogramFiles, wanted: Mapping[Workflow, str]) -> Exist
     return ExistingOutput(reusable, otherwise, outdated)
 
 
-def _own_attributes(path: Path) -> dict[str, Any] | None:
-    attributes = read_own_attributes(path)
+def _own(path: Path, read: Read) -> dict[str, Any] | None:
+    attributes = read(path)
     if attributes is None and path.exists():
         raise PicketError(f"{path}: already exists and carries no picket_gpu settings; {_REPLACE}")
     return attributes

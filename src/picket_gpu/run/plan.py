@@ -18,7 +18,7 @@ from picket_gpu.errors import Failure, NothingDoneError, PicketError
 from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
 from picket_gpu.files.location import Location
 from picket_gpu.files.masks import Mask, MaskContent, examine_mask, read_mask
-from picket_gpu.files.segmentation import Segmentation, Subject
+from picket_gpu.files.segmentation import Segmentation, Subject, read_own_attributes
 from picket_gpu.files.tomogram import TomogramHeader, has_digest, read_header
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.recipe import Recipe
@@ -27,7 +27,7 @@ from picket_gpu.particles.settings import TOMOGRAM, Workflow
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.report.write import page_is_of
 from picket_gpu.run.existing import Directory, subject_of
-from picket_gpu.run.fingerprint import Identity, find_existing
+from picket_gpu.run.fingerprint import Identity, Read, find_existing
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.picking import PickingPlan, Replace, plan_picking
 from picket_gpu.run.record import Records
@@ -297,10 +297,10 @@ def _plan_tomogram(
         OSError: there is no permission to read one.
     """
     entry, files = config.inputs[subject.index], files_of(config, subject)
+    is_copy, read = _comparison(entry), cache(read_own_attributes)
     if replaced != "all":
-        is_copy = _comparison(entry)
-        identity = identity.adopting(files, is_copy, directory.records.adopted)
-        directory.check_replaceable(files, identity.fingerprints, subject, is_copy)
+        identity = identity.adopting(files, is_copy, directory.records.adopted, read)
+        directory.check_replaceable(files, identity.fingerprints, subject, is_copy, read)
     plan = TomogramPlan(
         index=subject.index,
         total=len(config.inputs),
@@ -316,7 +316,7 @@ def _plan_tomogram(
         picking=plan_picking(config, subject, files, identity.fingerprints, replaced),
         lacks_page=config.report,
     )
-    return plan if replaced == "all" else without_done(config, plan)
+    return plan if replaced == "all" else without_done(config, plan, read)
 
 
 def _comparison(entry: TomogramInput) -> Callable[[str], bool]:
@@ -333,8 +333,13 @@ def _comparison(entry: TomogramInput) -> Callable[[str], bool]:
     return is_copy
 
 
-def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
+def without_done(
+    config: S1Config, plan: TomogramPlan, read: Read = read_own_attributes
+) -> TomogramPlan:
     """The plan without what exists as the run would make it.
+
+    Args:
+        read: function that reads attributes of a file.
 
     Raises:
         PicketError: a file exists that picket_gpu did not write.
@@ -345,7 +350,7 @@ def without_done(config: S1Config, plan: TomogramPlan) -> TomogramPlan:
     outdated: set[Workflow] = set()
     for mode in plan.pending:
         wanted = {key: made for key, made in plan.fingerprints.items() if key[0] == mode.mode}
-        existing = find_existing(plan.files, wanted)
+        existing = find_existing(plan.files, wanted, read)
         outdated |= existing.outdated
         if existing.reusable.keys() == wanted.keys():
             reused += [
