@@ -85,6 +85,7 @@ def test_voxels_of_masks_count_and_not_where_they_are(place, save):
     run("node1", save=save, **masked("node1"))
     copied()
     assert run("node2", save=save, **masked("node2")) == {"intensities": True}
+    assert report(["out/set", "-q"]) == 0  # which reads the masks where they are now
     assert run("node2", save=save) == {"intensities": False}
     run("node2", save=save, **masked("node2"))
     with mrcfile.open("node2/mask.mrc", "r+") as mrc:
