@@ -3,6 +3,7 @@
 They are written under a temporary name in the same directory, and renamed when complete.
 """
 
+import errno
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ _HOST = platform.node().replace(".", "-")
 PART = ".part"
 _UNFINISHED = re.compile(rf"\..+\.(?P<host>[^.]*)\.(?P<process>\d+)\.\d+{re.escape(PART)}")
 ABANDONED = 2 * 24 * 3600  # seconds; clocks of machines differ by less
+# What some network file systems say of fsync; 524 is the kernel's ENOTSUPP.
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
 MOST_TRIES = 10  # to replace a directory that other programs replace at the same time
 
 
@@ -140,4 +143,8 @@ def _temporary(path: Path, kind: str = "") -> Path:
 
 def _sync(path: Path) -> None:
     with path.open("r+b") as file:  # Windows syncs what is open for writing
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
