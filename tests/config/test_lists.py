@@ -164,7 +164,7 @@ def test_a_row_of_another_length_is_refused(place, row):
     number = len(row.split()) if "'" not in row else 1
     with pytest.raises(
         PicketError,
-        match=rf"^tomograms\.star: row 2 has {number} values for 2 columns; write the file again with RELION, or",
+        match=rf"^tomograms\.star: row 2 has {number} values for 2 columns; write the file again",
     ):
         of_star(f"{LOOP} #2\nA a.mrc\n{row}\n")
 
