@@ -221,7 +221,7 @@ def listed(text):
     """What a star file says of its tomograms: path, warnings, fault."""
     Path("tomograms.star").write_text(text)
     entries = load_config(settings({"tomogram": "tomograms.star"})).inputs
-    return [(str(one.tomogram), *one.listed) for one in entries]
+    return [(str(one.tomogram), one.listed.warnings, one.listed.fault) for one in entries]
 
 
 @pytest.mark.parametrize("nothing", ["N/A", "None", "nan", "<NA>", '""', "''"])
@@ -453,7 +453,7 @@ def test_a_list_of_another_tomogram_is_doubted(place):
     Path("tomograms.star").write_text(f"{SIZED}A a.mrc 2.5 8.0 126 114 147\n")
     config = settings({"tomogram": "tomograms.star"}, neighborhood_size=3, **ONE)
     size, warning = run_s1(config, quiet=True).warnings
-    assert "voxel_size" in size  # the list's is not that of the file
+    assert "the voxel size of tomograms.star is 20 x 20 x 20, but the file has 10 x" in size
     assert warning.startswith(
         "a.mrc: coordinates in STAR files count from voxel 9.1875 7.125 7.875 (z y x), which is not"
     )
@@ -641,3 +641,19 @@ def test_a_pixel_size_that_cannot_be_is_none(place, size):
     )
     (one,) = load_config(settings({"tomogram": "a.star"})).inputs
     assert one.voxel_size is None
+
+
+def test_a_voxel_size_of_a_list_that_contradicts_the_file_is_told_as_such(place, capsys):
+    write(place / "rec.mrc")
+    Path("a.star").write_text(
+        SINGLE.format("_rlnTomoTiltSeriesPixelSize 1.25\n_rlnTomoTomogramBinning 4\n")
+    )
+    told = {}
+    for size in (None, 5.0):
+        config = settings({"tomogram": "a.star"} | ({"voxel_size": size} if size else {}), **ONE)
+        Path("params.yaml").write_text(yaml.safe_dump(config))
+        assert main(["params.yaml", "--dry-run"]) == 0
+        told[size] = capsys.readouterr().out
+    contradiction = "is 5 x 5 x 5, but the file has 10 x 10 x 10 angstrom (z y x)"
+    assert f"warning: rec.mrc: the voxel size of a.star {contradiction}" in told[None]
+    assert f"warning: rec.mrc: voxel_size {contradiction}" in told[5.0]

@@ -2,13 +2,16 @@
 
 import errno
 import os
+import re
+import threading
+import time
 
 import mrcfile
 import numpy as np
 import pytest
 
 from picket_gpu import PicketError
-from picket_gpu.files.atomic import atomic_file
+from picket_gpu.files.atomic import atomic_directory, atomic_file
 from picket_gpu.files.tomogram import read_header, read_voxels
 
 VOXELS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
@@ -61,7 +64,7 @@ def test_other_errors_of_mapping_are_told(tmp_path, monkeypatch, ending):
 
 @pytest.mark.parametrize(
     ("number", "is_written"),
-    [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False), (errno.ENOSPC, False)],
+    [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)],
 )
 def test_a_file_that_cannot_be_synced_is_kept(tmp_path, monkeypatch, number, is_written):
     def refuse(_):
@@ -75,3 +78,65 @@ def test_a_file_that_cannot_be_synced_is_kept(tmp_path, monkeypatch, number, is_
     except OSError as error:
         assert (error.errno, is_written) == (number, False)  # noqa: PT017
     assert [one.name for one in tmp_path.iterdir()] == (["a.txt"] if is_written else [])
+
+
+FULL = {
+    errno.ENOSPC: "no space left on the disk; make room and run again",
+    errno.EDQUOT: "the disk quota is used up; make room and run again",
+    errno.EFBIG: "the file is larger than allowed (ulimit -f); raise the limit and run again",
+}
+
+
+@pytest.mark.parametrize("number", FULL)
+@pytest.mark.parametrize("by", ["Python", "HDF5", "HDF5 that closes"])
+@pytest.mark.parametrize("writing", [atomic_file, atomic_directory])
+def test_a_full_disk_is_told_with_the_file(tmp_path, number, by, writing):
+    error = {
+        "Python": OSError(number, os.strerror(number)),
+        "HDF5": OSError(
+            f"[Errno {number}] Can't write (time = now\n, errno = {number}, error = x)"
+        ),
+        "HDF5 that closes": RuntimeError(f"Can't decrement id ref count (errno = {number}, ...)"),
+    }[by]
+    path = tmp_path / "a"
+
+    def write():
+        with writing(path) as temporary:
+            if writing is atomic_directory:
+                temporary.mkdir()
+            raise error
+
+    with pytest.raises(OSError, match=rf"^{re.escape(f'{path}: {FULL[number]}')}$"):
+        write()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_other_errors_are_those_that_they_were(tmp_path):
+    for error in (OSError(errno.EIO, "of the disk"), RuntimeError("of HDF5"), ValueError("x")):
+        with pytest.raises(type(error)) as told, atomic_file(tmp_path / "a"):
+            raise error
+        assert told.value is error
+
+
+def test_a_directory_that_a_library_still_writes_to_is_removed(tmp_path):
+    """As Zarr's threads do for a moment after a chunk could not be written."""
+
+    def write_on(directory):
+        for number in range(20):
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / str(number)).touch()
+            time.sleep(0.005)
+
+    def write():
+        with atomic_directory(tmp_path / "a") as temporary:
+            thread = threading.Thread(target=write_on, args=(temporary,))
+            threads.append(thread)
+            thread.start()
+            time.sleep(0.01)
+            raise ValueError("stop")
+
+    threads = []
+    with pytest.raises(ValueError, match="stop"):
+        write()
+    threads[0].join()
+    assert [*tmp_path.iterdir()] == []

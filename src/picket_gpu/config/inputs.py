@@ -60,10 +60,12 @@ class Listed(NamedTuple):
     Attributes:
         warnings: what is odd, a line each.
         fault: why the tomogram cannot be used; None if it can.
+        size_key: who says its voxel size.
     """
 
     warnings: tuple[str, ...] = ()
     fault: str | None = None
+    size_key: str = "voxel_size"
 
 
 class TomogramInput(BaseModel):
@@ -246,7 +248,13 @@ class TomogramInput(BaseModel):
     @property
     def selector(self) -> VolumeSelector:
         """Which of the volumes of the file."""
-        return VolumeSelector(self.dataset, self.level, self.voxel_size, None, self.storage_options)
+        return VolumeSelector(
+            self.dataset,
+            self.level,
+            self.voxel_size,
+            storage_options=self.storage_options,
+            size_key=self.listed.size_key,
+        )
 
     @property
     def fitting_mask(self) -> Mask | None:

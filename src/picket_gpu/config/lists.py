@@ -156,7 +156,11 @@ def _of_star(star: Path, entry: TomogramInput) -> list[_Found]:
                 "centre": entry.centre or listed.centre,
             },
             {} if listed.name is None else {"name": listed.name},
-            Listed(listed.warnings, listed.fault),
+            Listed(
+                listed.warnings,
+                listed.fault,
+                "voxel_size" if entry.voxel_size else f"the voxel size of {star}",
+            ),
         )
         for listed in read_tomograms(star)
     ]

@@ -20,7 +20,14 @@ _UNFINISHED = re.compile(rf"\..+\.(?P<host>[^.]*)\.(?P<process>\d+)\.\d+{re.esca
 ABANDONED = 2 * 24 * 3600  # seconds; clocks of machines differ by less
 # What some network file systems say of fsync; 524 is the kernel's ENOTSUPP.
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
-MOST_TRIES = 10  # to replace a directory that other programs replace at the same time
+# What a disk that cannot take a file says; HDF5 has the number in its text only.
+_FULL = {
+    errno.ENOSPC: "no space left on the disk; make room and run again",
+    errno.EDQUOT: "the disk quota is used up; make room and run again",
+    errno.EFBIG: "the file is larger than allowed (ulimit -f); raise the limit and run again",
+}
+MOST_TRIES = 10  # to replace, or remove, a directory that is written to at the same time
+PAUSE = 0.05  # seconds, between tries to remove one
 
 
 @contextmanager
@@ -28,9 +35,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        _sync(temporary)  # before the name says that the file is complete
-        temporary.replace(path)
+        with _full_disk_told(path):
+            yield temporary
+            _sync(temporary)  # before the name says that the file is complete
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,10 +51,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     temporary, old = _temporary(path), _temporary(path, "-old")
     try:
-        yield temporary
-        for directory, _, names in os.walk(temporary):
-            for name in names:
-                _sync(Path(directory, name))
+        with _full_disk_told(path):
+            yield temporary
+            for directory, _, names in os.walk(temporary):
+                for name in names:
+                    _sync(Path(directory, name))
         for _ in range(MOST_TRIES):
             with suppress(FileNotFoundError):
                 path.rename(old)
@@ -59,8 +68,26 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 remove(old)
         raise OSError(f"{path}: another program keeps writing it; stop that program and run again")
     finally:
-        remove(temporary)
         remove(old)
+        for _ in range(MOST_TRIES):
+            if not temporary.exists():
+                break
+            remove(temporary)
+            time.sleep(PAUSE)  # after an error Zarr's threads go on writing for a moment
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """Name the file, and what to do, where the disk cannot take it."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # h5py raises both
+        number = getattr(error, "errno", None)
+        if (told := re.search(r"errno = (\d+)", str(error))) is not None:
+            number = int(told[1])
+        if number not in _FULL:
+            raise
+        raise OSError(f"{path}: {_FULL[number]}") from error
 
 
 class Pace:

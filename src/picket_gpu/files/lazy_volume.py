@@ -37,6 +37,7 @@ class VolumeSelector:
         shape: voxels, (z, y, x); selects the level of a multiscale image that has it.
         storage_options: options for fsspec, such as {"anon": True}.
         kind: what the volume is, in messages.
+        size_key: who says ``voxel_size``, in messages.
     """
 
     dataset: str | None = None
@@ -45,6 +46,7 @@ class VolumeSelector:
     shape: Shape | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     kind: Literal["tomogram", "mask", "segmentation"] = "tomogram"
+    size_key: str = "voxel_size"
 
     def remedy(self, where: Location, name: str) -> str:
         """How to select one of several arrays, in words.

@@ -77,7 +77,7 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
     warnings = list(volume.warnings)
     if selector is not None and selector.voxel_size is not None and not volume.fixed_size:
         size = selector.voxel_size
-        warnings += contradiction("voxel_size", size, volume.voxel_size)
+        warnings += contradiction(selector.size_key, size, volume.voxel_size)
     else:
         size, fault = _possible(volume.voxel_size)
         warnings += [fault] if fault else []
