@@ -140,3 +140,21 @@ def test_a_directory_that_a_library_still_writes_to_is_removed(tmp_path):
         write()
     threads[0].join()
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_directory_without_permission_is_told_by_its_name(tmp_path, number):
+    path = tmp_path / "a.csv"
+
+    def write(refused):
+        with atomic_file(path):
+            raise OSError(number, os.strerror(number), str(refused))
+
+    with pytest.raises(PermissionError) as told:
+        write(path.with_name(".a.csv.host.1.1.part"))
+    assert str(told.value) == (
+        f"{path}: no permission to write in {tmp_path}; choose another directory"
+    )
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as told:
+        write("/elsewhere/b.mrc")  # an input, say
+    assert told.value.errno == number

@@ -1,6 +1,7 @@
 """Entries of ``inputs`` that stand for several tomograms: patterns and star files."""
 
 import glob
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,7 +111,9 @@ def _of_pattern(number: int, pattern: Path) -> tuple[list[_Found], list[Path]]:
     matches = sorted(set(glob.glob(str(inner), root_dir=root, recursive=True)))
     paths = [root / match for match in matches]
     if not paths:
-        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches no file; check the path")
+        allowed = os.access(root, os.R_OK | os.X_OK)
+        why = "check the path" if allowed else f"there is no permission to read {root}"
+        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches no file; {why}")
     ours = [path for path in paths if _is_ours(path)]
     written = {*ours}
     inside = {path for path in paths if path.suffix == ".zarr"}  # of which files are no volumes

@@ -35,7 +35,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
     temporary = _temporary(path)
     try:
-        with _full_disk_told(path):
+        with _told_in_full(path):
             yield temporary
             _sync(temporary)  # before the name says that the file is complete
             temporary.replace(path)
@@ -51,7 +51,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     temporary, old = _temporary(path), _temporary(path, "-old")
     try:
-        with _full_disk_told(path):
+        with _told_in_full(path):
             yield temporary
             for directory, _, names in os.walk(temporary):
                 for name in names:
@@ -77,17 +77,23 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _full_disk_told(path: Path) -> Iterator[None]:
-    """Name the file, and what to do, where the disk cannot take it."""
+def _told_in_full(path: Path) -> Iterator[None]:
+    """Name the file, and what to do, where the disk or the directory does not take it."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py raises both
         number = getattr(error, "errno", None)
         if (told := re.search(r"errno = (\d+)", str(error))) is not None:
             number = int(told[1])
-        if number not in _FULL:
-            raise
-        raise OSError(f"{path}: {_FULL[number]}") from error
+        if number in _FULL:
+            raise OSError(f"{path}: {_FULL[number]}") from error
+        refused = number in (errno.EACCES, errno.EPERM, errno.EROFS)
+        if refused and Path(str(getattr(error, "filename", None))).parent == path.parent:
+            raise PermissionError(
+                f"{path}: no permission to write in {path.parent.absolute()}; choose another "
+                "directory"
+            ) from error
+        raise
 
 
 class Pace:
