@@ -9,7 +9,6 @@ import pytest
 from picket_gpu.device.kernel_cache import provide_kernel_cache
 from tests.support.command_line import ENVIRONMENT
 
-
 NAMES = ("CUPY_CACHE_DIR", "CUPY_CACHE_IN_MEMORY")
 
 
@@ -33,6 +32,20 @@ def test_kernels_are_kept_in_memory_only_where_they_must_be(tmp_path, monkeypatc
     provide_kernel_cache()
     assert chosen() == {"CUPY_CACHE_DIR": "/", "CUPY_CACHE_IN_MEMORY": "1"}
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_home_directory_that_may_not_be_entered(tmp_path, monkeypatch):
+    def refuse(path, *arguments, **more):
+        if str(path).startswith(f"{tmp_path}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **more)
+
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    provide_kernel_cache()
+    assert chosen()["CUPY_CACHE_IN_MEMORY"] == "1"
 
 
 def test_a_directory_that_a_user_sets_holds(tmp_path, monkeypatch):

@@ -106,7 +106,7 @@ def _of_pattern(number: int, pattern: Path) -> tuple[list[_Found], list[Path]]:
     Raises:
         PicketError: it matches nothing.
     """
-    root = next(directory for directory in pattern.parents if directory.exists())
+    root = next(directory for directory in pattern.parents if os.path.exists(directory))
     inner = pattern.relative_to(root)
     matches = sorted(set(glob.glob(str(inner), root_dir=root, recursive=True)))
     paths = [root / match for match in matches]

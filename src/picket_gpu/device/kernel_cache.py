@@ -13,7 +13,7 @@ def provide_kernel_cache() -> None:
     if "CUPY_CACHE_DIR" in os.environ:
         return
     directory = Path(os.path.expanduser("~/.cupy/kernel_cache"))
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    there = next(path for path in (directory, *directory.parents) if os.path.exists(path))
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         os.environ["CUPY_CACHE_DIR"] = os.path.abspath(os.sep)  # which exists; nothing is written
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
