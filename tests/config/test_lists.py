@@ -1,6 +1,7 @@
 """Patterns and star files that stand for several tomograms."""
 
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import starfile
 import yaml
+import zarr
 
 from picket_gpu import PicketError, load_config, run_s1
 from picket_gpu.__main__ import main
@@ -162,7 +164,7 @@ def test_a_row_of_another_length_is_refused(place, row):
     number = len(row.split()) if "'" not in row else 1
     with pytest.raises(
         PicketError,
-        match=rf"^tomograms\.star: row 2 has {number} values for 2 columns; the file is",
+        match=rf"^tomograms\.star: row 2 has {number} values for 2 columns; write the file again",
     ):
         of_star(f"{LOOP} #2\nA a.mrc\n{row}\n")
 
@@ -219,7 +221,7 @@ def listed(text):
     """What a star file says of its tomograms: path, warnings, fault."""
     Path("tomograms.star").write_text(text)
     entries = load_config(settings({"tomogram": "tomograms.star"})).inputs
-    return [(str(one.tomogram), *one.listed) for one in entries]
+    return [(str(one.tomogram), one.listed.warnings, one.listed.fault) for one in entries]
 
 
 @pytest.mark.parametrize("nothing", ["N/A", "None", "nan", "<NA>", '""', "''"])
@@ -451,7 +453,7 @@ def test_a_list_of_another_tomogram_is_doubted(place):
     Path("tomograms.star").write_text(f"{SIZED}A a.mrc 2.5 8.0 126 114 147\n")
     config = settings({"tomogram": "tomograms.star"}, neighborhood_size=3, **ONE)
     size, warning = run_s1(config, quiet=True).warnings
-    assert "voxel_size" in size  # the list's is not that of the file
+    assert "the voxel size of tomograms.star is 20 x 20 x 20, but the file has 10 x" in size
     assert warning.startswith(
         "a.mrc: coordinates in STAR files count from voxel 9.1875 7.125 7.875 (z y x), which is not"
     )
@@ -501,3 +503,157 @@ def test_a_file_that_picket_gpu_wrote_can_be_named(place):
         rf"wrote, {mask}$",
     ):
         load_config(settings({"tomogram": "out/set/*.mrc"}))
+
+
+def test_a_pattern_for_everything_leaves_out_all_files_of_a_run(place, capsys):
+    """Tables, pages and records too, and the directory of the run."""
+    write(place / "tomo/a.mrc", 1)
+    noise = np.random.default_rng(2).random(SHAPE, dtype=np.float32)
+    zarr.save_array(str(place / "tomo/b.zarr"), noise)
+    particles = {"diameter": 60, "workflows": ["intensities-kmeans"], "formats": ["imod", "dynamo"]}
+    one = ONE | {"report": True, "particles": particles, "neighborhood_size": 3}
+    for pattern, directory in (
+        ("tomo/**/*", "tomo/set"),
+        ("tomo/*", "tomo/set"),
+        ("tomo/*", "tomo"),
+    ):
+        config = settings({"tomogram": pattern, "voxel_size": 10.0}, **one)
+        config |= {"output_dir": str(Path(directory).parent), "dataset_name": Path(directory).name}
+        Path("params.yaml").write_text(yaml.safe_dump(config))
+        for _ in range(2):
+            assert main(["params.yaml"]) == 0
+            output = capsys.readouterr().out
+            assert "2 segmentations, " in output
+        assert output.count("done earlier") == 2
+        assert "that picket_gpu wrote" in output
+        shutil.rmtree("tomo/set", ignore_errors=True)
+
+
+def test_a_copy_of_a_segmentation_by_another_name_is_left_out(place):
+    write(place / "a.mrc")
+    run_s1(settings({"tomogram": "a.mrc"}, neighborhood_size=3, **ONE), quiet=True)
+    mask = Path("out/set/segmentation_0_intensities_kmeans.mrc").read_bytes()
+    Path("b.rec").write_bytes(mask)
+    Path("c.mrc.gz").write_bytes(gzip.compress(mask))
+    config = load_config(settings({"tomogram": "*.[mr]*"}))
+    assert [str(one.tomogram) for one in config.inputs] == ["a.mrc"]
+    assert config.notes == (
+        "inputs[0].tomogram: left out 2 files that picket_gpu wrote, such as b.rec",
+    )
+
+
+@pytest.mark.parametrize("mask", ["data/{name}_mask.mrc", "data/TS_01_mask.mrc"])
+@pytest.mark.parametrize("key", ["mask", "mask_for_fitting", "mask_for_output"])
+def test_a_pattern_leaves_out_masks_beside_the_tomograms(place, mask, key):
+    names = ["TS_01", "TS_02"]
+    for name in names:
+        write(place / f"data/{name}.mrc")
+        if "{" in mask or name in mask:
+            write(place / f"data/{name}_mask.mrc")
+    config = load_config(settings({"tomogram": "data/*.mrc", key: mask}))
+    assert [str(one.tomogram) for one in config.inputs] == [f"data/{name}.mrc" for name in names]
+    count = len(list(Path("data").glob("*_mask.mrc")))
+    files = "a file" if count == 1 else f"{count} files"
+    (note,) = config.notes
+    assert note.startswith(f"inputs[0].tomogram: left out {files} named as masks, ")
+    assert note.endswith("data/TS_01_mask.mrc")
+
+
+def test_directories_with_wildcards_in_their_names(place):
+    """One that is there as it is written is meant, else what matches it."""
+    write(place / "x[1]/TS_01.mrc")
+    write(place / "x1/TS_02.mrc")
+    write(place / "y1/TS_03.mrc")
+    entries = [
+        {"tomogram": "x[1]/TS_*.mrc", "name": "n{1}"},
+        {"tomogram": str(place / "y[1]/*.mrc"), "name": "m{1}"},
+    ]
+    config = load_config(settings(*entries))
+    found = [(str(one.tomogram), one.name) for one in config.inputs]
+    assert found == [("x[1]/TS_01.mrc", "n01"), (str(place / "y1/TS_03.mrc"), "m1")]
+
+
+def test_a_pattern_of_lists_is_refused(place):
+    Path("a.star").write_text("data_\n")
+    with pytest.raises(PicketError, match=r"\*\.star is a pattern of lists; name each in an entry"):
+        load_config(settings({"tomogram": "*.star"}))
+
+
+@pytest.mark.parametrize("key", ["tomogram", "mask"])
+@pytest.mark.parametrize("options", [[], ["--overwrite"], ["--dry-run"]])
+def test_an_input_with_the_name_of_an_output_is_never_replaced(place, capsys, key, options):
+    place = Path("d/segmentation_0_intensities_kmeans.mrc")
+    write(Path("a.mrc").absolute())
+    write(place.absolute())
+    entry = {"tomogram": "a.mrc"} | {key: str(place)}
+    config = settings(entry, neighborhood_size=3, **ONE, save=["hdf5"])
+    config |= {"output_dir": ".", "dataset_name": "d"}
+    Path("params.yaml").write_text(yaml.safe_dump(config))
+    before = place.read_bytes()
+    assert main(["params.yaml", *options]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {place}: is an input, and the run would replace it by a segmentation; change "
+        "dataset_name, or move the file\n"
+    )
+    assert place.read_bytes() == before
+    assert [one.name for one in Path("d").iterdir()] == [place.name]
+
+
+SINGLE = "data_global\n_rlnTomoName TS_01\n_rlnTomoReconstructedTomogram rec.mrc\n{}"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (SINGLE.format("_rlnTomoTiltSeriesPixelSize 2.5 #\n_rlnTomoTomogramBinning 4\n"), 10.0),
+        (SINGLE.format("\ndata_other\n_rlnTomoName B\n"), None),
+        ("DATA_a\nLoop_\n_rlnTomoName\n_rlnTomoReconstructedTomogram\nTS_01 rec.mrc\n", None),
+        ("data_a\nloop_\n_rlnTomoName\n_rlnTomoReconstructedTomogram\nTS_01 $REC/rec.mrc\n", None),
+        ("data_a\nloop_\n_rlnTomoName\n_rlnTomoReconstructedTomogram\nTS_01 ~/rec.mrc\n", None),
+    ],
+)
+def test_lists_that_other_programs_write(place, monkeypatch, text, size):
+    monkeypatch.setenv("REC", str(place))
+    monkeypatch.setenv("HOME", str(place))
+    write(place / "rec.mrc")
+    Path("a.star").write_text(text)
+    (one,) = load_config(settings({"tomogram": "a.star"})).inputs
+    assert (one.name, one.tomogram.absolute()) == ("TS_01", place / "rec.mrc")
+    assert one.voxel_size == (None if size is None else (size, size, size))
+    assert one.listed.fault is None
+
+
+def test_a_variable_of_a_list_that_is_not_set_fails_alone(place, monkeypatch):
+    monkeypatch.delenv("UNSET", raising=False)
+    write(place / "rec.mrc")
+    rows = "A $UNSET/rec.mrc\nB rec.mrc\n"
+    Path("a.star").write_text(f"data_\nloop_\n_rlnTomoName\n_rlnTomoReconstructedTomogram\n{rows}")
+    lost, found = load_config(settings({"tomogram": "a.star"})).inputs
+    assert "A: $UNSET/rec.mrc was not found" in lost.listed.fault
+    assert found.listed.fault is None
+
+
+@pytest.mark.parametrize("size", ["1e40", "nan", "-2.5", "0", "1e-9", "N/A"])
+def test_a_pixel_size_that_cannot_be_is_none(place, size):
+    write(place / "rec.mrc")
+    Path("a.star").write_text(
+        SINGLE.format(f"_rlnTomoTiltSeriesPixelSize {size}\n_rlnTomoTomogramBinning 1\n")
+    )
+    (one,) = load_config(settings({"tomogram": "a.star"})).inputs
+    assert one.voxel_size is None
+
+
+def test_a_voxel_size_of_a_list_that_contradicts_the_file_is_told_as_such(place, capsys):
+    write(place / "rec.mrc")
+    Path("a.star").write_text(
+        SINGLE.format("_rlnTomoTiltSeriesPixelSize 1.25\n_rlnTomoTomogramBinning 4\n")
+    )
+    told = {}
+    for size in (None, 5.0):
+        config = settings({"tomogram": "a.star"} | ({"voxel_size": size} if size else {}), **ONE)
+        Path("params.yaml").write_text(yaml.safe_dump(config))
+        assert main(["params.yaml", "--dry-run"]) == 0
+        told[size] = capsys.readouterr().out
+    contradiction = "is 5 x 5 x 5, but the file has 10 x 10 x 10 angstrom (z y x)"
+    assert f"warning: rec.mrc: the voxel size of a.star {contradiction}" in told[None]
+    assert f"warning: rec.mrc: voxel_size {contradiction}" in told[5.0]

@@ -12,7 +12,7 @@ from picket_gpu.__main__ import main
 from picket_gpu.config.s2 import load_s2_config
 from picket_gpu.files.location import RecordedPlace, as_written, expanded
 from picket_gpu.report.__main__ import main as report_main
-from tests.support.command_line import SHAPE, names, the_error, write_config
+from tests.support.command_line import ONE, SHAPE, names, the_error, write_config
 from tests.support.command_line import place as place
 
 VARIABLES = {"DATA": "/data", "SET_2": "set", "EMPTY": ""}
@@ -38,8 +38,9 @@ def variables(tmp_path, monkeypatch):
         # What a shell leaves as it is.
         ("a/~/b.mrc", "a/~/b.mrc"),
         ("a~.mrc", "a~.mrc"),
-        ("~of-nobody-here/a", "~of-nobody-here/a"),
         ("cost$.mrc", "cost$.mrc"),
+        ("cost$5/b", "cost$5/b"),  # no name of a variable
+        (r"\$DATA/a\$b.mrc", "$DATA/a$b.mrc"),
         ("a$/b", "a$/b"),
         ("s3://bucket/$DATA/~/a.zarr", "s3://bucket/$DATA/~/a.zarr"),
     ],
@@ -53,6 +54,29 @@ def test_paths_are_those_that_a_shell_would_make(tmp_path, written, meant):
 def test_a_variable_that_is_not_set_is_refused_by_its_name(name, form):
     with pytest.raises(ValueError, match=f"environment variable {name} is not set; set it, or"):
         expanded(f"a/{form.format(name)}/b.mrc")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("${UNSET:-/scratch}/a", r"not \$\{UNSET:-/scratch\}/a; write the path, with \\\$ for a "),
+        ("a/$(pwd)/b", r"only \$NAME and \$\{NAME\} are replaced, not \$\(pwd\)/b; write the path"),
+        (
+            "~nobody-here/a",
+            r"directory ~nobody-here is unknown; write the path, or \./~nobody-here/a",
+        ),
+    ],
+)
+def test_what_would_become_a_directory_of_that_name_is_refused(written, told):
+    with pytest.raises(ValueError, match=told):
+        expanded(written)
+    assert expanded(f"./{written}".replace("$", r"\$")) == f"./{written}"  # as the message says
+
+
+def test_an_account_without_a_home_directory(monkeypatch):
+    monkeypatch.setenv("HOME", "")
+    with pytest.raises(ValueError, match="the home directory ~ is unknown; write the path, or"):
+        expanded("~/results")
 
 
 @pytest.mark.parametrize("written", ["~/a.mrc", "$DATA/a.mrc", "${UNSET}/a.mrc", "$UNSET.mrc"])
@@ -166,3 +190,21 @@ def test_a_file_of_a_scheduler(place, capsys):
     pytest.importorskip("distributed")
     assert main(["params.yaml", "--scheduler", "$UNSET/scheduler.json"]) == 2
     assert the_error(capsys.readouterr().err).startswith("scheduler: environment variable UNSET")
+
+
+@pytest.mark.parametrize("key", ["exclude", "choices"])
+def test_a_variable_in_lists_of_a_picking(place, capsys, key):
+    particles = {"diameter": 60, "workflows": ["intensities-kmeans"], key: ["$UNSET/a.csv"]}
+    write_config(place, particles=particles, **ONE)
+    for more in ([], ["--dry-run"]):
+        assert main(["params.yaml", *more]) == 2
+        message = the_error(capsys.readouterr().err)
+        assert message.startswith(f"{key}: ")
+        assert message.endswith("environment variable UNSET is not set; set it, or write the path")
+    assert not (place / "out").exists()
+    write_config(place, **ONE)
+    assert main(["params.yaml"]) == 0
+    options = ["--diameter", "60", f"--{key}", "$UNSET/a.csv"]
+    capsys.readouterr()
+    assert pick.main(["out/set", *options]) == 2
+    assert "environment variable UNSET is not set" in the_error(capsys.readouterr().err)

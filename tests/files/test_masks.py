@@ -112,6 +112,11 @@ SOFT = np.where(INSIDE, 0.93, 0.02).astype("f4")
         (np.full(SHAPE, 255, "u2"), r"the whole volume \(value 255\); it changes nothing"),
         (np.ones(SHAPE, "i1"), r"the whole volume \(value 1\); it changes nothing"),
         (np.ones(SHAPE, "f4"), r"the whole volume \(value 1\); it changes nothing"),
+        # Labels and limits in a message are such that they tell parts of the mask apart.
+        (np.where(INSIDE, 5, 3).astype("i1"), r"the whole volume \(values 3 to 5\); .*labels: 3}"),
+        (np.where(INSIDE, 230, 20).astype("u2"), r"the whole .* labels, or a limit .*above: 125}"),
+        (SOFT * 100, r"the whole volume \(values 2 to 93\); .*above: 47.5}"),
+        ((~FIRST).astype("i1"), r"all but 1 of 1,680 .*\); check that it is the right file"),
     ],
 )
 def test_a_mask_that_does_nothing_is_told_with_its_values(tmp_path, values, says):
@@ -124,6 +129,83 @@ def test_a_tomogram_is_told_from_a_mask(tmp_path, kind):
     grey = (np.random.default_rng(0).normal(size=SHAPE) * 100).astype(kind)
     (line,) = warnings(tmp_path, grey)
     assert line.startswith(f"the mask has values {grey.min():g} to {grey.max():g}, as tomograms")
+
+
+NOISE = np.random.default_rng(0).normal(size=SHAPE)
+
+
+@pytest.mark.parametrize("noise", [1e-7, 1e-3, 0.05])
+def test_a_background_that_is_not_quite_0_is_told_with_a_limit(tmp_path, noise):
+    values = (INSIDE + noise * NOISE).astype("f4")
+    (line,) = warnings(tmp_path, values)
+    assert re.search(r"and what is above 0 belongs to it; choose a limit \(.*above: 0.5}\)$", line)
+    mask = Mask(file=tmp_path / "mask.mrc", above=0.5)
+    content = examine_mask(mask, SHAPE)
+    assert content.warnings == ()
+    assert (content.voxels == INSIDE).all()
+
+
+def test_labels_of_a_mask_without_whole_numbers(tmp_path):
+    values = (INSIDE + 1e-7 * NOISE).astype("f4")
+    apart = np.count_nonzero(values != np.rint(values))
+    assert 0 < np.count_nonzero(values == 1) < np.count_nonzero(INSIDE)  # some would be lost
+    (line,) = warnings(tmp_path, values, labels=1)
+    assert line.startswith(f"the mask has {apart:,} voxels between labels (values -")
+    assert "choose a limit in place of labels ({file" in line
+    with pytest.raises(PicketError, match=r"choose other labels, or a limit \(.*above: 0.5}\)$"):
+        warnings(tmp_path, values, labels=2)
+
+
+def test_a_limit_that_no_voxel_exceeds(tmp_path):
+    with pytest.raises(
+        PicketError, match=r"\(values 0 to 1, voxels above 1 .*; choose a lower limit$"
+    ):
+        warnings(tmp_path, INSIDE.astype("i1"), above=1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "likely"),
+    [
+        (INSIDE[::2, ::2, ::2], " (this one seems to be binned by 2)"),
+        (INSIDE[:3, :4, :4], " (this one seems to be binned by 3)"),  # where 3 does not divide it
+        (np.zeros((20, 24, 28)), " (this one seems to be unbinned by 2)"),
+        (INSIDE.transpose(2, 1, 0), " (this one seems to have its axes in another order than z"),
+        (INSIDE[1:], ""),
+        (INSIDE[:5], ""),
+    ],
+)
+def test_why_a_mask_has_another_shape(tmp_path, values, likely):
+    with pytest.raises(PicketError) as error:
+        warnings(tmp_path, np.ascontiguousarray(values).astype("i1"))
+    assert f"use a mask of the same shape{likely}" in str(error.value)
+    assert likely or str(error.value).endswith("shape")
+
+
+def test_a_dataset_as_part_of_the_path(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["group/one"] = INSIDE
+    place = tmp_path / "a.h5"
+    with pytest.raises(PicketError) as error:
+        read_mask(place / "group/one", SHAPE)
+    assert str(error.value) == (
+        f"{place}/group/one: {place} is a file; select one by mask: {{file: {place}, "
+        "dataset: group/one}"
+    )
+
+
+def test_a_directory_of_masks(tmp_path):
+    write(tmp_path / "TS_01.mrc", INSIDE.astype("i1"))
+    with pytest.raises(PicketError, match=r"a mask for each tomogram, write .*/\{name\}\.mrc$"):
+        read_mask(tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("labels", ["2", 2.5, {"a": 1}, None])
+def test_labels_are_whole_numbers(labels):
+    if labels is None:
+        assert Mask(file="a.mrc", labels=labels).labels is None
+        return
+    with pytest.raises(ValidationError, match="must be a whole number, or a list of them"):
+        Mask(file="a.mrc", labels=labels)
 
 
 @pytest.mark.parametrize(

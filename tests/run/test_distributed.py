@@ -354,3 +354,17 @@ def test_workers_warnings_are_told_under_their_tomogram_and_at_the_end(place, ca
     assert "of the voxels are padding with the value 0;" in line
     warned = [unit["tomogram"] for unit in record()["units"] if unit["warnings"]]
     assert warned == ["t1.mrc"] * 2
+
+
+def test_workers_that_cannot_be_started_are_told_in_a_line(place, capsys, monkeypatch):
+    def refuse(**options):
+        try:
+            raise OSError("no such interpreter")
+        except OSError as cause:
+            raise RuntimeError("Nanny failed to start.") from cause
+
+    monkeypatch.setattr("distributed.LocalCluster", refuse)
+    assert main(["params.yaml", "--workers", "1"]) == 2
+    assert the_error(capsys.readouterr().err) == (
+        "workers: 1 cannot be started (no such interpreter); run without them"
+    )

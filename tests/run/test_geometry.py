@@ -56,12 +56,21 @@ def test_both_are_told_in_the_plan_the_run_the_page_and_the_record(tmp_path):
         ((20, 20, 20), False),  # a cube
         ((24, 60, 64), False),  # z is the shortest
         ((24, 24, 64), False),
-        ((60, 64, 24), False),
     ],
 )
 def test_a_depth_along_y_is_told(tmp_path, shape, is_told):
     lines = warnings(write(tmp_path / "a.mrc", shape))
     assert [line.startswith("y is by far the shortest axis") for line in lines] == [True] * is_told
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_told"),
+    [((60, 64, 24), True), ((20, 20, 10), True), ((19, 20, 10), False), ((24, 24, 24), False)],
+)
+def test_a_depth_along_x_is_told(tmp_path, shape, is_told):
+    lines = warnings(write(tmp_path / "a.mrc", shape))
+    told = "x is by far the shortest axis ({} x {} x {} voxels, z y x), so".format(*shape)
+    assert [line.startswith(told) for line in lines] == [True] * is_told
 
 
 @pytest.mark.parametrize("name", ["a.mrc", "a.h5"])

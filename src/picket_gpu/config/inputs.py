@@ -27,7 +27,8 @@ def _three(size: Any) -> Any:
     return (size, size, size) if isinstance(size, int | float) else size
 
 
-Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False, strict=True)]
+LEAST_LENGTH, MOST_LENGTH = 1e-6, 1e6  # angstrom, of a voxel
+Length = Annotated[float, Field(ge=LEAST_LENGTH, le=MOST_LENGTH, allow_inf_nan=False, strict=True)]
 VoxelSize = Annotated[
     tuple[Length, Length, Length],
     BeforeValidator(_three),
@@ -59,10 +60,12 @@ class Listed(NamedTuple):
     Attributes:
         warnings: what is odd, a line each.
         fault: why the tomogram cannot be used; None if it can.
+        size_key: who says its voxel size.
     """
 
     warnings: tuple[str, ...] = ()
     fault: str | None = None
+    size_key: str = "voxel_size"
 
 
 class TomogramInput(BaseModel):
@@ -149,7 +152,8 @@ class TomogramInput(BaseModel):
     @field_validator("mask", "mask_for_fitting", "mask_for_output", mode="before")
     @classmethod
     def _file(cls, mask: Any) -> Any:
-        if mask == "None" and not os.path.lexists(mask):  # Python's word, text in YAML
+        # Words of programming languages, text in YAML.
+        if mask in ("None", "none", "nil", "N/A", "n/a") and not os.path.lexists(mask):
             raise ValueError("must be the path of a mask")
         return mask
 
@@ -244,7 +248,13 @@ class TomogramInput(BaseModel):
     @property
     def selector(self) -> VolumeSelector:
         """Which of the volumes of the file."""
-        return VolumeSelector(self.dataset, self.level, self.voxel_size, None, self.storage_options)
+        return VolumeSelector(
+            self.dataset,
+            self.level,
+            self.voxel_size,
+            storage_options=self.storage_options,
+            size_key=self.listed.size_key,
+        )
 
     @property
     def fitting_mask(self) -> Mask | None:
@@ -255,6 +265,11 @@ class TomogramInput(BaseModel):
     def output_mask(self) -> Mask | None:
         """Where labels are wanted, if not everywhere."""
         return self._own(self.mask_for_output or self.mask)
+
+    @property
+    def own_masks(self) -> list[Mask]:
+        """All masks of this tomogram."""
+        return [mask for mask in (self.fitting_mask, self.output_mask) if mask is not None]
 
     def _own(self, mask: Mask | None) -> Mask | None:
         """The mask of this tomogram, where its path is a template."""

@@ -1,6 +1,7 @@
 """Entries of ``inputs`` that stand for several tomograms: patterns and star files."""
 
 import glob
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,14 +9,15 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from picket_gpu.config.faults import first_fault
-from picket_gpu.config.inputs import Listed, TomogramInput
+from picket_gpu.config.inputs import PATTERN, Listed, TomogramInput
 from picket_gpu.config.names import filled, is_template, matched
 from picket_gpu.config.star import read_tomograms
 from picket_gpu.errors import PicketError
-from picket_gpu.files.filenames import ENDINGS
+from picket_gpu.files.filenames import is_beside_segmentations
+from picket_gpu.files.location import absolute
 from picket_gpu.files.segmentation import read_own_attributes
 
-_OURS = {Path(f"_{ending}").suffix for ending in ENDINGS.values()}
+OURS, MASKS = "that picket_gpu wrote", "named as masks"  # what a pattern leaves out
 
 
 class _Found(NamedTuple):
@@ -36,8 +38,8 @@ def expanded(entries: list[TomogramInput]) -> tuple[list[TomogramInput], list[st
     """The tomograms that ``entries`` stand for, in their order, and what to say of them.
 
     ``data/*.mrc`` stands for all that match, sorted by name, each with the other keys of its entry;
-    ``**`` for any directories. Files that picket_gpu wrote are left out. A ``.star`` file of RELION
-    5 or IsoNet stands for its tomograms. A ``name`` may be a template.
+    ``**`` for any directories. Files that picket_gpu wrote, and masks of the entry, are left out. A
+    ``.star`` file of RELION 5 or IsoNet stands for its tomograms. A ``name`` may be a template.
 
     Raises:
         PicketError: a pattern matches nothing, a star file has no tomograms, what it tells cannot
@@ -51,13 +53,26 @@ def expanded(entries: list[TomogramInput]) -> tuple[list[TomogramInput], list[st
             tomograms.append(entry)
             continue
         if not entry.is_list or not isinstance(where, Path):
-            found = [_Found({}, {})]
-        elif where.suffix.lower() == ".star":
-            found = _of_star(where, entry)
-        else:
+            tomograms += _made(number, entry, [_Found({}, {})])
+        elif where.suffix.lower() != ".star":
             found, ours = _of_pattern(number, where)
-            notes += [f"inputs[{number}].tomogram: left out {_such_as(ours)}"] if ours else []
-        tomograms += _made(number, entry, found)
+            made, masks = _apart_from_masks(_made(number, entry, found))
+            told = [
+                _such_as(paths, what) for paths, what in ((ours, OURS), (masks, MASKS)) if paths
+            ]
+            if not made:
+                raise PicketError(
+                    f"inputs[{number}].tomogram: {where} matches only {' and '.join(told)}"
+                )
+            tomograms += made
+            notes += [f"inputs[{number}].tomogram: left out {text}" for text in told]
+        elif PATTERN.search(str(where)) and not where.exists():
+            raise PicketError(
+                f"inputs[{number}].tomogram: {where} is a pattern of lists; name each in an entry "
+                "of its own"
+            )
+        else:
+            tomograms += _made(number, entry, _of_star(where, entry))
     return tomograms, notes
 
 
@@ -84,37 +99,53 @@ def _made(number: int, entry: TomogramInput, found: list[_Found]) -> list[Tomogr
 
 
 def _of_pattern(number: int, pattern: Path) -> tuple[list[_Found], list[Path]]:
-    """Tomograms that a pattern matches, and files that picket_gpu wrote.
+    """What a pattern matches, and files that picket_gpu wrote.
+
+    Directories that are there as they are written are no patterns.
 
     Raises:
-        PicketError: it matches no tomogram.
+        PicketError: it matches nothing.
     """
-    paths = [Path(match) for match in sorted(set(glob.glob(str(pattern), recursive=True)))]
+    root = next(directory for directory in pattern.parents if os.path.exists(directory))
+    inner = pattern.relative_to(root)
+    matches = sorted(set(glob.glob(str(inner), root_dir=root, recursive=True)))
+    paths = [root / match for match in matches]
+    if not paths:
+        allowed = os.access(root, os.R_OK | os.X_OK)
+        why = "check the path" if allowed else f"there is no permission to read {root}"
+        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches no file; {why}")
     ours = [path for path in paths if _is_ours(path)]
-    written = set(ours)
-    others = [path for path in paths if path not in written]
-    found = [_Found({"tomogram": path}, matched(pattern, path)) for path in others]
-    if not found and ours:
-        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches only {_such_as(ours)}")
-    if not found:
-        raise PicketError(f"inputs[{number}].tomogram: {pattern} matches no file")
+    written = {*ours}
+    inside = {path for path in paths if path.suffix == ".zarr"}  # of which files are no volumes
+    others = [path for path in paths if path not in written and inside.isdisjoint(path.parents)]
+    found = [_Found({"tomogram": path}, matched(inner, path.relative_to(root))) for path in others]
     return found, ours
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether picket_gpu wrote a file, by what it says of itself."""
-    if path.suffix not in _OURS or not (path.is_file() or path.is_dir()):
-        return False
+    """Whether picket_gpu wrote a file, by what it says of itself, or by its name."""
+    if is_beside_segmentations(path):
+        return True
     try:
-        return read_own_attributes(path) is not None
+        return path.exists() and read_own_attributes(path) is not None
     except OSError:  # the run will tell
         return False
 
 
-def _such_as(paths: list[Path]) -> str:
+def _apart_from_masks(
+    entries: list[TomogramInput],
+) -> tuple[list[TomogramInput], list[Path]]:
+    """Tomograms of a pattern, and files that are masks of some of them."""
+    masks = {absolute(mask.file) for entry in entries for mask in entry.own_masks}
+    tomograms = [entry for entry in entries if absolute(entry.tomogram) not in masks]
+    found = [entry.tomogram for entry in entries if absolute(entry.tomogram) in masks]
+    return tomograms, [path for path in found if isinstance(path, Path)]
+
+
+def _such_as(paths: list[Path], what: str) -> str:
     one = len(paths) == 1
     number = "a file" if one else f"{len(paths)} files"
-    return f"{number} that picket_gpu wrote{', ' if one else ', such as '}{paths[0]}"
+    return f"{number} {what}{', ' if one else ', such as '}{paths[0]}"
 
 
 def _of_star(star: Path, entry: TomogramInput) -> list[_Found]:
@@ -128,7 +159,11 @@ def _of_star(star: Path, entry: TomogramInput) -> list[_Found]:
                 "centre": entry.centre or listed.centre,
             },
             {} if listed.name is None else {"name": listed.name},
-            Listed(listed.warnings, listed.fault),
+            Listed(
+                listed.warnings,
+                listed.fault,
+                "voxel_size" if entry.voxel_size else f"the voxel size of {star}",
+            ),
         )
         for listed in read_tomograms(star)
     ]

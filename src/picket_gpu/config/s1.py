@@ -208,7 +208,8 @@ class S1Config(BaseModel):
     def _bytes_or_text(cls, budget: Any) -> Any:
         if isinstance(budget, bool | float) or (isinstance(budget, int) and budget < 1):
             raise ValueError("must be bytes or text such as 12 GiB")
-        if isinstance(budget, str) and len(budget) > 40:  # 10**400 is no float
+        # 10**400 is no float, and pydantic would take 4,5 GiB for 4 bytes.
+        if isinstance(budget, str) and not re.fullmatch(r"\s*[\d.]{1,30}\s*\w*\s*", budget):
             raise ValueError("must be bytes or text such as 12 GiB")
         return budget
 

@@ -9,12 +9,14 @@ an error returns the old content when the same file is read again.
 
 import os
 import re
+from contextlib import suppress
 from math import isfinite, prod
 from pathlib import Path
 from typing import NamedTuple
 
+from picket_gpu.config.inputs import LEAST_LENGTH, MOST_LENGTH
 from picket_gpu.errors import PicketError
-from picket_gpu.files.location import stem_of
+from picket_gpu.files.location import expanded, stem_of
 
 WHOLE = "_rlnTomoReconstructedTomogram"
 HALF, DENOISED = f"{WHOLE}Half1", f"{WHOLE}Denoised"
@@ -100,8 +102,8 @@ def read_tomograms(path: Path) -> list[StarTomogram]:
     for number, row in enumerate(rows, 1):
         if len(row) != len(columns):
             raise PicketError(
-                f"{path}: row {number} has {len(row)} values for {len(columns)} columns; the "
-                f"file is damaged, write it again with {program.name}"
+                f"{path}: row {number} has {len(row)} values for {len(columns)} columns; write the "
+                f"file again with {program.name}, or put text with blanks in quotes"
             )
     listed = [dict(zip(columns, row, strict=True)) for row in rows]
     used = [
@@ -135,21 +137,24 @@ def _list_of_tomograms(path: Path) -> tuple[_Program, _Table]:
 
 
 def _tables(path: Path) -> list[_Table]:
-    """All loops of a STAR file."""
+    """All tables of a STAR file: loops, and lists of names with a value each, which are one row."""
     try:
         with path.open(encoding="utf-8") as file:
             lines = file.read(LARGEST).splitlines()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text; save it as UTF-8"
         raise PicketError(f"{path}: cannot be read as a STAR file ({reason})") from None
     tables: list[_Table] = []
     inside = False
     for words in filter(None, map(_words, lines)):
-        alone = len(words) == 1
-        if alone and (words[0] == "loop_" or words[0].startswith("data_")):
-            inside = words[0] == "loop_"
-            if inside:
-                tables.append(_Table([], []))
+        alone, first = len(words) == 1, words[0].lower()
+        if alone and (first == "loop_" or first.startswith("data_")):
+            inside = first == "loop_"
+            tables.append(_Table([], []))
+        elif not inside and tables and len(words) == 2 and first.startswith("_"):
+            column, value = words
+            tables[-1].columns.append(column)
+            tables[-1].rows[:] = [[*(tables[-1].rows or [[]])[0], value]]
         elif inside and alone and words[0].startswith("_") and not tables[-1].rows:
             tables[-1].columns.append(words[0])
         elif inside:
@@ -213,13 +218,15 @@ def _name(program: _Program, row: dict[str, str]) -> str | None:
 
 
 def _found(star: Path, listed: str) -> Path | None:
+    with suppress(ValueError):  # a variable that is not set: no such file
+        listed = expanded(listed)
     places = [Path(), star.parent, *star.absolute().parents]
     return next((place / listed for place in places if os.path.exists(place / listed)), None)
 
 
 def _size(program: _Program, row: dict[str, str]) -> float | None:
     size = prod(_number(row.get(column)) for column in program.sizes)
-    return size if size > 0 else None
+    return size if LEAST_LENGTH <= size <= MOST_LENGTH else None
 
 
 def _centre(row: dict[str, str]) -> tuple[float, float, float] | None:

@@ -35,7 +35,8 @@ def read_yaml(path: Path, wanted: str = S1_FILE) -> dict[Any, Any]:
             "printable character; remove it"
         ) from None
     except yaml.YAMLError as error:
-        raise PicketError(f"{path}: is not valid YAML: {_reason(error)}{_blank(text)}") from None
+        hint = _blank(text) or _quotes(text, error)
+        raise PicketError(f"{path}: is not valid YAML: {_reason(error)}{hint}") from None
     except RecursionError:
         raise PicketError(f"{path}: is not valid YAML: brackets are nested too deeply") from None
     if not isinstance(content, dict):
@@ -70,6 +71,20 @@ def _blank(text: str) -> str:
         for letter in line:
             if letter.isspace() and letter not in " \t":
                 return f"; line {number} has a blank that is not a space, type it again"
+    return ""
+
+
+def _quotes(text: str, error: yaml.YAMLError) -> str:
+    """A hint at a tab, or text without quotes that begins as something else does; else nothing."""
+    lines = text.splitlines()
+    marks = (getattr(error, name, None) for name in ("context_mark", "problem_mark"))
+    for mark in marks:
+        if mark is not None and mark.line < len(lines):
+            letter = lines[mark.line][mark.column : mark.column + 1]
+            if letter == "\t":
+                return "; write spaces in place of tabs"
+            if letter and letter in "*&!@`%=<":
+                return f"; put text that begins with {letter} in quotes"
     return ""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from picket_gpu.device.backend import MIB, Backend, KMeansEngine, Precision
 from picket_gpu.device.cuda import OPTIONS, SOURCE, CudaOperations
 from picket_gpu.device.gpu_memory import DevicePool, PinnedArrays, Prefetch, Staging
+from picket_gpu.device.kernel_cache import provide_kernel_cache
 from picket_gpu.device.operations import Array
 from picket_gpu.device.rapids import Rapids
 from picket_gpu.errors import PicketError, one_line
@@ -30,12 +31,13 @@ def find_gpu(number: int = 0, kmeans_engine: KMeansEngine = "auto") -> "GPUBacke
     Raises:
         PicketError: ``kmeans_engine`` is "cuml" and cuML cannot be imported.
     """
+    provide_kernel_cache()
     try:
         import cupy
         import cupyx.scipy.fft
         import cupyx.scipy.ndimage
-    except ImportError as error:
-        return f"CuPy cannot be imported: {error}"
+    except (ImportError, OSError) as error:
+        return f"CuPy cannot be imported: {one_line(error)}"
     runtime = cupy.cuda.runtime
     try:
         if runtime.driverGetVersion() == 0:

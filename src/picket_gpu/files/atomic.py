@@ -3,6 +3,7 @@
 They are written under a temporary name in the same directory, and renamed when complete.
 """
 
+import errno
 import os
 import platform
 import re
@@ -17,7 +18,16 @@ _HOST = platform.node().replace(".", "-")
 PART = ".part"
 _UNFINISHED = re.compile(rf"\..+\.(?P<host>[^.]*)\.(?P<process>\d+)\.\d+{re.escape(PART)}")
 ABANDONED = 2 * 24 * 3600  # seconds; clocks of machines differ by less
-MOST_TRIES = 10  # to replace a directory that other programs replace at the same time
+# What some network file systems say of fsync; 524 is the kernel's ENOTSUPP.
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
+# What a disk that cannot take a file says; HDF5 has the number in its text only.
+_FULL = {
+    errno.ENOSPC: "no space left on the disk; make room and run again",
+    errno.EDQUOT: "the disk quota is used up; make room and run again",
+    errno.EFBIG: "the file is larger than allowed (ulimit -f); raise the limit and run again",
+}
+MOST_TRIES = 10  # to replace, or remove, a directory that is written to at the same time
+PAUSE = 0.05  # seconds, between tries to remove one
 
 
 @contextmanager
@@ -25,9 +35,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to ``path`` on success and removed otherwise."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        _sync(temporary)  # before the name says that the file is complete
-        temporary.replace(path)
+        with _told_in_full(path):
+            yield temporary
+            _sync(temporary)  # before the name says that the file is complete
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,10 +51,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     temporary, old = _temporary(path), _temporary(path, "-old")
     try:
-        yield temporary
-        for directory, _, names in os.walk(temporary):
-            for name in names:
-                _sync(Path(directory, name))
+        with _told_in_full(path):
+            yield temporary
+            for directory, _, names in os.walk(temporary):
+                for name in names:
+                    _sync(Path(directory, name))
         for _ in range(MOST_TRIES):
             with suppress(FileNotFoundError):
                 path.rename(old)
@@ -56,8 +68,32 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 remove(old)
         raise OSError(f"{path}: another program keeps writing it; stop that program and run again")
     finally:
-        remove(temporary)
         remove(old)
+        for _ in range(MOST_TRIES):
+            if not temporary.exists():
+                break
+            remove(temporary)
+            time.sleep(PAUSE)  # after an error Zarr's threads go on writing for a moment
+
+
+@contextmanager
+def _told_in_full(path: Path) -> Iterator[None]:
+    """Name the file, and what to do, where the disk or the directory does not take it."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # h5py raises both
+        number = getattr(error, "errno", None)
+        if (told := re.search(r"errno = (\d+)", str(error))) is not None:
+            number = int(told[1])
+        if number in _FULL:
+            raise OSError(f"{path}: {_FULL[number]}") from error
+        refused = number in (errno.EACCES, errno.EPERM, errno.EROFS)
+        if refused and Path(str(getattr(error, "filename", None))).parent == path.parent:
+            raise PermissionError(
+                f"{path}: no permission to write in {path.parent.absolute()}; choose another "
+                "directory"
+            ) from error
+        raise
 
 
 class Pace:
@@ -140,4 +176,8 @@ def _temporary(path: Path, kind: str = "") -> Path:
 
 def _sync(path: Path) -> None:
     with path.open("r+b") as file:  # Windows syncs what is open for writing
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise

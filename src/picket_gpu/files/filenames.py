@@ -29,6 +29,11 @@ FURTHER = {
 _WORKFLOW = r"(?P<index>\d+)_(?P<workflow>[^\W_]+_[^\W_]+)"
 _SEGMENTATION = re.compile(f"segmentation_{_WORKFLOW}")
 _PARTICLES = re.compile(rf"particles_{_WORKFLOW}(_(?P<picking>[^\W_]+))?")
+_RECORD = re.compile(r"run(_\d+)?\.json")
+_OTHERS = re.compile(
+    rf"{_RECORD.pattern}|report(_\d+)?\.html|preview_\d+\.png|beads_\d+\.csv"
+    r"|particles_.+\.(csv|star|cmm|yaml|npz|txt|tbl|doc)"
+)
 Key: TypeAlias = tuple[str, str, str | None]  # feature mode, method, name of particles
 _SCORES = {"mrc": "score", "zarr": "zarr score"}  # HDF5 has labels and scores in one file
 
@@ -246,6 +251,16 @@ def is_particles(path: Path) -> bool:
     stem, ending = _parted(path)
     endings = [*PARTICLES.values(), *(e for kinds in FURTHER.values() for e in kinds.values())]
     return _PARTICLES.fullmatch(stem) is not None and ending in endings
+
+
+def is_beside_segmentations(path: Path) -> bool:
+    """Whether a path is named like what a run writes but for segmentations, or has a run's record.
+
+    None of it is a volume.
+    """
+    if _OTHERS.fullmatch(path.name):
+        return True
+    return path.is_dir() and any(_RECORD.fullmatch(one.name) for one in path.glob("run*.json"))
 
 
 def particles_csv(path: Path) -> Path:

@@ -1,9 +1,11 @@
 """What every reader takes and returns, and what several of them need."""
 
+import errno
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf, prod
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +37,7 @@ class VolumeSelector:
         shape: voxels, (z, y, x); selects the level of a multiscale image that has it.
         storage_options: options for fsspec, such as {"anon": True}.
         kind: what the volume is, in messages.
+        size_key: who says ``voxel_size``, in messages.
     """
 
     dataset: str | None = None
@@ -43,6 +46,7 @@ class VolumeSelector:
     shape: Shape | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     kind: Literal["tomogram", "mask", "segmentation"] = "tomogram"
+    size_key: str = "voxel_size"
 
     def remedy(self, where: Location, name: str) -> str:
         """How to select one of several arrays, in words.
@@ -113,6 +117,25 @@ def planes_of(array: Any, step: int = PLANES) -> Iterator[np.ndarray]:
     for first in range(0, array.shape[z], step):
         index[z] = slice(first, first + step)
         yield np.asarray(array[tuple(index)])
+
+
+def mapped(path: Path, dtype: np.dtype[Any], begin: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The array at an offset in a file, memory-mapped, or read where `cannot_map` is true.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return np.memmap(path, dtype, "r", begin, shape)
+    except OSError as error:
+        if not cannot_map(error):
+            raise
+    return np.fromfile(path, dtype, prod(shape), offset=begin).reshape(shape)
+
+
+def cannot_map(error: BaseException) -> bool:
+    """Whether an error is that of a file system without memory mapping, as some of FUSE are."""
+    return isinstance(error, OSError) and error.errno in (errno.ENODEV, errno.ENOSYS, errno.ENOTSUP)
 
 
 def is_possible_origin(

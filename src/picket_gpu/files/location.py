@@ -15,6 +15,10 @@ from picket_gpu.errors import one_line
 
 _CHANGES = ("size", "ETag", "LastModified", "mtime", "etag", "updated")
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
+# The forms of a shell that mean something else are refused, or they would be a part of the name.
+_VARIABLE = re.compile(
+    r"\\\$|\$(?:(?P<bare>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\}|(?P<other>[({]))", re.ASCII
+)
 
 
 class Url(str):
@@ -63,24 +67,50 @@ def as_written(text: Any) -> Location:
 
 
 def expanded(path: str) -> str:
-    """A path with ``~``, ``~USER``, ``$NAME`` and ``${NAME}`` replaced, as a shell does.
+    r"""A path with ``~``, ``~USER``, ``$NAME`` and ``${NAME}`` replaced, as a shell does.
 
-    What exists under the name as it is written, and URLs, stay as they are.
+    ``\$`` is a dollar sign. What exists under the name as it is written stays as it is, and so do
+    URLs.
 
     Raises:
-        ValueError: it cannot be a path, or an environment variable is not set, or empty.
+        ValueError: it cannot be a path, an environment variable is not set, or empty, a home
+            directory is unknown, or a shell would make something else of it.
     """
     check_name(path)
     if "://" in path or not re.search(r"^~|\$", path) or os.path.lexists(path):
         return path
 
     def value(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
+        if match[0] == r"\$":
+            return "$"
+        if match["other"]:
+            raise ValueError(
+                f"only $NAME and ${{NAME}} are replaced, not {path[match.start() :]}; write the "
+                r"path, with \$ for a dollar sign in a name"
+            )
+        name = match["bare"] or match["braced"]
         if not (found := os.environ.get(name)):
             raise ValueError(f"environment variable {name} is not set; set it, or write the path")
         return found
 
-    return os.path.expanduser(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, path))
+    return _at_home(_VARIABLE.sub(value, path))
+
+
+def _at_home(path: str) -> str:
+    """A path with ``~`` or ``~USER`` at its beginning replaced.
+
+    Raises:
+        ValueError: the home directory is unknown.
+    """
+    home = path.partition("/")[0]
+    found = os.path.expanduser(path)
+    # The home directory of an account without an entry is unknown, as in containers.
+    if path.startswith("~") and (found == path or (home == "~" and os.environ.get("HOME") == "")):
+        raise ValueError(
+            f"the home directory {home} is unknown; write the path, or ./{path} for a name that "
+            "begins with ~"
+        )
+    return found
 
 
 def path_argument(text: str) -> Path:

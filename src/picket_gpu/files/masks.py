@@ -29,13 +29,24 @@ from picket_gpu.files.location import Location, Place, as_location, expanded
 from picket_gpu.files.tomogram import open_checked, planes_in
 
 FEW = 16  # values of both signs that exceed it are no labels
+SOFT = 0.2  # of the greatest value: how far noise and resampling take the background of a mask
 MOST = 0.99  # of a volume: a mask that covers more hardly changes anything
+
+
+def _several(given: Any) -> Any:
+    """One label stands for a list of one."""
+    if isinstance(given, int):
+        return (given,)
+    if not isinstance(given, list | tuple):
+        raise ValueError("must be a whole number, or a list of them")
+    return given
+
 
 _Label = Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)]
 Labels = Annotated[
     tuple[_Label, ...],
     Field(min_length=1),
-    BeforeValidator(lambda given: (given,) if isinstance(given, int) else given),
+    BeforeValidator(_several),
     WithJsonSchema(
         {
             "anyOf": [
@@ -184,9 +195,20 @@ def open_mask(
     if volume.shape != shape:
         raise PicketError(
             f"{mask}: the mask has {volume.shape} voxels (z, y, x), but the tomogram has "
-            f"{shape}; use a mask of the same shape"
+            f"{shape}; use a mask of the same shape{_likely(volume.shape, shape)}"
         )
     return volume
+
+
+def _likely(shape: tuple[int, ...], wanted: Shape) -> str:
+    """Why a mask has another shape than the tomogram, if that is likely; else nothing."""
+    if sorted(shape) == sorted(wanted):
+        return " (this one seems to have its axes in another order than z, y, x)"
+    for one, other, what in ((wanted, shape, "binned"), (shape, wanted, "unbinned")):
+        factor = round(one[0] / other[0])
+        if factor > 1 and all(abs(n / factor - m) < 1 for n, m in zip(one, other, strict=True)):
+            return f" (this one seems to be {what} by {factor})"
+    return ""
 
 
 def read_mask(
@@ -227,6 +249,7 @@ class _Values:
         self._mask = mask
         self._low, self._high = inf, -inf
         self._is_whole = True
+        self._between = 0  # voxels without a whole number
         self._found: set[int] = set()
 
     def add(self, block: np.ndarray, zero: int, inside: np.ndarray) -> None:
@@ -248,8 +271,17 @@ class _Values:
                     inside &= np.isfinite(block)
         self._low = min(self._low, float(np.fmin.reduce(block, axis=None)) - zero)
         self._high = max(self._high, float(np.fmax.reduce(block, axis=None)) - zero)
-        if self._is_whole and block.dtype.kind == "f":
-            self._is_whole = bool((block == np.rint(block)).all())
+        if block.dtype.kind == "f" and (self._is_whole or chosen is not None):
+            whole = block == np.rint(block)
+            self._is_whole = self._is_whole and bool(whole.all())
+            self._between += int(np.count_nonzero(np.isfinite(block) & ~whole))
+
+    @property
+    def _limited(self) -> str:
+        """The mask with a limit that tells its background, as a parameter file has it."""
+        middle = (self._low + self._high) / 2
+        limit = 0.5 if self._low < 0.5 < self._high <= 1 + SOFT else middle
+        return f"{{file: {self._mask.file}, above: {limit:.3g}}}"
 
     @property
     def _text(self) -> str:
@@ -265,13 +297,16 @@ class _Values:
         mask, count = self._mask, int(np.count_nonzero(inside))
         chosen = mask.labels or mask.without
         if not count and chosen is None:
+            remedy = "save it as 0 and 1" if mask.above is None else "choose a lower limit"
             raise PicketError(
                 f"{mask}: the mask is empty ({self._text}, voxels above {mask.above or 0:g} belong "
-                "to it); save it as 0 and 1"
+                f"to it); {remedy}"
             )
         if not count:
+            limit = f", or a limit ({self._limited})" if self._between else ""
             raise PicketError(
                 f"{mask}: the mask is empty where {mask.rule} ({self._text}); choose other labels"
+                f"{limit}"
             )
         if volume.sign_unclear and self._low < 0 and max(-self._low, self._high) > FEW:
             raise PicketError(
@@ -281,11 +316,22 @@ class _Values:
         odd = []
         if missing := [str(label) for label in chosen or () if label not in self._found]:
             odd.append(f"the mask has no voxel of {', '.join(missing)} ({self._text})")
-        few = self._is_whole and max(-self._low, self._high) <= FEW
-        if chosen is None and self._low < 0 and not few:
+        if chosen is not None and self._between:
             odd.append(
-                f"the mask has {self._text}, as tomograms have; check that it is the right file"
+                f"the mask has {self._between:,} voxels between labels ({self._text}); choose a "
+                f"limit in place of labels ({self._limited})"
             )
+        few = self._is_whole and max(-self._low, self._high) <= FEW
+        if chosen is None and mask.above is None and self._low < 0 and not few:
+            if not self._is_whole and -self._low <= SOFT * self._high:
+                odd.append(
+                    f"the mask has {self._text}, and what is above 0 belongs to it; choose a limit "
+                    f"({self._limited})"
+                )
+            else:
+                odd.append(
+                    f"the mask has {self._text}, as tomograms have; check that it is the right file"
+                )
         if (left := inside.size - count) == 0 or (
             mask.without is None and count > MOST * inside.size
         ):
@@ -303,14 +349,14 @@ class _Values:
             remedy = "it changes nothing; check that it is the right file"
         elif self._mask.labels or self._mask.without or self._mask.above is not None:
             remedy = "check the values that were chosen"
-        elif self._is_whole:
-            remedy = (
-                f"save it as 0 and 1, or choose labels ({{file: {self._mask.file}, labels: 1}})"
-            )
+        elif self._is_whole and (self._low, self._high) == (0, 1):
+            remedy = "check that it is the right file"
+        elif self._is_whole and self._high <= FEW:
+            labels = f"{{file: {self._mask.file}, labels: {max(1, self._low):g}}}"
+            remedy = f"save it as 0 and 1, or choose labels ({labels})"
         else:
-            remedy = (
-                f"save it as 0 and 1, or choose a limit ({{file: {self._mask.file}, above: 0.5}})"
-            )
+            labels = "labels, or " if self._is_whole else ""
+            remedy = f"save it as 0 and 1, or choose {labels}a limit ({self._limited})"
         return f"the mask covers {what} ({self._text}); {remedy}"
 
 

@@ -79,15 +79,21 @@ def read_header(path: Location, selector: VolumeSelector | None = None) -> Tomog
     warnings = list(volume.warnings)
     if selector is not None and selector.voxel_size is not None and not volume.fixed_size:
         size = selector.voxel_size
-        warnings += contradiction("voxel_size", size, volume.voxel_size)
+        warnings += contradiction(selector.size_key, size, volume.voxel_size)
     else:
         size, fault = _possible(volume.voxel_size)
         warnings += [fault] if fault else []
+    shape = f"({z} x {y} x {x} voxels, z y x)"
     if y * FLAT <= min(z, x):
         warnings.append(
-            f"y is by far the shortest axis ({z} x {y} x {x} voxels, z y x), so z-slice limits "
-            "cut across the specimen if it lies flat in y; rotate such a tomogram first (IMOD: "
-            "clip rotx or trimvol -rx; AreTomo: -FlipVol 1)"
+            f"y is by far the shortest axis {shape}, so z-slice limits cut across the specimen if "
+            "it lies flat in y; rotate such a tomogram first (IMOD: clip rotx or trimvol -rx; "
+            "AreTomo: -FlipVol 1)"
+        )
+    elif x * FLAT <= min(z, y):
+        warnings.append(
+            f"x is by far the shortest axis {shape}, so z-slice limits cut across the specimen if "
+            "it lies flat in x; save such a volume with its axes in the order z y x first"
         )
     origin = volume.origin
     if not is_possible_origin(origin, volume.voxel_size):

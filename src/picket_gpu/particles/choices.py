@@ -205,8 +205,15 @@ def _fault(content: Any, error: ValidationError) -> str:
 
 
 def chosen_files(names: Iterable[str]) -> list[Path]:
-    """Paths of files of choices as a user has written them."""
-    return [Path(expanded(name)) for name in names]
+    """Paths of files of choices as a user has written them.
+
+    Raises:
+        PicketError: one cannot be a path.
+    """
+    try:
+        return [Path(expanded(name)) for name in names]
+    except ValueError as error:
+        raise PicketError(f"choices: {error}") from None
 
 
 def answers_in(files: Sequence[Choices], subject: Subject) -> Answers:

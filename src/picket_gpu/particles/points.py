@@ -207,7 +207,8 @@ def _star(path: Path) -> Iterator[Points]:
                 "not have; add a column rlnPixelSize"
             )
         points = points - shifts
-    named = next((list(table[name]) for name in names if name in table), None)
+    # starfile makes a missing number of the name nan.
+    named = next(([str(one) for one in table[name]] for name in names if name in table), None)
     yield from _grouped(named, points, frame)
 
 

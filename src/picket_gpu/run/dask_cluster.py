@@ -67,9 +67,12 @@ def local_cluster(workers: int, gpu: bool) -> Iterator[Any]:
         with _interrupts_later():
             try:
                 cluster = kind(**options)
-            except ValueError as error:
+            except (ValueError, OSError, RuntimeError) as error:
+                cause: Exception = error
+                while isinstance(cause.__cause__, Exception):  # "Nanny failed to start."
+                    cause = cause.__cause__
                 raise PicketError(
-                    f"workers: {workers} cannot be started ({one_line(error)})"
+                    f"workers: {workers} cannot be started ({one_line(cause)}); run without them"
                 ) from None
             client = distributed.Client(cluster)
             client.run(_quiet)

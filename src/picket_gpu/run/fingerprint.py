@@ -185,7 +185,7 @@ def find_existing(
         found = [made for path in paths.values() if (made := _own(path, read)) is not None]
         made_by = [attributes["fingerprint"] for attributes in found]
         bare = workflow in files.scored and any(
-            paths[kind].exists() and not has_scores(paths[kind])
+            _is_there(paths[kind]) and not has_scores(paths[kind])
             for kind in ("hdf5", "mrc", "zarr")
             if kind in paths
         )
@@ -200,9 +200,14 @@ def find_existing(
 
 def _own(path: Path, read: Read) -> dict[str, Any] | None:
     attributes = read(path)
-    if attributes is None and path.exists():
+    if attributes is None and _is_there(path):
         raise PicketError(f"{path}: already exists and carries no picket_gpu settings; {_REPLACE}")
     return attributes
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file exists; one without a byte, as a crash of the machine leaves, does not."""
+    return path.exists() and (path.is_dir() or path.stat().st_size > 0)
 
 
 def remove_contradicting(paths: Iterable[Path], fingerprint: str, foreign: bool) -> None:

@@ -46,10 +46,33 @@ def check_outputs(config: S1Config) -> None:
     """Check that files can be written and that the packages for them are installed.
 
     Raises:
-        PicketError: the directory is not writable, or a package is missing.
+        PicketError: the directory is not writable, a package is missing, or an input would be
+            replaced.
     """
     check_directory(config.directory)
     _check_packages(config)
+    _check_inputs(config)
+
+
+def _check_inputs(config: S1Config) -> None:
+    """Check that no tomogram or mask has the place of a segmentation, even of a kind not wanted."""
+    directory = config.directory.resolve()
+    inputs = {
+        one.name: one
+        for entry in config.inputs
+        for one in (entry.tomogram, *(mask.file for mask in entry.own_masks))
+        if isinstance(one, Path) and one.parent.resolve() == directory
+    }
+    if not inputs:
+        return
+    for index in range(len(config.inputs)):
+        for workflow in config.workflows:
+            for path in TomogramFiles(config.directory, index, []).others(*workflow):
+                if path.name in inputs:
+                    raise PicketError(
+                        f"{inputs[path.name]}: is an input, and the run would replace it by a "
+                        f"segmentation; change dataset_name, or move the file"
+                    )
 
 
 def _check_packages(config: S1Config) -> None:

@@ -310,12 +310,15 @@ def exclusion_files(settings: ParticleSettings, subject: Subject) -> list[Path]:
     """Files of points at which nothing is picked in a tomogram.
 
     Raises:
-        PicketError: one is missing.
+        PicketError: one is missing, or its path cannot be.
     """
     paths = []
     for name in settings.exclude or ():
         own = name.replace("{name}", subject.run_name).replace("{index}", str(subject.index))
-        path = Path(expanded(own))
+        try:
+            path = Path(expanded(own))
+        except ValueError as error:
+            raise PicketError(f"exclude: {own}: {error}") from None
         if not path.exists():
             raise PicketError(
                 f"exclude: {path}: no such file, at whose points nothing is to be picked in "

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from picket_gpu.device.kernel_cache import provide_kernel_cache
 from picket_gpu.device.operations import Shape
 from picket_gpu.errors import PicketError
 from picket_gpu.files.atomic import atomic_directory
@@ -92,6 +93,7 @@ class OMEZarr:
 
 def _finest(path: Path) -> np.ndarray:
     """The finest level of an OME-Zarr."""
+    provide_kernel_cache()
     try:
         import zarr
     except ImportError:
@@ -106,6 +108,7 @@ def _write(
     header: TomogramHeader,
     attributes: Mapping[str, Any],
 ) -> None:
+    provide_kernel_cache()
     import zarr
 
     with atomic_directory(path) as temporary:

@@ -62,7 +62,7 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
     try:
         where.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise PicketError(f"{where}: no such file; check the {selector.kind}'s path") from None
+        raise PicketError(f"{where}: {_missing(where, selector)}") from None
     except OSError as error:
         raise PicketError(
             f"{where}: cannot be read ({error.strerror}); check the {selector.kind}'s path"
@@ -74,6 +74,16 @@ def open_volume(where: Location, selector: VolumeSelector | None = None) -> Lazy
     if selector.dataset is not None and reader not in (open_hdf5, open_zarr):
         raise PicketError(f"{where}: dataset applies to HDF5 and Zarr only; remove it")
     return reader(where, selector)
+
+
+def _missing(where: Path, selector: VolumeSelector) -> str:
+    """What to do about a path that does not exist."""
+    file = next((above for above in where.parents if above.is_file()), None)
+    reader = None if file is None else _BY_ENDING.get(file.suffix.lower())
+    if file is not None and reader in (open_hdf5, open_zarr):
+        name = where.relative_to(file).as_posix()
+        return f"{file} is a file; {selector.remedy(file, name)}"
+    return f"no such file; check the {selector.kind}'s path"
 
 
 def _of_file(path: Path, kind: str) -> Reader:
@@ -127,5 +137,7 @@ def _hint(path: Path, kind: str) -> str:
     known = (*MRC_ENDINGS, *_BY_ENDING, ".zarr")
     endings = Counter(one.suffix for one in path.iterdir() if one.suffix.lower() in known)
     for ending, _ in endings.most_common(1):
+        if kind == "mask":
+            return f"; to use a mask for each tomogram, write {path / '{name}'}{ending}"
         return f"; to use all tomograms in it, write {path / '*'}{ending}"
     return f"; {kind} must be the path of a volume"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from picket_gpu.errors import PicketError
-from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, planes_of
+from picket_gpu.files.lazy_volume import LazyVolume, VolumeSelector, mapped, planes_of
 
 HEADER = 512  # bytes
 _ORDERS = {0: ">", 3: ">", 5: ">", 1: "<", 6: "<"}  # OS-9, SGI, Mac; VAX integers, PC
@@ -45,5 +45,5 @@ def open_em(path: Path, selector: VolumeSelector) -> LazyVolume:
         raise PicketError(
             f"{path}: EM file is truncated ({there} of {needed} bytes); copy it again"
         )
-    voxels = np.memmap(path, dtype, "r", HEADER, (z, y, x))
+    voxels = mapped(path, dtype, HEADER, (z, y, x))
     return LazyVolume(voxels.shape, dtype, partial(planes_of, voxels))

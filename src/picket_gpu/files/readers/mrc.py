@@ -13,7 +13,7 @@ import numpy as np
 
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.content import MAP, named
-from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, planes_of
+from picket_gpu.files.lazy_volume import PLANES, LazyVolume, VolumeSelector, mapped, planes_of
 from picket_gpu.files.mrc_header import HEADER, MrcHeader, check_size, read_mrc_header
 
 BLOCK, PIECE = 2**26, 2**20  # bytes of a compressed file: of a block of planes, and of one read
@@ -47,7 +47,7 @@ def open_mrc(path: Path, selector: VolumeSelector) -> LazyVolume:
         if turned:
             blocks = partial(_turned, blocks, header, turn)
     else:
-        voxels = np.memmap(path, header.dtype, "r", header.begin, header.shape)
+        voxels = mapped(path, header.dtype, header.begin, header.shape)
         blocks = partial(planes_of, voxels.transpose(turn) if turned else voxels)
     return LazyVolume(
         shape=shape,

@@ -17,6 +17,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from picket_gpu.device.kernel_cache import provide_kernel_cache
 from picket_gpu.errors import PicketError, one_line
 from picket_gpu.files.lazy_volume import (
     LazyVolume,
@@ -164,6 +165,7 @@ def _no_level(where: Location, selector: VolumeSelector) -> None:
 
 
 def _node(where: Location, selector: VolumeSelector) -> Any:
+    provide_kernel_cache()
     try:
         import zarr
     except ImportError:

@@ -14,6 +14,7 @@ from picket_gpu.files.lazy_volume import (
     LazyVolume,
     VolumeSelector,
     angstrom_in,
+    cannot_map,
     planes_of,
     space_of,
 )
@@ -60,7 +61,7 @@ def open_tiff(path: Path, selector: VolumeSelector) -> LazyVolume:
                     yield from _pages(series)
                     return
             # ImageJ writes one run of bytes, and need not list all its pages.
-            yield from planes_of(tifffile.memmap(path, series=0, mode="r"))
+            yield from planes_of(_whole(tifffile, path))
         except Exception as error:  # any exception, from any codec
             raise PicketError(f"{path}: {_unreadable(error, compression)}") from None
 
@@ -158,6 +159,16 @@ def _shape(path: Path, file: Any) -> tuple[int, ...]:
     if volumes > 1:  # series of another shape are pictures beside the volume
         raise PicketError(f"{path}: contains {volumes} volumes; save one volume per file")
     return shape
+
+
+def _whole(tifffile: Any, path: Path) -> Any:
+    """The volume of an uncompressed file, memory-mapped where the file system can."""
+    try:
+        return tifffile.memmap(path, series=0, mode="r")
+    except OSError as error:
+        if not cannot_map(error):
+            raise
+    return tifffile.imread(path, series=0)
 
 
 def _pages(series: Any) -> Iterator[np.ndarray]:
