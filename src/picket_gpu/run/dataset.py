@@ -33,12 +33,16 @@ from picket_gpu.particles.files import (
     filled,
     has_files,
     picked_in,
+    read_candidates,
     read_with_candidates,
+    renew_beside,
+    stamp_of,
     write_particles,
 )
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.pool import Pool
+from picket_gpu.particles.settings import of_picks
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import page_shows, renew_page
 from picket_gpu.run.picking import claimed_by
@@ -135,11 +139,15 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
     written: _State = {}
     for attempt in range(MOST_ROUNDS):
         state = _state(directory)
-        found, warnings = _read(state)
-        chosen = _chosen(found)
         contested = {path for path, stamp in written.items() if state.get(path) != stamp}
+        found, warnings = _read(state, contested)
+        chosen = _chosen(found)
         for place, (before, now) in enumerate(zip(found, chosen, strict=True)):
             files = files_of(now)
+            if now.edited is not None:
+                if renew_beside(files, now):
+                    changed[now.index, now.key] = now
+                continue
             as_it_is = now is before and files["candidates"] not in contested
             if as_it_is and (not now.is_chosen_anew or has_files(now, files)):
                 continue
@@ -147,7 +155,7 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
             now = chosen[place] = now.model_copy(update={"files": names})
             write_particles(files, now)
             changed[now.index, now.key] = now
-            if (stamp := _stamp(files["candidates"])) is not None:
+            if (stamp := stamp_of(files["candidates"])) is not None:
                 written[files["candidates"]] = state[files["candidates"]] = stamp
         keys = dict.fromkeys(one.key for one in chosen)
         lists = [
@@ -181,12 +189,17 @@ def renew_pages(directory: Path, lists: Iterable[ParticleList]) -> Iterator[dict
             yield row
 
 
-def _read(paths: Iterable[Path]) -> tuple[list[Particles], list[str]]:
-    """Particles in files, and what is wrong with the others."""
+def _read(paths: Iterable[Path], contested: Container[Path]) -> tuple[list[Particles], list[str]]:
+    """Particles in files, and what is wrong with the others.
+
+    Args:
+        contested: files that two jobs have written at a time. A table beside may be that of the
+            other one: nobody has changed it.
+    """
     found, faults = [], []
     for path in paths:
         try:
-            found.append(read_with_candidates(path))
+            found.append((read_candidates if path in contested else read_with_candidates)(path))
         except PicketError as error:
             faults.append(f"{error}; left out of the list of all tomograms")
     return found, faults
@@ -211,17 +224,8 @@ def _bare(directory: Path, lists: Iterable[ParticleList]) -> list[str]:
 
 def _state(directory: Path) -> _State:
     """Files of candidates in the order of tomograms, and when each was written."""
-    stamps = {path: _stamp(path) for path in candidate_files(directory)}
+    stamps = {path: stamp_of(path) for path in candidate_files(directory)}
     return {path: stamp for path, stamp in stamps.items() if stamp is not None}
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """When a file was written; None where another job has just removed it."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_mtime_ns, stat.st_ino
 
 
 def _chosen(found: Sequence[Particles]) -> list[Particles]:
@@ -252,10 +256,13 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
     for one in particles:
         names = one.settings.get("not_in") or ()
         others = [other for other in chosen if other.index == one.index and other.picking in names]
-        if one.pool is not None:
-            claimed = claimed_by(one.pool.candidates, others)
-            if not np.array_equal(claimed, one.pool.claimed):
-                one = one.chosen_by(replace(one.pool, claimed=claimed))
+        pool = one.pool or one.edited
+        if pool is not None:
+            claimed = claimed_by(pool.candidates, others)
+            if not np.array_equal(claimed, pool.claimed):
+                pool = replace(pool, claimed=claimed)
+                edited = one.model_copy(update={"edited": pool})
+                one = one.chosen_by(pool) if one.edited is None else edited
         result.append(one)
     return result
 
@@ -272,11 +279,13 @@ def _scaled(particles: Sequence[Particles]) -> list[Particles]:
             continue
         scale, common, of = Scale.of([pool.free]), None, "tomogram"
         if one.asks_for_all:
-            known = [each for each in of_all if each[0] == one.settings]
+            settings = of_picks(one.settings)
+            known = [each for each in of_all if each[0] == settings]
             if not known:
-                alike = [other.pool for other in particles if other.settings == one.settings]
-                pools = [each for each in alike if each is not None]
-                known = [(one.settings, len(pools), *_of_all(pools))]
+                alike = [other for other in particles if of_picks(other.settings) == settings]
+                each = [other.pool or other.edited for other in alike]
+                pools = [pool for pool in each if pool is not None]
+                known = [(settings, len(pools), *_of_all(pools))]
                 of_all += known
             ((_, number, shared, least),) = known
             if number > 1:
@@ -317,6 +326,14 @@ def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleL
         )
     elif len(particles) > 1:
         formats = {name for one in particles for name in one.settings.get("formats") or ()}
+        bare = [one for one in particles if "binning" not in one.settings]
+        if "relion4" in formats and bare:
+            formats.remove("relion4")
+            ending = FURTHER["relion4"]["relion4"]
+            warnings.append(
+                f"{stem}{ending}: not written, because {_named(bare)} picked without binning; set "
+                "formats and binning for all"
+            )
         named = particle_files(directory / stem, sorted(formats))
         count = sum(one.count for one in particles)
         wanted = [kind for kind in filled(named, count) if FORMATS[kind].several]
@@ -394,7 +411,8 @@ def _about(particles: Sequence[Particles]) -> str:
 
 def _unequal(particles: Sequence[Particles]) -> list[str]:
     """A warning where tomograms were picked in with different settings."""
-    others = [one for one in particles if one.settings != particles[0].settings]
+    first = of_picks(particles[0].settings)
+    others = [one for one in particles if of_picks(one.settings) != first]
     if not others:
         return []
     return [

@@ -202,6 +202,7 @@ class Outcome:
                 self._index.add(row)
             case Step():
                 place = self._add(event.segmentations, _plain(event))
+                self._warn(plan.index, event.aside)
                 for particles in event.particles:
                     self._particles[plan.index, particles.key] = particles
                     self._steps[plan.index, particles.key] = place, event
