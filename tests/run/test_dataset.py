@@ -20,6 +20,7 @@ import yaml
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
+from picket_gpu.evaluate import main as evaluate_main
 from picket_gpu.files import atomic
 from picket_gpu.particles.files import read_candidates, read_metadata, read_with_candidates
 from picket_gpu.particles.formats.csv import CSV
@@ -543,6 +544,26 @@ def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
     assert f"form one hill, not two, in {', '.join(told)}; " in warning
     assert not any(one.doubt for one in results.particles)
     assert run(POOLED | {"source": source}, overwrite=True).lists[0].warnings == []
+
+
+@pytest.mark.parametrize("threshold", ["dataset", "tomogram"])
+def test_evaluate_tells_what_a_number_in_place_of_a_word_picks(place, capsys, threshold):
+    """Also where heights of a tomogram form one hill: a number counts from that of all there."""
+    write_balls(Path("b1.mrc"), 5, [])
+    shutil.rmtree("out")
+    hills = [
+        read_candidates(OUT / Path(one.files[0]).with_suffix(".npz").name).pool.has_two_hills
+        for one in run(PICK | {"threshold": threshold}).particles
+    ]
+    assert hills == [True, False, True]
+    rows = "".join(f"b{number},24,24,12\n" for number in range(3))
+    Path("truth.csv").write_text(f"tomogram,x,y,z\n{rows}")
+    numbers = [-0.5, 0.3, 1]
+    assert evaluate_main([str(OUT), "truth.csv", "--json", "--thresholds", *map(str, numbers)]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    for one in told["thresholds"]:
+        assert pick("--diameter", DIAMETER, "--threshold", one["threshold"], "--overwrite") == 0
+        assert one["picks"] == sum(map(len, tables()))
 
 
 def test_an_empty_tomogram_is_a_part_of_the_list(place):

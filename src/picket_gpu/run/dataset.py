@@ -299,6 +299,17 @@ def _scaled(particles: Sequence[Particles]) -> list[Particles]:
     return result
 
 
+def on_scale_of_numbers(particles: Sequence[Particles]) -> list[Particles]:
+    """Particles of one workflow and name in all tomograms, with heights on the scale that a number
+    as ``threshold`` would be on: where it is a word, that may be another."""
+    return _scaled(
+        [
+            one.model_copy(update={"settings": one.settings | {"threshold": 0.0}})
+            for one in particles
+        ]
+    )
+
+
 def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
     """The scale of candidates of several tomograms together, and the threshold of all
     probabilities where answers rank them."""
