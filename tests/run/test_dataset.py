@@ -546,6 +546,17 @@ def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
     assert run(POOLED | {"source": source}, overwrite=True).lists[0].warnings == []
 
 
+def test_pages_say_where_a_number_would_count_other_heights(place):
+    for source in SOURCES:
+        for threshold, other in (("auto", False), ("dataset", source != "score")):
+            run(PICK | {"source": source, "threshold": threshold}, overwrite=True)
+            key = "tomogram_ball" if source == "tomogram" else KEY
+            for number in range(len(DEPTHS)):
+                picked = data_of((OUT / f"report_{number}.html").read_text())["picked"]
+                (told,) = [one for one in picked if one["stem"] == f"particles_{number}_{key}"]
+                assert told["otherScale"] is other
+
+
 @pytest.mark.parametrize("threshold", ["dataset", "tomogram"])
 def test_evaluate_tells_what_a_number_in_place_of_a_word_picks(place, capsys, threshold):
     """Also where heights of a tomogram form one hill: a number counts from that of all there."""

@@ -174,6 +174,15 @@ class Particles(Subject):
         return threshold == "dataset" or (threshold != "tomogram" and not two)
 
     @property
+    def is_on_another_scale(self) -> bool:
+        """Whether a number in place of the word that is ``threshold`` would count other heights
+        than these."""
+        if self.pool is None or not self.pool.candidates.is_scaled:
+            return False
+        lent = self.threshold_of == "dataset" and self.settings.get("threshold") == "dataset"
+        return lent and self.pool.has_two_hills
+
+    @property
     def title(self) -> str:
         """What people call them: the name if there is one, and the workflow."""
         workflow = "-".join(self.workflow)
