@@ -321,6 +321,30 @@ def test_a_list_without_rows_has_no_star(place):
     assert len(lists()) == 3
 
 
+def test_a_list_that_was_changed_by_hand_is_put_aside(place, capsys):
+    run(PICK)
+    path = OUT / f"particles_{KEY}.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    edited = path.read_bytes()
+    run(PICK)
+    assert path.read_bytes() == edited  # nothing has changed
+    assert pick("--diameter", DIAMETER, "--threshold", 0.5, "--overwrite") == 0
+    aside = path.with_suffix(".edited.csv")
+    assert aside.read_bytes() == edited
+    aside.unlink()
+    check()
+    path.write_bytes(edited)
+    Path("params.yaml").write_text(yaml.safe_dump(mapping(PICK)))
+    assert main(["params.yaml", "--overwrite-particles"]) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "by hand" in line]
+    assert (
+        f"{path.name}: was changed by hand, and is written again; the changed list is kept as"
+        in told
+    )
+    assert aside.read_bytes() == edited
+
+
 def test_a_lost_list_is_written_again(place):
     run(PICK)
     expected = lists()
@@ -335,6 +359,37 @@ def test_files_of_others_that_are_named_like_a_list_are_left(place):
     other.write_text("mine: true\n")
     run(PICK)
     assert other.read_text() == "mine: true\n"
+
+
+@pytest.mark.parametrize("particles", [PICK, POOLED], ids=["own", "pooled"])
+def test_a_tomogram_that_was_taken_out_is_in_no_list(place, capsys, particles):
+    two = mapping(particles)["inputs"][:2]
+    run(particles, inputs=two)
+    expected = contents()
+    run(particles)
+    assert contents() != expected
+    capsys.readouterr()
+    Path("params.yaml").write_text(yaml.safe_dump(mapping(particles, inputs=two)))
+    assert main(["params.yaml"]) == 0
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "no longer" in line]
+    assert "particles_2_* are of tomograms that inputs no longer have; left out" in warning
+    left = {name: data for name, data in contents().items() if "_2_" not in name}
+    assert left == expected
+    assert pick("--diameter", DIAMETER, "--threshold", particles.get("threshold", "auto")) == 0
+    assert {name: data for name, data in contents().items() if "_2_" not in name} == expected
+
+
+def test_names_of_before_are_told(place, capsys):
+    run(PICK)
+    renamed = [{"tomogram": f"b{n}.mrc", "name": f"TS_{n}"} for n in range(len(DEPTHS))]
+    Path("params.yaml").write_text(yaml.safe_dump(mapping(PICK, inputs=renamed)))
+    assert main(["params.yaml", "--tomograms", "0"]) == 0
+    assert "names TS_1 as b1.mrc, TS_2 as b2.mrc, as they were called before; run" in (
+        capsys.readouterr().out
+    )
+    assert main(["params.yaml"]) == 0
+    assert "called before" not in capsys.readouterr().out
+    assert set(star(OUT / f"particles_{KEY}.csv")["rlnTomoName"]) == {"TS_0", "TS_1", "TS_2"}
 
 
 def test_tomograms_of_one_name_have_no_list(place, capsys):
@@ -500,10 +555,10 @@ def test_a_run_tells_what_others_have_chosen_while_it_ran(place, monkeypatch):
     """Two other parts run from begin to end when this one has picked and written its page."""
     told, others = POOLED | {"source": "score"}, [[1], [2]]
 
-    def meanwhile(directory, known):
+    def meanwhile(directory, known, names):
         while others:
             run(told, others.pop())
-        return update_lists(directory, known)
+        return update_lists(directory, known, names)
 
     monkeypatch.setattr("picket_gpu.run.runner.update_lists", meanwhile)
     (mine,) = run(told, [0]).particles

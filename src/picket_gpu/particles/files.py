@@ -338,7 +338,7 @@ def put_aside(files: Mapping[str, Path]) -> str | None:
         with suppress(PicketError):
             if agrees(found, table):
                 return None
-        kept = next(path for path in _asides(table) if not path.exists())
+        kept = name_aside(table)
         table.rename(kept)
         return (
             f"{table}: was changed by hand, and is picked again; the changed table is kept as "
@@ -347,10 +347,10 @@ def put_aside(files: Mapping[str, Path]) -> str | None:
     return None
 
 
-def _asides(table: Path) -> Iterator[Path]:
-    """Names for tables that are put aside, which no other file has."""
-    for number in numbers_from(1):
-        yield table.with_suffix(f".edited{number if number > 1 else ''}{table.suffix}")
+def name_aside(table: Path) -> Path:
+    """A name for a table that is put aside, which no other file has."""
+    names = (f".edited{n if n > 1 else ''}{table.suffix}" for n in numbers_from(1))
+    return next(path for path in map(table.with_suffix, names) if not path.exists())
 
 
 def describe(

@@ -5,7 +5,7 @@ same time. `update_lists` then makes what depends on all of them from what there
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from picket_gpu.particles.files import (
     files_of,
     filled,
     has_files,
+    name_aside,
     picked_in,
     read_candidates,
     read_with_candidates,
@@ -45,12 +46,14 @@ from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import of_picks
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import page_shows, renew_page
+from picket_gpu.run.existing import Directory
 from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
 MOST_ROUNDS = 20  # while other jobs write to the directory
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
+_TABLE = "sha256 of the CSV file: "  # the last line of that
 _HEAD = "# Particles of several tomograms, by picket_gpu"
 _State: TypeAlias = dict[Path, tuple[int, int]]
 
@@ -126,7 +129,9 @@ class Update:
         return [*faults, *(line for one in self.lists if one.key in keys for line in one.lines)]
 
 
-def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
+def update_lists(
+    directory: Path, known: Iterable[Particles] = (), inputs: Mapping[int, str] | None = None
+) -> Update:
     """Choose by thresholds of the dataset, and write its lists.
 
     Whichever of several jobs is the last to write has seen the files of all: it looks again after
@@ -134,13 +139,22 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
 
     Args:
         known: particles as the caller has them; another job may have chosen anew meanwhile.
+        inputs: names of all tomograms of the dataset, by index; default: those of the newest run.
+            Particles of others, which a user has taken out since, are in no list.
     """
+    if inputs is None:
+        inputs = {index: name for index, (name, _) in Directory(directory).inputs.items()}
     changed: dict[tuple[int, Key], Particles] = {}
     written: _State = {}
+    aside: list[str] = []
     for attempt in range(MOST_ROUNDS):
         state = _state(directory)
         contested = {path for path, stamp in written.items() if state.get(path) != stamp}
         found, warnings = _read(state, contested)
+        if inputs:
+            warnings += _left_out(directory, [one for one in found if one.index not in inputs])
+            found = [one for one in found if one.index in inputs]
+            warnings += _renamed(found, inputs)
         chosen = _chosen(found)
         for place, (before, now) in enumerate(zip(found, chosen, strict=True)):
             files = files_of(now)
@@ -159,9 +173,10 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
                 written[files["candidates"]] = state[files["candidates"]] = stamp
         keys = dict.fromkeys(one.key for one in chosen)
         lists = [
-            _list(directory, [one for one in chosen if one.key == key], attempt > 0) for key in keys
+            _list(directory, [one for one in chosen if one.key == key], attempt > 0, aside)
+            for key in keys
         ]
-        _remove_others(directory, lists)
+        _remove_others(directory, lists, aside)
         if _state(directory) == state:
             break
     now_known = {(one.index, one.key): one for one in chosen}
@@ -169,7 +184,7 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
         now = now_known.get((one.index, one.key), one)
         if now.threshold != one.threshold or not np.array_equal(now.table, one.table):
             changed[now.index, now.key] = now
-    return Update(lists, list(changed.values()), [*warnings, *_bare(directory, lists)])
+    return Update(lists, list(changed.values()), [*warnings, *aside, *_bare(directory, lists)])
 
 
 def renew_pages(directory: Path, lists: Iterable[ParticleList]) -> Iterator[dict[str, Any]]:
@@ -203,6 +218,32 @@ def _read(paths: Iterable[Path], contested: Container[Path]) -> tuple[list[Parti
         except PicketError as error:
             faults.append(f"{error}; left out of the list of all tomograms")
     return found, faults
+
+
+def _left_out(directory: Path, particles: Sequence[Particles]) -> list[str]:
+    """A warning of tomograms that are no longer in the dataset."""
+    numbers = sorted({one.index for one in particles})
+    if not numbers:
+        return []
+    these = ", ".join(f"particles_{number}_*" for number in numbers[:NAMED])
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return [
+        f"{directory}: {these}{more} are of tomograms that inputs no longer have; left out of the "
+        "list of all tomograms; move them away"
+    ]
+
+
+def _renamed(particles: Sequence[Particles], inputs: Mapping[int, str]) -> list[str]:
+    """A warning of tomograms that have other names now than when they were picked in."""
+    others = {one.name: inputs[one.index] for one in particles if one.name != inputs[one.index]}
+    if not others:
+        return []
+    told = [f"{now} as {before}" for before, now in list(others.items())[:NAMED]]
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return [
+        f"the list of all tomograms names {', '.join(told)}{more}, as they were called before; run "
+        "all of them again"
+    ]
 
 
 def _bare(directory: Path, lists: Iterable[ParticleList]) -> list[str]:
@@ -318,11 +359,14 @@ def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
     return scale, otsu(np.concatenate(ranked)) if ranked else None
 
 
-def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleList:
+def _list(
+    directory: Path, particles: list[Particles], again: bool, aside: list[str]
+) -> ParticleList:
     """Write the list of all tomograms, if there are several.
 
     Args:
         again: also where it seems to be there: another job may have written a part of it.
+        aside: what to tell of tables that were put aside, to which this adds.
     """
     key = particles[0].key
     stem = list_name(*key)
@@ -357,29 +401,47 @@ def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleL
             )
         about = _about(particles)
         there = all(path.exists() for path in files.values())
-        if again or not there or _read_about(files[ABOUT]) != about:
-            _remove(directory, stem)
+        if again or not there or _read_about(files[ABOUT]).partition(_TABLE)[0] != about:
+            _remove(directory, stem, aside)
             for kind in wanted:
                 FORMATS[kind].write(files[kind], particles)
+            table = sha256(files["csv"].read_bytes()).hexdigest()
             with atomic_file(files[ABOUT]) as temporary:
-                temporary.write_text(about, encoding="utf-8")
+                temporary.write_text(f"{about}{_TABLE}{table}\n", encoding="utf-8")
     return ParticleList(key, particles, files, warnings)
 
 
-def _remove(directory: Path, stem: str) -> None:
-    """Remove the files of a list, the one by which it is known last."""
+def _remove(directory: Path, stem: str, aside: list[str]) -> None:
+    """Remove the files of a list, the one by which it is known last; a table that a person has
+    changed gets another name."""
     files = particle_files(directory / stem, FURTHER)
+    if _is_edited(files["csv"], files[ABOUT]):
+        kept = name_aside(files["csv"])
+        files["csv"].rename(kept)
+        aside.append(
+            f"{files['csv'].name}: was changed by hand, and is written again; the changed list is "
+            f"kept as {kept.name}: change the tables of its tomograms in its place"
+        )
     for kind in sorted(files, key=lambda kind: kind == ABOUT):
         files[kind].unlink(missing_ok=True)
 
 
-def _remove_others(directory: Path, lists: Sequence[ParticleList]) -> None:
-    """Remove lists of earlier times that are not among these."""
+def _is_edited(table: Path, about: Path) -> bool:
+    """Whether a person has changed the table of a list since both were written, it first."""
+    _, mark, digest = _read_about(about).partition(_TABLE)
+    stamps = stamp_of(table), stamp_of(about)
+    if not mark or stamps[0] is None or stamps[1] is None or stamps[0][0] <= stamps[1][0]:
+        return False
+    return sha256(table.read_bytes()).hexdigest() != digest.strip()
+
+
+def _remove_others(directory: Path, lists: Sequence[ParticleList], aside: list[str]) -> None:
+    """Remove lists of earlier times that are not among these, as `_remove` does."""
     known = {path for one in lists for path in one.files.values()}
     for path in directory.glob(f"particles_*{PARTICLES[ABOUT]}"):
         is_list = not path.stem.split("_")[1].isdigit() and path not in known
         if is_list and _read_about(path).startswith(_HEAD):
-            _remove(directory, path.stem)
+            _remove(directory, path.stem, aside)
 
 
 def _read_about(path: Path) -> str:
