@@ -131,6 +131,8 @@ def pick_files(
         results.append(result.without_candidates())
         given = one.plan.files, result.count, result.threshold, result.candidates
         reporter.line(describe(*given, result.reused, result.found))
+        if result.aside:
+            reporter.line(f"warning: {result.aside}")
         if result.doubt:
             reporter.line(f"warning: {result.doubt}")
     for directory in sorted({one.directory for one in results}):

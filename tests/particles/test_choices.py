@@ -253,6 +253,22 @@ def test_answered_ones_are_as_answered(model):
         assert picks.threshold == plain.scale.threshold
 
 
+@pytest.mark.parametrize("model", [True, False], ids=["ranked by answers", "too few answers"])
+def test_good_ones_are_among_the_greatest_number(model):
+    plain = pool_of()
+    bad, good, new = (5, 5, 10), (5, 5, 390), (5, 25, 100)
+    answers = answers_at(plain, {bad: False, good: True, new: True}, model)
+    pool = replace(plain, answers=answers)
+    every = [tuple(point) for point in pool.choose({"threshold": 0}).coordinates.tolist()]
+    others = [point for point in every if point not in (good, new)]
+    for number in (1, 2, 3, 5, 39, 100):
+        picks = pool.choose({"threshold": 0, "max_particles": number})
+        found = [tuple(point) for point in picks.coordinates.tolist()]
+        wanted = {good, new, *others[: max(0, number - 2)]}
+        assert len(found) == min(number, len(wanted))
+        assert {*found} <= wanted
+
+
 def test_an_added_place_takes_the_place_of_what_is_too_near():
     plain = pool_of()
     place = (5, 8, 104)  # 5 from the candidate at 100, and 6.7 from that at 110
@@ -376,6 +392,28 @@ def test_an_answered_candidate_of_the_background_counts_as_answered_only(finishe
     found = answers_in([model(content(tomograms=[tomogram(GOOD, background=ground)]))], particles)
     assert found.count == 1
     assert found.wanted.tolist() == [2.0, -2.0]
+
+
+def test_a_candidate_counts_once_however_many_files_answer_it(finished):
+    particles = read_with_candidates(finished / "set" / f"{STEM.format(0)}.npz")
+    ground = [{"m": -1.0, "descriptor": [1.0] * 23}]
+    other = GOOD | {"x": 9.0, "m": -1.0, "descriptor": [1.0] * 23}
+    first = model(content(tomograms=[tomogram(GOOD, name=particles.name, background=ground)]))
+
+    def read(*files):
+        found = answers_in(files, particles)
+        return found.count, found.wanted.tolist(), found.good.tolist()
+
+    assert read(first) == read(first, first) == (1, [2.0, -2.0], [True])
+    moved = tomogram(GOOD, name=particles.name, path="elsewhere.mrc", background=ground)
+    assert read(first, model(content(tomograms=[moved]))) == read(first)
+    # The last answer holds for the model too, and what is answered is no background.
+    changed = tomogram(GOOD | {"good": False}, name=particles.name)
+    assert read(first, model(content(tomograms=[changed]))) == (1, [-2.0, -2.0], [False])
+    good = tomogram(other, name=particles.name)
+    assert read(first, model(content(tomograms=[good]))) == (2, [2.0, 2.0], [True, True])
+    # The same place in another tomogram is another one.
+    assert read(first, model(content(tomograms=[tomogram(GOOD, name="u.mrc")])))[0] == 2
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -174,6 +174,29 @@ def test_a_run_with_a_greatest_height_is_shown_as_it_picked(browser, tmp_path):
     assert_no_complaint(browser)
 
 
+def test_no_more_than_the_greatest_number_are_shown_at_any_threshold(browser, tmp_path):
+    settings = FEW.settings | {"max_particles": 2}
+    found = picks_with(0.4, 0.65)
+    found = found.model_copy(update={"settings": settings, "picks": replace(found.picks, count=2)})
+    path = tmp_path / "report.html"
+    path.write_text(page_of(found))
+    open_page(browser, path)
+    drawn(browser, PLANE)
+    assert kept(browser) == [3, 4]
+    set_range(browser, "#least", 0.25)
+    assert kept(browser) == [0, 1]
+    set_range(browser, "#greatest", 0.65)
+    assert kept(browser) == [3, 4]
+    told = yaml.safe_load(the(browser, "#particles-yaml").get_property("value"))["particles"]
+    assert told["max_particles"] == 2
+    # Bad ones make room, good ones take it.
+    browser.execute_script("answer(current, current.candidates[3], false)")
+    assert kept(browser) == [4, 5]
+    browser.execute_script("answer(current, current.candidates[7], true)")
+    assert kept(browser) == [4, 7]
+    assert_no_complaint(browser)
+
+
 # Clicks.
 
 

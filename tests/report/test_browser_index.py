@@ -459,6 +459,69 @@ def copied(browser):
     return yaml.safe_load(the(browser, "#particles-yaml").get_property("value"))
 
 
+def index_of(browser, directory, pickings):
+    """The page of tomograms with these particles."""
+    names = {number: (f"{number}.mrc", f"{number}.mrc") for number in range(len(pickings))}
+    index = Index(directory, "set", names, {})
+    for number, found in enumerate(pickings):
+        about = subject_of(
+            SHAPE, index=number, tomogram=Path(f"{number}.mrc"), name=f"{number}.mrc"
+        )
+        report = begin_report(about, lambda z: np.eye(*SHAPE[1:], dtype=np.float32))
+        report.add(
+            segmentation_of(about, *GMM, foreground_fraction=0.5), np.zeros(SHAPE, dtype=np.int8)
+        )
+        report.picked.append(found)
+        index.add(write_page(directory, report, alone=False, links={"index": "report.html"}))
+    index.finish()
+    open_page(browser, directory / "report.html")
+
+
+def test_a_greatest_height_of_the_settings_holds_until_its_handle_is_moved(browser, tmp_path):
+    told = ParticleSettings(**SETTINGS, max_height=0.3).model_dump(mode="json", exclude_none=True)
+    pickings = []
+    for number in range(3):
+        heights = heights_of(number)
+        points = np.random.default_rng(number).random((len(heights), 3)) * (np.array(SHAPE) - 1)
+        first = int((heights > 0.3).sum())
+        picks = Picks(points, heights, 0.12, int((heights >= 0.12).sum()) - first, first=first)
+        about = subject_of(SHAPE, index=number)
+        pickings.append(particles_of(about, picks, 140.0, GMM, settings=told))
+    index_of(browser, tmp_path, pickings)
+
+    def counted(least, greatest):
+        return [str(expected(found, least, greatest)) for found in pickings]
+
+    assert shown(browser)[0] == [str(found.count) for found in pickings] == counted(None, 0.3)
+    assert the(browser, "#chosen-greatest").text == "0.3"
+    assert copied(browser)["particles"]["max_height"] == 0.3
+    set_range(browser, "#least", 0.2)
+    assert shown(browser)[0] == counted(0.2, 0.3)
+    assert copied(browser) == {"particles": SETTINGS | {"threshold": 0.2, "max_height": 0.3}}
+    the(browser, "#greatest").send_keys(Keys.END)
+    assert shown(browser)[0] == counted(0.2, None)
+    assert copied(browser) == {"particles": SETTINGS | {"threshold": 0.2}}
+    the(browser, "#reset").click()
+    assert shown(browser)[0] == counted(None, 0.3)
+    assert_no_complaint(browser)
+
+
+def test_there_is_no_yaml_of_a_number_that_would_count_other_heights(page):
+    told = SETTINGS | {"threshold": "dataset"}
+    page.execute_script(
+        "for (const pick of current.picks.values()) Object.assign(pick, {otherScale: true});"
+        "for (const pick of current.picks.values()) pick.settings = arguments[0]; showThreshold()",
+        told,
+    )
+    assert copied(page) == {"particles": told}
+    set_range(page, "#greatest", 0.4)
+    assert copied(page) == {"particles": told | {"max_height": 0.4}}
+    set_range(page, "#least", 0.2)
+    assert copied(page) is None
+    assert "pick with threshold: auto" in the(page, "#particles-yaml").get_property("value")
+    assert not the(page, "#copy-particles").is_enabled()
+
+
 def test_the_copied_yaml_is_what_a_run_takes(page, tmp_path):
     config = {
         "dataset_name": "set",

@@ -20,10 +20,12 @@ import yaml
 
 from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
+from picket_gpu.evaluate import main as evaluate_main
 from picket_gpu.files import atomic
-from picket_gpu.particles.files import read_candidates, read_metadata
+from picket_gpu.particles.files import read_candidates, read_metadata, read_with_candidates
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.npz import NPZ
+from picket_gpu.particles.points import points_in, read_points
 from picket_gpu.pick import main as pick_main
 from picket_gpu.run.dataset import update_lists
 from tests.support.command_line import ENVIRONMENT, snapshot, the_error
@@ -319,6 +321,30 @@ def test_a_list_without_rows_has_no_star(place):
     assert len(lists()) == 3
 
 
+def test_a_list_that_was_changed_by_hand_is_put_aside(place, capsys):
+    run(PICK)
+    path = OUT / f"particles_{KEY}.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    edited = path.read_bytes()
+    run(PICK)
+    assert path.read_bytes() == edited  # nothing has changed
+    assert pick("--diameter", DIAMETER, "--threshold", 0.5, "--overwrite") == 0
+    aside = path.with_suffix(".edited.csv")
+    assert aside.read_bytes() == edited
+    aside.unlink()
+    check()
+    path.write_bytes(edited)
+    Path("params.yaml").write_text(yaml.safe_dump(mapping(PICK)))
+    assert main(["params.yaml", "--overwrite-particles"]) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "by hand" in line]
+    assert (
+        f"{path.name}: was changed by hand, and is written again; the changed list is kept as"
+        in told
+    )
+    assert aside.read_bytes() == edited
+
+
 def test_a_lost_list_is_written_again(place):
     run(PICK)
     expected = lists()
@@ -333,6 +359,37 @@ def test_files_of_others_that_are_named_like_a_list_are_left(place):
     other.write_text("mine: true\n")
     run(PICK)
     assert other.read_text() == "mine: true\n"
+
+
+@pytest.mark.parametrize("particles", [PICK, POOLED], ids=["own", "pooled"])
+def test_a_tomogram_that_was_taken_out_is_in_no_list(place, capsys, particles):
+    two = mapping(particles)["inputs"][:2]
+    run(particles, inputs=two)
+    expected = contents()
+    run(particles)
+    assert contents() != expected
+    capsys.readouterr()
+    Path("params.yaml").write_text(yaml.safe_dump(mapping(particles, inputs=two)))
+    assert main(["params.yaml"]) == 0
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "no longer" in line]
+    assert "particles_2_* are of tomograms that inputs no longer have; left out" in warning
+    left = {name: data for name, data in contents().items() if "_2_" not in name}
+    assert left == expected
+    assert pick("--diameter", DIAMETER, "--threshold", particles.get("threshold", "auto")) == 0
+    assert {name: data for name, data in contents().items() if "_2_" not in name} == expected
+
+
+def test_names_of_before_are_told(place, capsys):
+    run(PICK)
+    renamed = [{"tomogram": f"b{n}.mrc", "name": f"TS_{n}"} for n in range(len(DEPTHS))]
+    Path("params.yaml").write_text(yaml.safe_dump(mapping(PICK, inputs=renamed)))
+    assert main(["params.yaml", "--tomograms", "0"]) == 0
+    assert "names TS_1 as b1.mrc, TS_2 as b2.mrc, as they were called before; run" in (
+        capsys.readouterr().out
+    )
+    assert main(["params.yaml"]) == 0
+    assert "called before" not in capsys.readouterr().out
+    assert set(star(OUT / f"particles_{KEY}.csv")["rlnTomoName"]) == {"TS_0", "TS_1", "TS_2"}
 
 
 def test_tomograms_of_one_name_have_no_list(place, capsys):
@@ -366,6 +423,39 @@ def test_tomograms_of_other_settings_are_named(place):
         None,
         90.0,
     ]
+
+
+@pytest.mark.parametrize(
+    "beside", [{"formats": ["imod"]}, {"workflows": ["gabor-gmm"]}], ids=["formats", "workflows"]
+)
+def test_what_particles_do_not_depend_on_moves_no_threshold(place, beside):
+    run(POOLED)
+    before = tables()
+    results = run(POOLED | beside, [0])
+    assert results.lists[0].warnings == []
+    assert [len(table) for table in tables()] == [len(table) for table in before]
+    np.testing.assert_array_equal(np.concatenate(tables()), np.concatenate(before))
+
+
+def test_a_list_for_relion_4_needs_the_binning_of_all(place):
+    run(PICK)
+    name = f"particles_{KEY}.relion4.star"
+    for_relion = PICK | {"formats": ["relion4"], "binning": 4.0}
+    (warning,) = run(for_relion, [0]).lists[0].warnings
+    assert warning.startswith(f"{name}: not written, because b1, b2 were picked without binning")
+    assert f"particles_{KEY}.yaml" in lists()
+    assert run(for_relion).lists[0].warnings == []
+    before = {path.name: read_points(path)[0].coordinates for path in OUT.glob("*relion4.star")}
+    assert name in before
+    table = OUT / f"particles_1_{KEY}.csv"
+    edited = cut_short(table)
+    run(for_relion | {"binning": 2.0})
+    np.testing.assert_array_equal(CSV.read(table), edited)
+    for path in OUT.glob("particles_[02]*relion4.star"):
+        found = read_points(path)[0].coordinates
+        np.testing.assert_allclose(found, before[path.name] / 2, atol=1e-6)
+    first = read_points(OUT / f"particles_1_{KEY}.relion4.star")[0].coordinates
+    np.testing.assert_allclose(first, edited[:, 6:3:-1] * 2, atol=1e-6)
 
 
 def test_formats_have_lists_too(place):
@@ -465,10 +555,10 @@ def test_a_run_tells_what_others_have_chosen_while_it_ran(place, monkeypatch):
     """Two other parts run from begin to end when this one has picked and written its page."""
     told, others = POOLED | {"source": "score"}, [[1], [2]]
 
-    def meanwhile(directory, known):
+    def meanwhile(directory, known, names):
         while others:
             run(told, others.pop())
-        return update_lists(directory, known)
+        return update_lists(directory, known, names)
 
     monkeypatch.setattr("picket_gpu.run.runner.update_lists", meanwhile)
     (mine,) = run(told, [0]).particles
@@ -509,6 +599,37 @@ def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
     assert f"form one hill, not two, in {', '.join(told)}; " in warning
     assert not any(one.doubt for one in results.particles)
     assert run(POOLED | {"source": source}, overwrite=True).lists[0].warnings == []
+
+
+def test_pages_say_where_a_number_would_count_other_heights(place):
+    for source in SOURCES:
+        for threshold, other in (("auto", False), ("dataset", source != "score")):
+            run(PICK | {"source": source, "threshold": threshold}, overwrite=True)
+            key = "tomogram_ball" if source == "tomogram" else KEY
+            for number in range(len(DEPTHS)):
+                picked = data_of((OUT / f"report_{number}.html").read_text())["picked"]
+                (told,) = [one for one in picked if one["stem"] == f"particles_{number}_{key}"]
+                assert told["otherScale"] is other
+
+
+@pytest.mark.parametrize("threshold", ["dataset", "tomogram"])
+def test_evaluate_tells_what_a_number_in_place_of_a_word_picks(place, capsys, threshold):
+    """Also where heights of a tomogram form one hill: a number counts from that of all there."""
+    write_balls(Path("b1.mrc"), 5, [])
+    shutil.rmtree("out")
+    hills = [
+        read_candidates(OUT / Path(one.files[0]).with_suffix(".npz").name).pool.has_two_hills
+        for one in run(PICK | {"threshold": threshold}).particles
+    ]
+    assert hills == [True, False, True]
+    rows = "".join(f"b{number},24,24,12\n" for number in range(3))
+    Path("truth.csv").write_text(f"tomogram,x,y,z\n{rows}")
+    numbers = [-0.5, 0.3, 1]
+    assert evaluate_main([str(OUT), "truth.csv", "--json", "--thresholds", *map(str, numbers)]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    for one in told["thresholds"]:
+        assert pick("--diameter", DIAMETER, "--threshold", one["threshold"], "--overwrite") == 0
+        assert one["picks"] == sum(map(len, tables()))
 
 
 def test_an_empty_tomogram_is_a_part_of_the_list(place):
@@ -916,45 +1037,181 @@ def cut_short(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("by_run", [True, False])
-def test_an_edited_table_holds(place, by_run):
-    run(PICK)
+@pytest.mark.parametrize("threshold", ["auto", "dataset"])
+def test_an_edited_table_holds(place, by_run, threshold):
+    told = PICK | {"threshold": threshold}
+    run(told)
+    before = tables()
     path = OUT / f"particles_1_{KEY}.csv"
     edited = cut_short(path)
     if by_run:
-        (found,) = [one for one in run(PICK).particles if one.index == 1]
+        (found,) = [one for one in run(told).particles if one.index == 1]
         assert found.count == len(edited)
     else:
-        assert pick("--diameter", DIAMETER) == 0
+        assert pick("--diameter", DIAMETER, "--threshold", threshold) == 0
     np.testing.assert_array_equal(CSV.read(path), edited)
+    assert len(star(path)) == path.with_suffix(".cmm").read_text().count("<marker ") == len(edited)
+    assert read_metadata(path.with_suffix(".yaml"))["count"] == len(edited)
+    # Its candidates count for the threshold of all as they did.
+    for number in (0, 2):
+        np.testing.assert_array_equal(tables()[number], before[number])
     with (OUT / f"particles_{KEY}.csv").open(newline="") as file:
         rows = [row for row in csv.reader(file) if row[0] == "b1"]
     np.testing.assert_array_equal(np.array([row[1:] for row in rows], float), edited)
     check_pages()
+    settled = stamps()
+    run(told)
+    assert stamps() == settled
 
 
-@pytest.mark.parametrize("by_run", [True, False])
-def test_an_edited_table_is_replaced_when_asked(place, by_run):
+def test_an_edited_table_without_rows_has_no_star(place):
+    run(POOLED)
+    table = OUT / f"particles_1_{KEY}.csv"
+    table.write_text(table.read_text().splitlines(keepends=True)[0])
+    assert pick("--diameter", DIAMETER, "--threshold", "dataset") == 0
+    assert not table.with_suffix(".star").exists()
+    assert set(star(OUT / f"particles_{KEY}.csv")["rlnTomoName"]) == {"b0", "b2"}
+    check_pages()
+
+
+@pytest.mark.parametrize("how", ["pick", "run", "renamed", "segmented"])
+def test_an_edited_table_that_is_replaced_is_put_aside(place, capsys, how):
     run(PICK)
-    cut_short(OUT / f"particles_1_{KEY}.csv")
-    if by_run:
-        run(PICK | {"threshold": 0.5}, overwrite=True)
+    path = OUT / f"particles_1_{KEY}.csv"
+    aside = path.with_suffix(".edited.csv")
+    cut_short(path)
+    edited = path.read_bytes()
+    if how == "pick":
+        options = ["--diameter", DIAMETER, "--threshold", 0.5, "--overwrite"]
+        assert pick_main([str(OUT), *map(str, options)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        told = [line.removeprefix("warning: ") for line in lines if "by hand" in line]
     else:
-        assert pick("--diameter", DIAMETER, "--threshold", 0.5, "--overwrite") == 0
-    check()
-    assert set(thresholds()) == {0.5}
+        names = [{"tomogram": f"b{n}.mrc", "name": f"TS_{n}"} for n in range(len(DEPTHS))]
+        other = {"run": PICK | {"threshold": 0.5}}.get(how, PICK)
+        changes = {"renamed": {"inputs": names}, "segmented": {"seed": 1}}.get(how, {})
+        warnings = run(other, overwrite=how == "run", **changes).warnings
+        told = [line for line in warnings if "by hand" in line]
+    assert told == [
+        f"{path}: was changed by hand, and is picked again; the changed table is kept as "
+        f"{aside.name}: to have it hold, copy it back in its place"
+    ]
+    assert aside.read_bytes() == edited
+    assert path.read_bytes() != edited
+    cut_short(path)
+    assert pick("--diameter", DIAMETER, "--threshold", 0.7, "--overwrite") == 0
+    assert aside.read_bytes() == edited
+    assert path.with_suffix(".edited2.csv").exists()
+    shutil.copy(aside, path)
+    assert pick("--diameter", DIAMETER, "--threshold", 0.7) == 0
+    assert path.read_bytes() == edited
 
 
-@pytest.mark.parametrize("damage", ["edited", "gone", "no table"])
-def test_a_table_that_depends_on_others_is_written_again(place, damage):
+def rewritten(path: Path, change) -> None:
+    """Save cells, head and rows, as ``change`` has them."""
+    with path.open(newline="") as file:
+        rows = change(list(csv.reader(file)))
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+
+
+BY_PROGRAMS = {
+    "bytes at the start": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "semicolons": lambda text: text.replace(",", ";"),
+    "commas in numbers": lambda text: text.replace(",", ";").replace(".", ","),
+    "tabs": lambda text: text.replace(",", "\t"),
+    "an empty row": lambda text: text + ",,,,,,\n\n",
+}
+
+
+@pytest.mark.parametrize("threshold", ["auto", "dataset"])
+@pytest.mark.parametrize("by", BY_PROGRAMS)
+def test_a_table_may_be_saved_by_a_program_for_tables(place, by, threshold):
+    told = PICK | {"threshold": threshold}
+    run(told)
+    path = OUT / f"particles_1_{KEY}.csv"
+    whole = CSV.read(path)
+    text = BY_PROGRAMS[by](path.read_text())
+    path.write_bytes(text.encode())
+    run(told)
+    np.testing.assert_array_equal(read_with_candidates(path.with_suffix(".npz")).table, whole)
+    assert read_with_candidates(path.with_suffix(".npz")).edited is None
+    lines = text.splitlines(keepends=True)
+    path.write_bytes("".join(lines[:1] + lines[2:]).encode())
+    found = run(told).particles[1]
+    np.testing.assert_array_equal(found.table, whole[1:])
+
+
+def test_a_table_that_was_saved_with_few_digits_is_not_edited(place):
+    run(POOLED)
+    path = OUT / f"particles_1_{KEY}.csv"
+    rewritten(path, lambda rows: [rows[0], *([f"{float(x):.9g}" for x in row] for row in rows[1:])])
+    assert read_with_candidates(path.with_suffix(".npz")).edited is None
+
+
+def test_rows_may_be_added_with_voxels_or_angstrom_alone(place):
+    run(POOLED)
+    path = OUT / f"particles_1_{KEY}.csv"
+    count, highest = len(CSV.read(path)), CSV.read(path)[:, 3].max()
+
+    def more(rows):
+        head, *others = rows
+        extra = ["", "", "", "", "30.0", "20.0", "10.0"], ["300", "200", "50", "-1", "", "", ""]
+        moved = [3, 6, 5, 4, 2, 1, 0]  # columns may be in any order, and others beside them
+        return [
+            [*(row[place] for place in moved), note]
+            for row, note in [(head, "note"), *((row, "x") for row in [*others, *extra])]
+        ]
+
+    rewritten(path, more)
+    table = run(POOLED).particles[1].table
+    assert len(table) == count + 2
+    (by_voxels,) = table[np.abs(table[:, 4:] - (30, 20, 10)).max(axis=1) == 0]
+    assert by_voxels.tolist() == [300, 200, 100, highest, 30, 20, 10]
+    assert table[-1].tolist() == [300, 200, 50, -1, 30, 20, 5]
+    assert len(star(path)) == count + 2
+    with (OUT / f"particles_{KEY}.csv").open(newline="") as file:
+        rows = [row[1:] for row in csv.reader(file) if row[0] == "b1"]
+    np.testing.assert_array_equal(np.array(rows, float), table)
+    np.testing.assert_allclose(
+        points_in(path, run(POOLED).particles[1]).sum(0), table[:, 6:3:-1].sum(0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda rows: [rows[0], ["999.0", *rows[1][1:]], *rows[2:]],
+            "are two places in the row 999",
+        ),
+        (
+            lambda rows: [*rows, ["1", "", "", "2", "1", "1", ""]],
+            "a number is missing in the row 1,",
+        ),
+        (lambda rows: [row[1:] for row in rows], "no columns x_angstrom"),
+        (lambda rows: [*rows, ["1", "2"]], "a row has 2 cells of 7"),
+        (lambda rows: [*rows, ["nan"] * 7], "a number is not finite"),
+    ],
+)
+@pytest.mark.parametrize("threshold", ["auto", "dataset"])
+def test_a_table_that_cannot_be_meant_is_told_and_left(place, change, says, threshold):
+    told = PICK | {"threshold": threshold}
+    run(told)
+    path = OUT / f"particles_1_{KEY}.csv"
+    rewritten(path, change)
+    before = path.read_bytes()
+    results = run(told)
+    (failure,) = results.failures
+    assert says in failure.message
+    assert path.name in failure.message
+    assert path.read_bytes() == before
+    assert [one.index for one in results.lists[0].particles] == [0, 2]
+
+
+def test_a_lost_table_that_depends_on_others_is_written_again(place):
     run(POOLED)
     expected = contents()
-    path = OUT / f"particles_1_{KEY}.csv"
-    if damage == "edited":
-        cut_short(path)
-    elif damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(b"\xff")
+    (OUT / f"particles_1_{KEY}.csv").unlink()
     run(POOLED, [0])
     check()
     assert contents() == expected

@@ -78,6 +78,11 @@ class Candidates:
     most: float | None = None
     descriptors: np.ndarray | None = None
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a `Scale` of others gives other heights."""
+        return self.is_relative or len(self.heights) > 1
+
     def without(self, gone: np.ndarray) -> Self:
         """All but some, (m,) bool."""
         return replace(

@@ -6,7 +6,7 @@ candidates that look alike say against theirs.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +32,7 @@ SAME = 0.5
 ROWS = 4096  # candidates that are ranked at a time, for little memory
 
 _Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+_Called: TypeAlias = tuple[str, str | None]  # name of a tomogram, and its path
 _Row: TypeAlias = Annotated[list[_Number], Field(min_length=COUNT, max_length=COUNT)]
 
 
@@ -220,39 +221,52 @@ def answers_in(files: Sequence[Choices], subject: Subject) -> Answers:
     """The answers of several files as one model, with those places that are in one tomogram.
 
     A tomogram is known by its name. Where a file has several of that name, the one of its path is
-    meant, if there is one.
+    meant, if there is one. The last answer for a place holds, whichever file it is in.
     """
-    learned: list[tuple[Example, float]] = []
-    ground: list[tuple[Example, float]] = []
-    points: dict[int, tuple[float, float, float]] = {}
-    good: dict[int, bool] = {}
-    for one in files:
-        named = [other for other in one.tomograms if other.name == subject.name]
-        exact = [other for other in named if other.path == str(subject.tomogram)]
-        for tomogram in one.tomograms:
-            examples = [(answer.example, answer.good) for answer in tomogram.answers]
-            known = [(each, GOOD if is_good else -GOOD) for each, is_good in examples if each]
-            learned += known
-            answered = [each for each, _ in known]
-            ground += [(each, -GOOD) for each in tomogram.background if each not in answered]
-        for tomogram in exact or named:
-            for answer in tomogram.answers:
-                place = (answer.z, answer.y, answer.x)
-                # The last answer for a place holds.
-                number = next((n for n, at in points.items() if _is_same(at, place)), len(points))
-                points[number], good[number] = place, answer.good
-    examples_of_all = [*learned, *ground]
+    known: dict[_Called, list[Answer]] = {}
+    background: dict[_Called, list[Example]] = {}
+    for called, tomogram in _called(files):
+        answers = known.setdefault(called, [])
+        for answer in tomogram.answers:
+            number = next((n for n, at in enumerate(answers) if _is_same(at, answer)), len(answers))
+            answers[number : number + 1] = [answer]
+        ground = background.setdefault(called, [])
+        ground += [example for example in tomogram.background if example not in ground]
+    learned = [
+        (answer.example, GOOD if answer.good else -GOOD)
+        for answers in known.values()
+        for answer in answers
+        if answer.example is not None
+    ]
+    count = len(learned)
+    for called, ground in background.items():
+        answered = [answer.example for answer in known[called]]
+        learned += [(example, -GOOD) for example in ground if example not in answered]
+    named = {path: answers for (name, path), answers in known.items() if name == subject.name}
+    meant = {None, str(subject.tomogram)}
+    own = [answers for path, answers in named.items() if path in meant] or list(named.values())
+    places = {(one.z, one.y, one.x): one.good for answers in own for one in answers}
     text = json.dumps([one.model_dump(mode="json") for one in files])
     return Answers(
-        np.array([each.descriptor for each, _ in examples_of_all], float).reshape(-1, COUNT),
-        np.array([each.m for each, _ in examples_of_all], float),
-        np.array([wanted for _, wanted in examples_of_all], float),
-        len(learned),
-        np.array(list(points.values()), float).reshape(-1, 3),
-        np.array(list(good.values()), bool),
+        np.array([each.descriptor for each, _ in learned], float).reshape(-1, COUNT),
+        np.array([each.m for each, _ in learned], float),
+        np.array([wanted for _, wanted in learned], float),
+        count,
+        np.array(list(places), float).reshape(-1, 3),
+        np.array(list(places.values()), bool),
         sha256(text.encode()).hexdigest()[:32],
     )
 
 
-def _is_same(one: Sequence[float], other: Sequence[float]) -> bool:
-    return bool(np.linalg.norm(np.subtract(one, other)) <= SAME)
+def _called(files: Sequence[Choices]) -> Iterator[tuple[_Called, Answered]]:
+    """What is said of tomograms, by their names; where a file has several of one, also by path."""
+    for one in files:
+        names = [tomogram.name for tomogram in one.tomograms]
+        for tomogram in one.tomograms:
+            path = tomogram.path if names.count(tomogram.name) > 1 else None
+            yield (tomogram.name, path), tomogram
+
+
+def _is_same(one: Answer, other: Answer) -> bool:
+    apart = np.subtract((one.z, one.y, one.x), (other.z, other.y, other.x))
+    return bool(np.linalg.norm(apart) <= SAME)

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count as numbers_from
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -26,25 +28,65 @@ from picket_gpu.particles.formats.cmm import CMM
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.npz import DAMAGED, KEPT, NPZ
 from picket_gpu.particles.formats.yaml import YAML
-from picket_gpu.particles.particles import COLUMNS, METADATA, SOMETIMES, Particles
+from picket_gpu.particles.particles import COLUMNS, EDITED, METADATA, SOMETIMES, Particles
 from picket_gpu.particles.picks import Picks
+
+ROUNDING = 1e-6  # of a table that nobody has changed, absolute and relative
+APART = 0.1  # voxels between the two places of a row; people round angstrom
 
 
 def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
     """Write the `filled` ones of ``files`` to directories that exist, each whole or not at all.
 
     The CSV file comes last, when all others are there, and first of all it goes: files beside one
-    belong together. Those that particles can be picked again from are there at any time.
+    belong together. Those that particles can be picked again from are there at any time. Where
+    another job has written its candidates meanwhile, the other files become those of these.
 
     Args:
         files: paths by kind, as `TomogramFiles.particles` returns them; ``yaml`` is one.
     """
     first = ["yaml"] if particles.pool is None else ["yaml", "candidates"]
-    remove_particles(files, first)
-    kinds = [*first, *filled(files, particles.count)]
-    for kind in sorted(dict.fromkeys(kinds), key=lambda kind: kind == "csv"):
-        if kind != "candidates" or particles.pool is not None:
-            FORMATS[kind].write(files[kind], [particles])
+    written = None
+    while True:
+        remove_particles(files, first)
+        kinds = [*first, *filled(files, particles.count)]
+        for kind in sorted(dict.fromkeys(kinds), key=lambda kind: kind == "csv"):
+            if kind != "candidates" or (particles.pool is not None and written is None):
+                FORMATS[kind].write(files[kind], [particles])
+            if kind == "candidates" and written is None:
+                written = stamp_of(files[kind])
+        if "candidates" not in first or (now := stamp_of(files["candidates"])) in (written, None):
+            return
+        particles, written = read_candidates(files["candidates"]), now
+
+
+def renew_beside(files: Mapping[str, Path], particles: Particles) -> bool:
+    """Write the files beside a table that a person has changed by it, unless they are.
+
+    Returns:
+        Whether they were written.
+    """
+    wanted = {
+        kind: path
+        for kind, path in filled(files, particles.count).items()
+        if kind not in ("csv", "candidates")
+    }
+    known = YAML.read_metadata(files["yaml"]).get(EDITED)
+    if known == particles.metadata[EDITED] and all(path.exists() for path in wanted.values()):
+        return False
+    remove_particles(files, ["csv", "candidates", "yaml"])
+    for kind in sorted(wanted, key=lambda kind: kind == "yaml"):
+        FORMATS[kind].write(wanted[kind], [particles])
+    return True
+
+
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """When a file was written; None where another job has just removed it."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
 
 
 def files_of(particles: Particles) -> dict[str, Path]:
@@ -63,18 +105,23 @@ def filled(files: Mapping[str, Path], count: int) -> dict[str, Path]:
 def read_with_candidates(path: Path) -> Particles:
     """Particles with all candidates, from the file that has these.
 
-    What a person has changed in the CSV file next to it holds: then there are no candidates. But
-    where a run may choose anew, by other tomograms or other particles, its candidates hold.
+    What a person has changed in the CSV file next to it holds, whatever settings say: then there
+    are no candidates, but those of `Particles.edited`.
 
     Raises:
         PicketError: a file is damaged.
     """
     found = read_candidates(path)
     table = path.with_suffix(PARTICLES["csv"])
-    if found.is_chosen_anew or not table.exists() or agrees(found, table):
+    if not table.exists() or agrees(found, table):
         return found
     known = {name: getattr(found, name) for name in (*KEPT, "label", "contrast")}
-    return read_particles(table, found, **known)
+    edited = read_particles(table, found, **known, edited=found.pool)
+    names = [
+        os.path.relpath(one, found.directory)
+        for one in filled(files_of(found), edited.count).values()
+    ]
+    return edited.model_copy(update={"files": names})
 
 
 def read_candidates(path: Path) -> Particles:
@@ -88,13 +135,37 @@ def read_candidates(path: Path) -> Particles:
 
 
 def agrees(particles: Particles, path: Path) -> bool:
-    """Whether a CSV file has these particles.
+    """Whether a CSV file has these particles, but for rounding: programs for tables save ten
+    digits, and heights may differ in their last between machines.
 
     Raises:
         PicketError: the file is damaged.
     """
+    table, own = _read_table(path, particles), particles.table
+    return table.shape == own.shape and np.allclose(table, own, rtol=ROUNDING, atol=ROUNDING)
+
+
+def _read_table(path: Path, subject: Subject) -> np.ndarray:
+    """A CSV file's table, (n, 7 or 8) float64, with what its rows lack of voxels or angstrom.
+
+    Raises:
+        PicketError: the file is damaged, or angstrom of a row are not where its voxels are.
+    """
     with _readable(path):
-        return np.array_equal(CSV.read(path), particles.table)
+        table = CSV.read(path)
+    voxels, angstrom = table[:, [6, 5, 4]], table[:, :3]
+    size = np.array(subject.voxel_size if subject.is_scaled else (1.0, 1.0, 1.0))
+    told = (angstrom - subject.origin)[:, ::-1] / size
+    apart = np.abs(told - voxels).max(axis=1, initial=0)
+    if (wrong := np.flatnonzero(apart > APART)).size:
+        row = ",".join(f"{number:.6g}" for number in table[wrong[0], :7])
+        raise PicketError(
+            f"{path}: x, y, z and x_angstrom, y_angstrom, z_angstrom are two places in the row "
+            f"{row}; correct one of them, and leave the other empty"
+        )
+    table[:, 4:7] = np.where(np.isnan(voxels), told, voxels)[:, ::-1]
+    table[:, :3] = np.where(np.isnan(angstrom), subject.in_file(table[:, [6, 5, 4]]), angstrom)
+    return table
 
 
 def has_files(particles: Particles, files: Mapping[str, Path]) -> bool:
@@ -163,8 +234,7 @@ def read_particles(path: Path, subject: Subject, **known: Any) -> Particles:
     Raises:
         PicketError: a file is damaged.
     """
-    with _readable(path):
-        table = CSV.read(path)
+    table = _read_table(path, subject)
     zyx = [COLUMNS.index(axis) for axis in "zyx"]
     heights = table[:, COLUMNS.index("score")]
     threshold = known.pop("threshold", float(heights[-1]) if len(heights) else 0.0)
@@ -240,11 +310,47 @@ def remove_particles(files: Mapping[str, Path], kept: Sequence[str] = ()) -> Non
         remove(every[kind])
 
 
-def remove_others(files: Mapping[str, Path], source: str) -> None:
-    """Remove the files of a picking from another segmentation than ``source``."""
+def remove_others(files: Mapping[str, Path], source: str) -> str | None:
+    """Remove the files of a picking from another segmentation than ``source``.
+
+    Returns:
+        What `put_aside` does.
+    """
     found = read_metadata(files["yaml"])
-    if found is not None and found["source"] != source:
-        remove_particles(files)
+    if found is None or found["source"] == source:
+        return None
+    told = put_aside(files)
+    remove_particles(files)
+    return told
+
+
+def put_aside(files: Mapping[str, Path]) -> str | None:
+    """Give another name to a table that a person has changed, before it is replaced.
+
+    Returns:
+        What to tell of it; None where nobody has changed it.
+    """
+    table, candidates = files["csv"], files["candidates"]
+    if not (table.exists() and candidates.exists()):
+        return None
+    with suppress(PicketError):
+        found = read_candidates(candidates)
+        with suppress(PicketError):
+            if agrees(found, table):
+                return None
+        kept = name_aside(table)
+        table.rename(kept)
+        return (
+            f"{table}: was changed by hand, and is picked again; the changed table is kept as "
+            f"{kept.name}: to have it hold, copy it back in its place"
+        )
+    return None
+
+
+def name_aside(table: Path) -> Path:
+    """A name for a table that is put aside, which no other file has."""
+    names = (f".edited{n if n > 1 else ''}{table.suffix}" for n in numbers_from(1))
+    return next(path for path in map(table.with_suffix, names) if not path.exists())
 
 
 def describe(

@@ -1,6 +1,7 @@
 """Particles of one tomogram: a run's result, its line in run.json, and what its files hold."""
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -28,6 +29,7 @@ METADATA = {
 }
 # The same, where it is known.
 SOMETIMES = {"contrast": "particles_contrast", "separation": "particles_separation"}
+EDITED = "particles_edited"  # digest of a table that a person has changed
 
 
 class Particles(Subject):
@@ -47,9 +49,13 @@ class Particles(Subject):
         diameter: diameter in angstrom, the greatest of several sizes; 0.0 if unknown.
         attributes: metadata of the segmentation under PickET's names.
         reused: whether an earlier run picked the particles.
+        aside: what to tell of a table in their place that a person had changed; None if there was
+            none.
         picks: the particles in voxels, as `pick` returns them; other candidates are kept only
             until the files are written.
         pool: all candidates, and which of them may be picked; None where that is not known.
+        edited: the same where a person has changed the table, for which they count no more, but
+            for the threshold of all tomograms; None where nobody has.
     """
 
     model_config = ConfigDict(
@@ -75,8 +81,10 @@ class Particles(Subject):
     diameter: float = Field(0.0, exclude=True)
     attributes: dict[str, Any] = Field({}, exclude=True)
     reused: bool = Field(False, exclude=True)
+    aside: str | None = Field(None, exclude=True)
     picks: InstanceOf[Picks] = Field(exclude=True)
     pool: InstanceOf[Pool] | None = Field(None, exclude=True)
+    edited: InstanceOf[Pool] | None = Field(None, exclude=True)
 
     @computed_field(description="Least height of a candidate that is picked")  # type: ignore[prop-decorator]
     @property
@@ -154,7 +162,7 @@ class Particles(Subject):
     @property
     def is_chosen_anew(self) -> bool:
         """Whether they depend on other tomograms, or on other particles of their own."""
-        return self.asks_for_all or bool(self.settings.get("not_in"))
+        return self.edited is None and (self.asks_for_all or bool(self.settings.get("not_in")))
 
     @property
     def asks_for_all(self) -> bool:
@@ -164,6 +172,15 @@ class Particles(Subject):
         threshold = self.settings.get("threshold", "auto")
         two = self.pool is None or self.pool.has_two_hills
         return threshold == "dataset" or (threshold != "tomogram" and not two)
+
+    @property
+    def is_on_another_scale(self) -> bool:
+        """Whether a number in place of the word that is ``threshold`` would count other heights
+        than these."""
+        if self.pool is None or not self.pool.candidates.is_scaled:
+            return False
+        lent = self.threshold_of == "dataset" and self.settings.get("threshold") == "dataset"
+        return lent and self.pool.has_two_hills
 
     @property
     def title(self) -> str:
@@ -220,6 +237,8 @@ class Particles(Subject):
         """What the YAML file says: of the segmentation, and of the picking."""
         own = {name: getattr(self, field) for field, name in METADATA.items()}
         more = {name: getattr(self, field) for field, name in SOMETIMES.items()}
+        if self.edited is not None:
+            more[EDITED] = sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest()[:32]
         return {**self.attributes, **own, **{n: v for n, v in more.items() if v is not None}}
 
     def without_candidates(self) -> Self:
@@ -232,7 +251,7 @@ class Particles(Subject):
             candidate_diameters=picks.diameters,
             first=0,
         )
-        return self.model_copy(update={"picks": fewer, "pool": None})
+        return self.model_copy(update={"picks": fewer, "pool": None, "edited": None})
 
     def chosen_by(self, pool: Pool, **changes: Any) -> Self:
         """Particles of the same settings from a pool.

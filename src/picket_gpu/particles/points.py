@@ -18,6 +18,7 @@ from picket_gpu.files.readers import is_named_like_a_volume
 from picket_gpu.files.segmentation import Subject
 from picket_gpu.particles import star_table
 from picket_gpu.particles.formats import dynamo, imod, star, warp
+from picket_gpu.particles.formats.csv import read_rows
 from picket_gpu.particles.particles import COLUMNS, TOMOGRAM
 
 # "voxels" of the tomogram, 0 at the centre of the first; or angstrom: from the centre of the first
@@ -29,6 +30,11 @@ ANGSTROM, VOXELS = COLUMNS[:3], COLUMNS[4:7]
 SHIFTS = tuple(f"rlnOrigin{axis}Angst" for axis in "XYZ")
 SHIFTS_VOXELS = tuple(f"rlnOrigin{axis}" for axis in "XYZ")
 TURN = "rlnTomoSubtomogramRot"
+# Of a table that has both, the columns and the frame of rows that lack the one.
+_OTHER: dict[Frame, tuple[Sequence[str], Frame]] = {
+    "voxels": (ANGSTROM, "file"),
+    "file": (VOXELS, "voxels"),
+}
 MAPS = "indices_column20.doc"  # the name that Dynamo gives to its list of tomograms
 
 
@@ -158,17 +164,21 @@ def read_points(
 
 def _csv(path: Path, in_angstrom: bool = False) -> Iterator[Points]:
     """Tables of particles and of beads; others with the same names of columns."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        head, *rows = [row for row in csv.reader(file) if row] or [[]]
+    head, rows = read_rows(path)
     both = {*VOXELS, *ANGSTROM} <= {*head}
     frame: Frame = "voxels" if {*VOXELS} <= {*head} and not (both and in_angstrom) else "file"
     axes = VOXELS if frame == "voxels" else ANGSTROM
     if not {*axes} <= {*head}:
         raise ValueError(_missing(VOXELS, head, ANGSTROM))
-    places = [head.index(axis) for axis in axes]
-    points = [[row[place] for place in places] for row in rows]
-    names = [row[head.index(TOMOGRAM)] for row in rows] if TOMOGRAM in head else None
-    yield from _grouped(names, np.array(points, np.float64), frame)
+    # Of rows that a person has added to a table with both, some may have angstrom only.
+    bare = [both and not row[head.index(axes[0])].strip() for row in rows]
+    for lacking, own_axes, own_frame in ((False, axes, frame), (True, *_OTHER[frame])):
+        chosen = [row for row, lacks in zip(rows, bare, strict=True) if lacks == lacking]
+        if chosen or not (lacking or rows):
+            places = [head.index(axis) for axis in own_axes]
+            points = np.array([[row[place] for place in places] for row in chosen], np.float64)
+            names = [row[head.index(TOMOGRAM)] for row in chosen] if TOMOGRAM in head else None
+            yield from _grouped(names, points, own_frame)
 
 
 def _star(path: Path) -> Iterator[Points]:

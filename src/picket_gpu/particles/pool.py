@@ -118,14 +118,20 @@ class Pool:
         told = chosen.get("threshold", "auto")
         least = least if isinstance(told, str) else float(told)
         parts = separation(places.heights, least)
-        most = chosen.get("max_height")
-        places = self._as_answered(self.answers, places, least, most)
-        return picks_between(self.free, places, least, most, chosen.get("max_particles"), parts)
+        most, number = chosen.get("max_height"), chosen.get("max_particles")
+        places = self._as_answered(self.answers, places, least, most, number)
+        return picks_between(self.free, places, least, most, number, parts)
 
     def _as_answered(
-        self, answers: Answers, places: Sized, least: float, most: float | None
+        self,
+        answers: Answers,
+        places: Sized,
+        least: float,
+        most: float | None,
+        count: int | None,
     ) -> Sized:
-        """Places with good answers in the range of what is picked, and without bad ones.
+        """Places with good answers in the range of what is picked, also where that is a number of
+        the highest, and without bad ones.
 
         A good answer where there is no candidate adds its place, from which others keep the
         spacing. A bad one takes away what is merged with its place. Where the nearest candidate may
@@ -155,6 +161,10 @@ class Pool:
             gone |= (distances < (of_each[1] + spacing) / 2 * (1 - 1e-12)) & ~good
         highest = 1.0 if self.is_learned else float(places.heights.max(initial=least))
         limit = np.inf if most is None else most
+        if count is not None:
+            others = places.heights[~gone & ~good & (places.heights <= limit)]
+            left = max(0, count - len(points) - int(good.sum()))
+            least = max([least, *others[left : left + 1]])
         heights = np.where(good, np.clip(places.heights, least, limit), places.heights)
         none = np.full(len(points), len(candidates.points))
         new = Sized(points, np.full(len(points), min(highest, limit)), diameters, none)

@@ -38,13 +38,19 @@ _LATER = (
     *("name", "max_height", "not_in", "exclude", "exclude_radius", "exclude_mask", "binning"),
     "choices",
 )
-# Told by what their files hold, in place of their names.
-_BY_CONTENT = ("choices",)
+# What particles do not depend on: where they are picked from, files they are written to, and names
+# of files that are told by what they hold, in ``answers``.
+_BESIDE = ("workflows", "formats", "binning", "choices")
 ListedPath: TypeAlias = Annotated[str, Field(strict=True, min_length=1)]
 _ONE_OR_MORE = BeforeValidator(
     lambda given: [given] if isinstance(given, str) else given,
     json_schema_input_type=ListedPath | list[ListedPath] | None,
 )
+
+
+def of_picks(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings in files of particles that particles of one workflow depend on."""
+    return {name: value for name, value in recorded.items() if name not in _BESIDE}
 
 
 class ParticleSettings(BaseModel):
@@ -261,7 +267,7 @@ class ParticleSettings(BaseModel):
         unset = {
             key for key in _LATER if getattr(self, key) == type(self).model_fields[key].default
         }
-        return self.model_dump(mode="json", exclude={"workflows", "formats", *_BY_CONTENT, *unset})
+        return self.model_dump(mode="json", exclude={*_BESIDE, *unset})
 
     def difference(self, earlier: Mapping[str, Any]) -> str | None:
         """What distinguishes these from earlier settings; None if picks would be the same.
@@ -269,7 +275,7 @@ class ParticleSettings(BaseModel):
         Args:
             earlier: as ``model_dump(exclude_none=True)`` gives them.
         """
-        names = type(self).model_fields.keys() - {"workflows", "formats", "binning", *_BY_CONTENT}
+        names = type(self).model_fields.keys() - {*_BESIDE}
         defaults = {name: type(self).model_fields[name].default for name in names}
         now = self.model_dump(mode="json", exclude_none=True)
         for name in sorted(names):

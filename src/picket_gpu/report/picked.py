@@ -65,6 +65,7 @@ def describe_picked(particles: Particles) -> dict[str, Any]:
         "starName": star_name(particles.run_name),
         "starHead": comments(notes([particles])),
         "settings": set_by_user(particles),
+        "otherScale": particles.is_on_another_scale,
         "threshold": picks.threshold,
         "count": max(min(picks.count, len(table) - picks.first), 0),
         "total": len(picks.candidates),

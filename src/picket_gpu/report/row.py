@@ -91,7 +91,9 @@ def _describe_picks(particles: Particles, data: Mapping[str, Any]) -> dict[str, 
         "digest": digest_of(particles),
         "settings": set_by_user(particles),
         "threshold": picks.threshold,
+        "otherScale": particles.is_on_another_scale,
         "count": picks.count,
+        "first": picks.first,
         # Without max_particles.
         "above": max(
             picks.count, int(np.count_nonzero(picks.candidate_heights >= picks.threshold))

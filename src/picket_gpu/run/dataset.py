@@ -5,7 +5,7 @@ same time. `update_lists` then makes what depends on all of them from what there
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -32,21 +32,28 @@ from picket_gpu.particles.files import (
     files_of,
     filled,
     has_files,
+    name_aside,
     picked_in,
+    read_candidates,
     read_with_candidates,
+    renew_beside,
+    stamp_of,
     write_particles,
 )
 from picket_gpu.particles.formats import FORMATS
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.pool import Pool
+from picket_gpu.particles.settings import of_picks
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import page_shows, renew_page
+from picket_gpu.run.existing import Directory
 from picket_gpu.run.picking import claimed_by
 from picket_gpu.run.record import ListRecord
 
 MOST_ROUNDS = 20  # while other jobs write to the directory
 NAMED = 5  # tomograms in a warning
 ABOUT = "yaml"  # kind of the file by which a list is known
+_TABLE = "sha256 of the CSV file: "  # the last line of that
 _HEAD = "# Particles of several tomograms, by picket_gpu"
 _State: TypeAlias = dict[Path, tuple[int, int]]
 
@@ -122,7 +129,9 @@ class Update:
         return [*faults, *(line for one in self.lists if one.key in keys for line in one.lines)]
 
 
-def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
+def update_lists(
+    directory: Path, known: Iterable[Particles] = (), inputs: Mapping[int, str] | None = None
+) -> Update:
     """Choose by thresholds of the dataset, and write its lists.
 
     Whichever of several jobs is the last to write has seen the files of all: it looks again after
@@ -130,16 +139,29 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
 
     Args:
         known: particles as the caller has them; another job may have chosen anew meanwhile.
+        inputs: names of all tomograms of the dataset, by index; default: those of the newest run.
+            Particles of others, which a user has taken out since, are in no list.
     """
+    if inputs is None:
+        inputs = {index: name for index, (name, _) in Directory(directory).inputs.items()}
     changed: dict[tuple[int, Key], Particles] = {}
     written: _State = {}
+    aside: list[str] = []
     for attempt in range(MOST_ROUNDS):
         state = _state(directory)
-        found, warnings = _read(state)
-        chosen = _chosen(found)
         contested = {path for path, stamp in written.items() if state.get(path) != stamp}
+        found, warnings = _read(state, contested)
+        if inputs:
+            warnings += _left_out(directory, [one for one in found if one.index not in inputs])
+            found = [one for one in found if one.index in inputs]
+            warnings += _renamed(found, inputs)
+        chosen = _chosen(found)
         for place, (before, now) in enumerate(zip(found, chosen, strict=True)):
             files = files_of(now)
+            if now.edited is not None:
+                if renew_beside(files, now):
+                    changed[now.index, now.key] = now
+                continue
             as_it_is = now is before and files["candidates"] not in contested
             if as_it_is and (not now.is_chosen_anew or has_files(now, files)):
                 continue
@@ -147,13 +169,14 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
             now = chosen[place] = now.model_copy(update={"files": names})
             write_particles(files, now)
             changed[now.index, now.key] = now
-            if (stamp := _stamp(files["candidates"])) is not None:
+            if (stamp := stamp_of(files["candidates"])) is not None:
                 written[files["candidates"]] = state[files["candidates"]] = stamp
         keys = dict.fromkeys(one.key for one in chosen)
         lists = [
-            _list(directory, [one for one in chosen if one.key == key], attempt > 0) for key in keys
+            _list(directory, [one for one in chosen if one.key == key], attempt > 0, aside)
+            for key in keys
         ]
-        _remove_others(directory, lists)
+        _remove_others(directory, lists, aside)
         if _state(directory) == state:
             break
     now_known = {(one.index, one.key): one for one in chosen}
@@ -161,7 +184,7 @@ def update_lists(directory: Path, known: Iterable[Particles] = ()) -> Update:
         now = now_known.get((one.index, one.key), one)
         if now.threshold != one.threshold or not np.array_equal(now.table, one.table):
             changed[now.index, now.key] = now
-    return Update(lists, list(changed.values()), [*warnings, *_bare(directory, lists)])
+    return Update(lists, list(changed.values()), [*warnings, *aside, *_bare(directory, lists)])
 
 
 def renew_pages(directory: Path, lists: Iterable[ParticleList]) -> Iterator[dict[str, Any]]:
@@ -181,15 +204,46 @@ def renew_pages(directory: Path, lists: Iterable[ParticleList]) -> Iterator[dict
             yield row
 
 
-def _read(paths: Iterable[Path]) -> tuple[list[Particles], list[str]]:
-    """Particles in files, and what is wrong with the others."""
+def _read(paths: Iterable[Path], contested: Container[Path]) -> tuple[list[Particles], list[str]]:
+    """Particles in files, and what is wrong with the others.
+
+    Args:
+        contested: files that two jobs have written at a time. A table beside may be that of the
+            other one: nobody has changed it.
+    """
     found, faults = [], []
     for path in paths:
         try:
-            found.append(read_with_candidates(path))
+            found.append((read_candidates if path in contested else read_with_candidates)(path))
         except PicketError as error:
             faults.append(f"{error}; left out of the list of all tomograms")
     return found, faults
+
+
+def _left_out(directory: Path, particles: Sequence[Particles]) -> list[str]:
+    """A warning of tomograms that are no longer in the dataset."""
+    numbers = sorted({one.index for one in particles})
+    if not numbers:
+        return []
+    these = ", ".join(f"particles_{number}_*" for number in numbers[:NAMED])
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return [
+        f"{directory}: {these}{more} are of tomograms that inputs no longer have; left out of the "
+        "list of all tomograms; move them away"
+    ]
+
+
+def _renamed(particles: Sequence[Particles], inputs: Mapping[int, str]) -> list[str]:
+    """A warning of tomograms that have other names now than when they were picked in."""
+    others = {one.name: inputs[one.index] for one in particles if one.name != inputs[one.index]}
+    if not others:
+        return []
+    told = [f"{now} as {before}" for before, now in list(others.items())[:NAMED]]
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return [
+        f"the list of all tomograms names {', '.join(told)}{more}, as they were called before; run "
+        "all of them again"
+    ]
 
 
 def _bare(directory: Path, lists: Iterable[ParticleList]) -> list[str]:
@@ -211,17 +265,8 @@ def _bare(directory: Path, lists: Iterable[ParticleList]) -> list[str]:
 
 def _state(directory: Path) -> _State:
     """Files of candidates in the order of tomograms, and when each was written."""
-    stamps = {path: _stamp(path) for path in candidate_files(directory)}
+    stamps = {path: stamp_of(path) for path in candidate_files(directory)}
     return {path: stamp for path, stamp in stamps.items() if stamp is not None}
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """When a file was written; None where another job has just removed it."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_mtime_ns, stat.st_ino
 
 
 def _chosen(found: Sequence[Particles]) -> list[Particles]:
@@ -252,10 +297,13 @@ def _claimed(particles: Sequence[Particles], chosen: Iterable[Particles]) -> lis
     for one in particles:
         names = one.settings.get("not_in") or ()
         others = [other for other in chosen if other.index == one.index and other.picking in names]
-        if one.pool is not None:
-            claimed = claimed_by(one.pool.candidates, others)
-            if not np.array_equal(claimed, one.pool.claimed):
-                one = one.chosen_by(replace(one.pool, claimed=claimed))
+        pool = one.pool or one.edited
+        if pool is not None:
+            claimed = claimed_by(pool.candidates, others)
+            if not np.array_equal(claimed, pool.claimed):
+                pool = replace(pool, claimed=claimed)
+                edited = one.model_copy(update={"edited": pool})
+                one = one.chosen_by(pool) if one.edited is None else edited
         result.append(one)
     return result
 
@@ -272,11 +320,13 @@ def _scaled(particles: Sequence[Particles]) -> list[Particles]:
             continue
         scale, common, of = Scale.of([pool.free]), None, "tomogram"
         if one.asks_for_all:
-            known = [each for each in of_all if each[0] == one.settings]
+            settings = of_picks(one.settings)
+            known = [each for each in of_all if each[0] == settings]
             if not known:
-                alike = [other.pool for other in particles if other.settings == one.settings]
-                pools = [each for each in alike if each is not None]
-                known = [(one.settings, len(pools), *_of_all(pools))]
+                alike = [other for other in particles if of_picks(other.settings) == settings]
+                each = [other.pool or other.edited for other in alike]
+                pools = [pool for pool in each if pool is not None]
+                known = [(settings, len(pools), *_of_all(pools))]
                 of_all += known
             ((_, number, shared, least),) = known
             if number > 1:
@@ -290,6 +340,17 @@ def _scaled(particles: Sequence[Particles]) -> list[Particles]:
     return result
 
 
+def on_scale_of_numbers(particles: Sequence[Particles]) -> list[Particles]:
+    """Particles of one workflow and name in all tomograms, with heights on the scale that a number
+    as ``threshold`` would be on: where it is a word, that may be another."""
+    return _scaled(
+        [
+            one.model_copy(update={"settings": one.settings | {"threshold": 0.0}})
+            for one in particles
+        ]
+    )
+
+
 def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
     """The scale of candidates of several tomograms together, and the threshold of all
     probabilities where answers rank them."""
@@ -298,11 +359,14 @@ def _of_all(pools: Sequence[Pool]) -> tuple[Scale, float | None]:
     return scale, otsu(np.concatenate(ranked)) if ranked else None
 
 
-def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleList:
+def _list(
+    directory: Path, particles: list[Particles], again: bool, aside: list[str]
+) -> ParticleList:
     """Write the list of all tomograms, if there are several.
 
     Args:
         again: also where it seems to be there: another job may have written a part of it.
+        aside: what to tell of tables that were put aside, to which this adds.
     """
     key = particles[0].key
     stem = list_name(*key)
@@ -317,6 +381,14 @@ def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleL
         )
     elif len(particles) > 1:
         formats = {name for one in particles for name in one.settings.get("formats") or ()}
+        bare = [one for one in particles if "binning" not in one.settings]
+        if "relion4" in formats and bare:
+            formats.remove("relion4")
+            ending = FURTHER["relion4"]["relion4"]
+            warnings.append(
+                f"{stem}{ending}: not written, because {_named(bare)} picked without binning; set "
+                "formats and binning for all"
+            )
         named = particle_files(directory / stem, sorted(formats))
         count = sum(one.count for one in particles)
         wanted = [kind for kind in filled(named, count) if FORMATS[kind].several]
@@ -329,29 +401,47 @@ def _list(directory: Path, particles: list[Particles], again: bool) -> ParticleL
             )
         about = _about(particles)
         there = all(path.exists() for path in files.values())
-        if again or not there or _read_about(files[ABOUT]) != about:
-            _remove(directory, stem)
+        if again or not there or _read_about(files[ABOUT]).partition(_TABLE)[0] != about:
+            _remove(directory, stem, aside)
             for kind in wanted:
                 FORMATS[kind].write(files[kind], particles)
+            table = sha256(files["csv"].read_bytes()).hexdigest()
             with atomic_file(files[ABOUT]) as temporary:
-                temporary.write_text(about, encoding="utf-8")
+                temporary.write_text(f"{about}{_TABLE}{table}\n", encoding="utf-8")
     return ParticleList(key, particles, files, warnings)
 
 
-def _remove(directory: Path, stem: str) -> None:
-    """Remove the files of a list, the one by which it is known last."""
+def _remove(directory: Path, stem: str, aside: list[str]) -> None:
+    """Remove the files of a list, the one by which it is known last; a table that a person has
+    changed gets another name."""
     files = particle_files(directory / stem, FURTHER)
+    if _is_edited(files["csv"], files[ABOUT]):
+        kept = name_aside(files["csv"])
+        files["csv"].rename(kept)
+        aside.append(
+            f"{files['csv'].name}: was changed by hand, and is written again; the changed list is "
+            f"kept as {kept.name}: change the tables of its tomograms in its place"
+        )
     for kind in sorted(files, key=lambda kind: kind == ABOUT):
         files[kind].unlink(missing_ok=True)
 
 
-def _remove_others(directory: Path, lists: Sequence[ParticleList]) -> None:
-    """Remove lists of earlier times that are not among these."""
+def _is_edited(table: Path, about: Path) -> bool:
+    """Whether a person has changed the table of a list since both were written, it first."""
+    _, mark, digest = _read_about(about).partition(_TABLE)
+    stamps = stamp_of(table), stamp_of(about)
+    if not mark or stamps[0] is None or stamps[1] is None or stamps[0][0] <= stamps[1][0]:
+        return False
+    return sha256(table.read_bytes()).hexdigest() != digest.strip()
+
+
+def _remove_others(directory: Path, lists: Sequence[ParticleList], aside: list[str]) -> None:
+    """Remove lists of earlier times that are not among these, as `_remove` does."""
     known = {path for one in lists for path in one.files.values()}
     for path in directory.glob(f"particles_*{PARTICLES[ABOUT]}"):
         is_list = not path.stem.split("_")[1].isdigit() and path not in known
         if is_list and _read_about(path).startswith(_HEAD):
-            _remove(directory, path.stem)
+            _remove(directory, path.stem, aside)
 
 
 def _read_about(path: Path) -> str:
@@ -394,7 +484,8 @@ def _about(particles: Sequence[Particles]) -> str:
 
 def _unequal(particles: Sequence[Particles]) -> list[str]:
     """A warning where tomograms were picked in with different settings."""
-    others = [one for one in particles if one.settings != particles[0].settings]
+    first = of_picks(particles[0].settings)
+    others = [one for one in particles if of_picks(one.settings) != first]
     if not others:
         return []
     return [

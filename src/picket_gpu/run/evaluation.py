@@ -14,6 +14,7 @@ from picket_gpu.files.filenames import (
     CANDIDATES,
     FURTHER,
     PARTICLES,
+    candidate_files,
     is_particles,
     particles_csv,
     segmentation_beside,
@@ -21,11 +22,11 @@ from picket_gpu.files.filenames import (
 from picket_gpu.files.location import Location
 from picket_gpu.files.segmentation import NO_WINDOWS, Subject
 from picket_gpu.files.tomogram import read_header
-from picket_gpu.particles.candidates import Scale
 from picket_gpu.particles.evaluation import Agreement, Curve, match
 from picket_gpu.particles.files import read_metadata, read_with_candidates
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.points import Frame, Points, points_in, read_points, voxels_of
+from picket_gpu.run.dataset import on_scale_of_numbers
 from picket_gpu.run.existing import Directory
 
 SAME = 0.01  # voxels: more than any format of coordinates rounds them by
@@ -295,9 +296,8 @@ def _compared(one: _Picked, truth: np.ndarray, tolerance: float) -> Compared:
         found = one.particles
         known = {"heights": found.heights, "threshold": found.threshold}
         if found.pool is not None:
-            if found.settings.get("threshold") == "dataset":
-                # A number is a height on the scale of the tomogram itself.
-                found = found.chosen_by(replace(found.pool, scale=Scale.of([found.pool.free])))
+            if found.settings.get("threshold") in ("dataset", "tomogram"):
+                found = _as_numbers(found)
             most = found.settings.get("max_particles")
             end = None if most is None else found.picks.first + most
             eligible = slice(found.picks.first, end)
@@ -307,6 +307,18 @@ def _compared(one: _Picked, truth: np.ndarray, tolerance: float) -> Compared:
             known["curve"] = Curve.of(heights, right, len(truth))
     partner = match(picks, truth, tolerance)
     return Compared(one.subject.run_name, picks, truth, partner, subject=one.subject, **known)
+
+
+def _as_numbers(particles: Particles) -> Particles:
+    """Particles on the scale of thresholds that are numbers."""
+    own = (particles.index, particles.key)
+    every = [particles]
+    for path in candidate_files(particles.directory, name=particles.settings.get("name")):
+        one = read_with_candidates(path)
+        if one.key == particles.key and one.index != particles.index:
+            every.append(one)
+    every.sort(key=lambda one: one.index)
+    return next(one for one in on_scale_of_numbers(every) if (one.index, one.key) == own)
 
 
 def _annotated(

@@ -32,6 +32,7 @@ from picket_gpu.particles.candidates import SPACING, Candidates
 from picket_gpu.particles.choices import Answers, answers_in, chosen_files, read_choices
 from picket_gpu.particles.files import (
     filled,
+    put_aside,
     read_candidates,
     read_metadata,
     read_particles,
@@ -149,10 +150,19 @@ class PickingPlan:
         if self.has_candidates:
             path = self.files["candidates"]
             stored = read_candidates(path)
+            if stored.settings.get("binning") != known["settings"].get("binning"):
+                relion4 = TomogramFiles(subject.directory, subject.index, []).particles(
+                    *self.key, ["relion4"]
+                )["relion4"]
+                relion4.unlink(missing_ok=True)  # its voxels are of another size
             if stored.settings != known["settings"]:
                 # The list of all tomograms is written by its settings.
                 NPZ.write(path, [stored.model_copy(update=subject.fields | known)])
-            particles = read_with_candidates(path).model_copy(update=subject.fields | known)
+            particles = read_with_candidates(path)
+            if particles.edited is not None:  # `update_lists` writes the files beside it
+                known["files"] = particles.files
+                return particles.model_copy(update=subject.fields | known)
+            particles = particles.model_copy(update=subject.fields | known)
         else:
             known["files"].remove(os.path.relpath(self.files["candidates"], subject.directory))
             particles = read_particles(self.files["csv"], subject, **self.earlier | known)
@@ -396,12 +406,14 @@ def pick(
             "particles_settings": _one_word(plan.recorded),
         },
     )
+    aside = None
     if plan.earlier is None:
+        aside = put_aside(plan.files)
         plan.files["csv"].parent.mkdir(parents=True, exist_ok=True)
         write_particles(plan.files, particles)
     elif plan.pending:
         plan.reused(subject)
-    return particles.model_copy(update={"seconds": time.perf_counter() - started})
+    return particles.model_copy(update={"seconds": time.perf_counter() - started, "aside": aside})
 
 
 def _one_word(settings: Mapping[str, Any]) -> str:

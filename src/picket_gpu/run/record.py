@@ -71,6 +71,7 @@ class Step(BaseModel):
     )
     beads: FoundBeads | None = Field(None, description="Gold beads that were left out, if any")
     warnings: list[str] = Field([], description="Warnings about the tomogram and its results")
+    aside: list[str] = Field([], exclude=True)  # what to tell of tables that were put aside
     segmentations: list[Segmentation] = Field(
         [], description="Segmentations of this step, one per clustering method"
     )

@@ -200,6 +200,7 @@ class Outcome:
                 self._index.add(row)
             case Step():
                 place = self._add(event.segmentations, _plain(event))
+                self._warn(plan.index, event.aside)
                 for particles in event.particles:
                     self._particles[plan.index, particles.key] = particles
                     self._steps[plan.index, particles.key] = place, event
@@ -314,7 +315,8 @@ class Outcome:
 
     def _conclude_particles(self) -> list[ParticleList]:
         """Choose by thresholds of the dataset, and write the lists of all tomograms."""
-        update = update_lists(self._config.directory, self._particles.values())
+        names = {index: entry.label for index, entry in enumerate(self._config.inputs)}
+        update = update_lists(self._config.directory, self._particles.values(), names)
         for one in update.changed:
             known = self._particles.get((one.index, one.key))
             if known is not None:

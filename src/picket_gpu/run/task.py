@@ -116,6 +116,7 @@ class _Task:
         self.report: TomogramReport | None = None
         self.made = {one.workflow: one for one in plan.reused}
         self.picked: list[Particles] = []
+        self._aside: list[str] = []  # what to tell of tables that were put aside
 
     def run(self) -> Generator[Event, None, None]:
         """Prepare, segment, pick, and write the page."""
@@ -249,7 +250,9 @@ class _Task:
         )
         remove_contradicting(plan.files.others(*workflow), segmentation.fingerprint, plan.overwrite)
         for picking in plan.files.pickings(*workflow):
-            remove_others(plan.files.particles(*workflow, picking), segmentation.fingerprint)
+            files = plan.files.particles(*workflow, picking)
+            if (told := remove_others(files, segmentation.fingerprint)) is not None:
+                self._aside.append(told)
         timings = {"files": time.perf_counter() - started, "volume": seconds}
         return segmentation.model_copy(update={"timings": result.timings | timings})
 
@@ -267,12 +270,14 @@ class _Task:
         for one in segmentations:
             self._reporter.line(f"  {_describe(one)}")
         self._reporter.advance(1)
+        aside, self._aside = self._aside, []
         return step_of(
             plan,
             mode.mode,
             segmentations,
             "done",
             self._warnings,
+            aside=aside,
             windows=tomogram.windows.count,
             beads=found_beads(plan.subject, tomogram),
             device=self._backend.reason,
@@ -312,6 +317,7 @@ class _Task:
             status="done earlier" if particles.reused else "done",
             peak_host_bytes=None if particles.reused else peak_host_bytes(),
             warnings=[particles.doubt] if particles.doubt else [],
+            aside=[particles.aside] if particles.aside else [],
             particles=[particles.without_candidates()],
         )
 

@@ -109,7 +109,7 @@ function learnedFrom(picks) {
 // descriptor come last.
 function rankingByAnswers(picks) {
   if (answeredExamples(picks).length < LEAST_ANSWERS) return null;
-  const { candidates, descriptors, byAnswers } = picks;
+  const { candidates, descriptors, byAnswers, settings } = picks;
   const described = candidates.slice(0, descriptors.length / NUMBERS);
   const odds = oddsOf(learnedFrom(picks), described.map((place) => exampleOf(picks, place)));
   const values = Float64Array.from(candidates, ({ number }) => (number < odds.length ? 1 / (1 + Math.exp(-odds[number])) : 0));
@@ -118,5 +118,5 @@ function rankingByAnswers(picks) {
   order.forEach((number, rank) => (ranks[number] = rank));
   const { least = null, greatest = null } = byAnswers ?? {};
   const scale = { ...scaleOf([0, 1]), low: 0, high: 1 };
-  return { called: "probability", values, order, ranks, odds, scale, threshold: otsu(values.subarray(0, odds.length)), ownGreatest: Infinity, first: 0, count: null, least, greatest };
+  return { called: "probability", values, order, ranks, odds, scale, threshold: otsu(values.subarray(0, odds.length)), ownGreatest: Infinity, first: 0, count: null, most: settings?.max_particles, least, greatest };
 }

@@ -79,7 +79,7 @@ function showPicked() {
 
 function showYamlOfParticles() {
   const text = yamlOf(current);
-  byId("particles-yaml").value = text?.trimEnd() ?? "# the files do not tell the settings of these particles"; // a line more would scroll
+  byId("particles-yaml").value = text?.trimEnd() ?? whyNoText([current]); // a line more would scroll
   byId("copy-particles").disabled = text === null;
   byId("particles-copied").value = "";
 }

@@ -65,14 +65,14 @@ function countFrom(marks, least) {
 }
 
 // Particles of a tomogram from a least to a greatest height, in units: `number` of them from rank
-// `first` on. Null stands for its own threshold, and for no limit. A page does not hold all candidates
+// `first` on. Null stands for its own limits, and Infinity for no greatest. A page does not hold all candidates
 // of a crowded tomogram: `sign` is ">=" or "<=" where the number is a bound.
 function picked(pick, least, greatest) {
-  const { marks, total, above, settings } = pick;
+  const { marks, total, first: own = 0, above, settings } = pick;
   const most = settings.max_particles ?? Infinity;
   const lowest = marks[marks.length - 1];
   const more = total > marks.length;
-  const first = greatest === null ? 0 : countFrom(marks, 2 * greatest + 1);
+  const first = greatest === null ? own : countFrom(marks, 2 * greatest + 1);
   const all = least === null ? above : countFrom(marks, 2 * least);
   const number = Math.min(most, Math.max(0, all - first));
   if (more && greatest !== null && lowest > 2 * greatest) {
@@ -113,9 +113,9 @@ function median(numbers) {
 // A tomogram's threshold is odd where that of the median tomogram would make a third more or less of its
 // particles, and three or more.
 function describeOdd(pick, middle) {
-  const { above, threshold } = pick;
+  const { above, first = 0, threshold } = pick;
   const { number } = picked({ ...pick, settings: {} }, Math.ceil(middle * UNIT), null);
-  if (Math.abs(number - above) < Math.max(3, above / 3)) return null;
+  if (Math.abs(number + first - above) < Math.max(3, (above - first) / 3)) return null;
   const far = Math.abs(threshold - middle);
   const beside = `${Number(far.toPrecision(2))} ${threshold > middle ? "above" : "below"} the median`;
   return { beside, told: `threshold ${short(threshold)} is ${beside} of all tomograms, ${short(middle)}, by which there would be ${number.toLocaleString("en")} particles` };
@@ -125,6 +125,9 @@ for (const picking of pickings.values()) {
   const picks = [...picking.picks.values()];
   picking.scale = scaleOf(picks);
   picking.median = median(picks.map(({ threshold }) => threshold));
+  const limits = new Set(picks.map(({ settings }) => settings.max_height ?? Infinity));
+  picking.isLimited = limits.size > 1 || !limits.has(Infinity);
+  picking.ownGreatest = limits.size === 1 ? UNIT * [...limits][0] : Infinity; // in units
   for (const pick of picks) pick.odd = describeOdd(pick, picking.median);
   Object.assign(picking, { least: null, greatest: null }); // in units, as the handles are; null: not moved
 }
@@ -135,7 +138,7 @@ function particlesYaml(picking) {
     const alone = [...pickings.values()].filter(({ picks }) => sameName(picks, pick.name)).length === 1;
     const least = picking.least === null ? pick.settings.threshold : picking.least / UNIT;
     const greatest = picking.greatest === null ? pick.settings.max_height : picking.greatest / UNIT;
-    return particlesText(pick, alone, least, greatest);
+    return particlesText(pick, alone, least, greatest === Infinity ? undefined : greatest);
   });
   const counts = new Map();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);

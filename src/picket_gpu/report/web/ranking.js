@@ -30,7 +30,8 @@ function rankingByHeight({ candidates, threshold, first, count, settings }) {
   const order = Int32Array.from(candidates.keys());
   // With answers in its settings the run has ranked by them.
   const called = settings?.choices && values.every((value) => value >= 0 && value <= 1) ? "probability" : "height";
-  return { called, values, order, ranks: order, scale: scaleOf([...values, threshold]), threshold, ownGreatest, first, count, least, greatest };
+  const most = settings?.max_particles;
+  return { called, values, order, ranks: order, scale: scaleOf([...values, threshold]), threshold, ownGreatest, first, count, most, least, greatest };
 }
 
 // Ends and step of a scale over some values, all of them round numbers.
@@ -60,8 +61,15 @@ function greatestOf({ greatest, ownGreatest }) {
 
 // Ranks of those that the handles leave: the first of them, and the first that is none of them.
 function boundsOf(ranking) {
-  const { least, greatest, first, count, values, order } = ranking;
+  const { least, greatest, first, count, most = Infinity } = ranking;
   if (least === null && greatest === null && count !== null) return [first, first + count];
+  const [begin, end] = rangeOf(ranking);
+  return [begin, Math.min(begin + most, end)];
+}
+
+// Ranks from the least to the greatest height, however many.
+function rangeOf(ranking) {
+  const { values, order } = ranking;
   const [low, high] = [leastOf(ranking), greatestOf(ranking)];
   const begin = firstRank(order, (number) => values[number] <= high);
   return [begin, Math.max(begin, firstRank(order, (number) => values[number] < low))];
@@ -88,13 +96,21 @@ function pickedOf(picks) {
 
 // Tells of a place whether it is picked.
 function isPickedBy(picks) {
-  const [begin, end] = boundsOf(picks.ranking);
-  const { ranks } = picks.ranking;
+  const { ranking, candidates, answers, answered, crowded } = picks;
+  const { ranks, order, most } = ranking;
+  const isOpen = (place) => !answered.has(place) && !crowded.has(place);
+  let [begin, end] = boundsOf(ranking);
+  if (answers.length && most !== undefined) {
+    // Good ones are among the greatest number; others take the places of bad ones.
+    let left = most - answers.filter(({ good }) => good).length;
+    const past = rangeOf(ranking)[1];
+    for (end = begin; end < past && left > 0; end++) left -= isOpen(candidates[order[end]]);
+  }
   return (place) => {
-    const answer = picks.answered.get(place);
+    const answer = answered.get(place);
     if (answer || place.added) return Boolean(answer?.good);
     const rank = ranks[place.number];
-    return rank >= begin && rank < end && !picks.crowded.has(place);
+    return rank >= begin && rank < end && isOpen(place);
   };
 }
 

@@ -43,11 +43,12 @@ function counted(number, thing) {
 // Where a handle stands: one that has not been moved at the median threshold, or at the end.
 function handleAt(end) {
   if (current[end] !== null) return current[end];
-  return end === "least" ? current.scale.nearest(current.median * UNIT) : current.scale.high;
+  return end === "least" ? current.scale.nearest(current.median * UNIT) : Math.min(current.ownGreatest, current.scale.high);
 }
 
 function move(end, units) {
-  current[end] = end === "greatest" && units >= current.scale.high ? null : units;
+  const none = current.isLimited ? Infinity : null;
+  current[end] = end === "greatest" && units >= current.scale.high ? none : units;
   showThreshold();
   showRows(false);
 }
@@ -66,13 +67,14 @@ function showThreshold() {
   const [first, last] = [Math.min(...own), Math.max(...own)].map(short);
   const ownText = first === last ? first : `own threshold, ${first} to ${last}`;
   byId("chosen").value = least === null ? ownText : String(least / UNIT);
-  byId("up-to").hidden = greatest === null;
-  byId("chosen-greatest").value = String((greatest ?? scale.high) / UNIT);
+  const limit = greatest ?? current.ownGreatest;
+  byId("up-to").hidden = limit === Infinity;
+  byId("chosen-greatest").value = limit === Infinity ? "" : String(limit / UNIT);
   byId("least").setAttribute("aria-valuetext", `${least === null ? ownText : least / UNIT}; ${total}`);
-  byId("greatest").setAttribute("aria-valuetext", `${greatest === null ? "no limit" : greatest / UNIT}; ${total}`);
+  byId("greatest").setAttribute("aria-valuetext", `${limit === Infinity ? "no limit" : limit / UNIT}; ${total}`);
   byId("reset").disabled = least === null && greatest === null;
   const { text, others } = particlesYaml(current);
-  byId("particles-yaml").value = text ?? "# the files do not tell the settings of these particles\n";
+  byId("particles-yaml").value = text ?? `${whyNoText([...picks.values()])}\n`;
   byId("copy-particles").disabled = text === null;
   byId("particles-copied").value = "";
   byId("others").hidden = !others;
