@@ -197,7 +197,9 @@ def test_a_cap_fits_on_that_many_windows(phantom):
 def test_brightness_and_contrast_do_not_matter(small, plain, workflow):
     mode, method = workflow
     scaled = segment(small * 37.5 + 1000, features=mode, clustering=method, device="cpu")
-    assert agree(plain(*workflow), scaled) >= 0.999  # 1000 leaves float32 four digits of the contrast
+    assert (
+        agree(plain(*workflow), scaled) >= 0.999
+    )  # 1000 leaves float32 four digits of the contrast
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids="-".join)
