@@ -28,6 +28,7 @@ from tests.support.command_line import (
     STEMS,
     TWICE,
     WINDOWS,
+    called,
     fill,
     names,
     picket,
@@ -123,7 +124,7 @@ def test_a_log_holds_names_whole_and_as_they_are(place, capsys, name):
 def test_a_second_run_leaves_what_is_done(finished):
     directory, _ = finished
     before = snapshot(directory)
-    process = picket(directory, "params.yaml")
+    process = called(main, "params.yaml", cwd=directory)
     assert (process.returncode, process.stderr) == (0, "")
     for mode in FEATURES:
         assert f"  {mode}: done earlier" in process.stdout.splitlines()
@@ -160,7 +161,7 @@ def test_overwrite_replaces_every_file(finished, tmp_path):
     shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
     for path in (tmp_path / "out/set").iterdir():
         path.write_bytes(b"old")
-    process = picket(tmp_path, "params.yaml", "--overwrite")
+    process = called(main, "params.yaml", "--overwrite", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     assert names(tmp_path / "out/set") == FILES
     for stem in STEMS:
@@ -184,7 +185,7 @@ def test_a_fault_of_the_system_exits_with_1_and_leaves_no_temporary(place, capsy
 
 def test_a_dry_run_tells_everything_and_writes_nothing(place):
     before = snapshot(place)
-    process = picket(place, "params.yaml", "--dry-run")
+    process = called(main, "params.yaml", "--dry-run")
     assert (process.returncode, process.stderr) == (0, "")
     out = process.stdout
     assert out.startswith("Device: CPU")
@@ -319,14 +320,14 @@ def test_relative_paths_start_at_the_working_directory(place):
     (place / "elsewhere").mkdir()
     write_config(place, **ONE)
     (place / "params.yaml").rename(place / "elsewhere/params.yaml")
-    process = picket(place, "elsewhere/params.yaml")
+    process = called(main, "elsewhere/params.yaml")
     assert (process.returncode, process.stderr) == (0, "")
     assert names(place / "elsewhere") == {"params.yaml"}
     assert len(names(place / "out/set")) == 3
 
 
 def test_device_auto_overrides_the_file_and_says_what_was_found(place):
-    process = picket(place, "params.yaml", "--device", "auto", "--dry-run")
+    process = called(main, "params.yaml", "--device", "auto", "--dry-run")
     assert (process.returncode, process.stderr) == (0, "")
     first = process.stdout.splitlines()[0]
     if select_backend("auto").name == "gpu":
@@ -340,7 +341,7 @@ def test_device_gpu_without_one_is_an_error_that_says_what_was_found(place, devi
     if select_backend("auto").name == "gpu":
         pytest.skip("a GPU can be used here")
     before = snapshot(place)
-    process = picket(place, "params.yaml", "--device", device)
+    process = called(main, "params.yaml", "--device", device)
     assert (process.returncode, process.stdout) == (2, "")
     message = the_error(process.stderr)
     start = f"device: {device} cannot be used: CuPy "

@@ -23,7 +23,7 @@ from picket_gpu.particles.points import READERS, points_in
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.pick import pick_files
 from picket_gpu.run.dataset import update_lists
-from tests.support.command_line import ENVIRONMENT, the_error
+from tests.support.command_line import ENVIRONMENT, called, the_error
 from tests.support.data import DATA
 from tests.support.records import particles_of, picks_of, subject_of
 
@@ -489,7 +489,7 @@ def test_a_run_and_a_later_pick(tmp_path, capsys, monkeypatch):
         z, y, x = truth["centers_zyx"].T
     table(Path("truth.csv"), x=x, y=y, z=z)
     run_s1(content, quiet=True)
-    found = run("out/set", "truth.csv", "--json")
+    found = called(main, "out/set", "truth.csv", "--json")
     (one,) = json.loads(found.stdout)
     assert counts(one["total"]) == (19, 19, 19)
     assert one["total"]["best"]["F1"] == one["total"]["F1"] == 1

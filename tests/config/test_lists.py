@@ -19,7 +19,7 @@ from picket_gpu import PicketError, load_config, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.pick import pick_files
-from tests.support.command_line import ONE, SHAPE, picket
+from tests.support.command_line import ONE, SHAPE, called
 
 STAR = """
 # version 50001
@@ -196,7 +196,7 @@ def test_numbers_follow_the_list_from_the_dry_run_to_the_record(place):
         write(place / f"data/{name}.mrc", seed)
     config = settings({"tomogram": "data/*.mrc"}, neighborhood_size=3, **ONE)
     Path("params.yaml").write_text(yaml.safe_dump(config))
-    told = picket(place, "params.yaml", "--dry-run").stdout
+    told = called(main, "params.yaml", "--dry-run").stdout
     places = [told.index(f"{name}.mrc") for name in ("a", "b", "c")]
     assert places == sorted(places)
     assert not Path("out").exists()

@@ -14,7 +14,7 @@ from picket_gpu import PicketError, load_config, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.config.names import matched
 from picket_gpu.particles.star_table import name_fault
-from tests.support.command_line import ONE, SHAPE, picket, the_error
+from tests.support.command_line import ONE, SHAPE, called, the_error
 
 PICKED = {"particles": {"diameter": 60.0}}
 COPICK = {"save": ["hdf5", "copick"]}
@@ -129,12 +129,12 @@ def test_names_from_a_template_are_in_files_and_records(place):
         write(f"rec_TS_0{number}.mrc")
     config = settings({"tomogram": "rec_*.mrc", "name": "{1}.tomostar"}, **ONE, **PICKED, **COPICK)
     Path("params.yaml").write_text(yaml.safe_dump(config))
-    told = picket(place, "params.yaml", "--dry-run").stdout.splitlines()
+    told = called(main, "params.yaml", "--dry-run").stdout.splitlines()
     assert any(line.startswith("1         TS_02.tomostar ") for line in told)
-    alone = picket(place, "params.yaml", "--dry-run", "--tomograms", "1").stdout.splitlines()
+    alone = called(main, "params.yaml", "--dry-run", "--tomograms", "1").stdout.splitlines()
     place_of = alone.index("[tomogram 1, 2 of 2] rec_TS_02.mrc")
     assert alone[place_of + 1] == "  name: TS_02.tomostar"
-    done = picket(place, "params.yaml")
+    done = called(main, "params.yaml")
     assert done.returncode == 0, done.stderr
     assert "tomogram 1, TS_02.tomostar: " in done.stdout
     for number in (0, 1):

@@ -273,8 +273,8 @@ class Lines(list):
 
 
 def test_out_of_memory_halves_the_tiles_and_the_run_goes_on(small, on_host):
-    backend, lines = DeviceDouble(memory=500_000), Lines()
-    assert plan_memory(backend, fit_windows(small.shape, 5), 2).tile_windows * 504 > 1_000_000
+    backend, lines = DeviceDouble(memory=2_000_000), Lines()
+    assert plan_memory(backend, fit_windows(small.shape, 5), 2).tile_windows * 504 > 2_000_000
     assert_same(all_labels(backend, small, budget=lean(small), reporter=lines), on_host())
     halved = [line for line in lines if "out of memory" in line]
     assert len(halved) >= 2

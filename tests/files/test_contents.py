@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import re
 import struct
@@ -259,39 +260,63 @@ def recompressed(path, code, planes=GREY):
 
 
 CODECS = {5: "LZW", 7: "JPEG", 34887: "LERC", 34934: "JPEGXR", 50000: "ZSTD", 50001: "WEBP"}
+PLACES = ["tomogram", "mask", "slices"]
 WITHOUT = """
-import sys
+import contextlib, io, json, os, sys
 sys.modules["imagecodecs"] = sys.modules["compression"] = sys.modules["backports"] = None
 from picket_gpu.__main__ import main
-sys.exit(main(["params.yaml", *sys.argv[1:]]))
+told = {}
+for name in os.listdir():
+    options = [] if name.startswith("mask") else ["--dry-run"]
+    with (
+        contextlib.chdir(name),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as error,
+    ):
+        told[name] = main(["params.yaml", *options]), error.getvalue()
+json.dump(told, sys.stdout)
 """
 
 
-@pytest.mark.parametrize("code", CODECS)
-@pytest.mark.parametrize("place", ["tomogram", "mask", "slices"])
-def test_a_compression_names_the_package_that_it_needs(tmp_path, code, place):
-    where = tmp_path / "a.tif"
-    if place == "slices":
-        (tmp_path / "slices").mkdir()
-        where = tmp_path / "slices/a.tif"
-    recompressed(where, code, GREY[0] if place == "slices" else GREY)
-    mrcfile.write(tmp_path / "a.mrc", GREY.astype(np.int16))
-    entry = {"tomogram": "a.tif" if place == "tomogram" else "slices"}
-    entry = {"tomogram": "a.mrc", "mask": "a.tif"} if place == "mask" else entry
-    (tmp_path / "params.yaml").write_text(str(GOOD | ONE | {"inputs": [entry]}))
+@pytest.fixture(scope="module")
+def without_imagecodecs(tmp_path_factory):
+    """Exit codes and standard errors of a process that has no imagecodecs, by place and code."""
+    directory = tmp_path_factory.mktemp("codecs")
+    for place in PLACES:
+        for code in CODECS:
+            at = directory / f"{place} {code}"
+            at.mkdir()
+            where = at / "a.tif"
+            if place == "slices":
+                (at / "slices").mkdir()
+                where = at / "slices/a.tif"
+            recompressed(where, code, GREY[0] if place == "slices" else GREY)
+            mrcfile.write(at / "a.mrc", GREY.astype(np.int16))
+            entry = {"tomogram": "a.tif" if place == "tomogram" else "slices"}
+            entry = {"tomogram": "a.mrc", "mask": "a.tif"} if place == "mask" else entry
+            (at / "params.yaml").write_text(str(GOOD | ONE | {"inputs": [entry]}))
     found = subprocess.run(
-        [sys.executable, "-c", WITHOUT, *([] if place == "mask" else ["--dry-run"])],
-        cwd=tmp_path,
+        [sys.executable, "-c", WITHOUT],
+        cwd=directory,
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
+        check=True,
     )
-    assert found.returncode in (1, 2)
-    assert "Traceback" not in found.stderr
+    return json.loads(found.stdout)
+
+
+@pytest.mark.parametrize("code", CODECS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_compression_names_the_package_that_it_needs(without_imagecodecs, code, place):
+    exit_code, error = without_imagecodecs[f"{place} {code}"]
+    assert exit_code in (1, 2)
+    assert "Traceback" not in error
+    where = "slices/a.tif" if place == "slices" else "a.tif"
     assert (
-        f"{where.relative_to(tmp_path)}: TIFF with compression {CODECS[code]} needs imagecodecs; "
+        f"{where}: TIFF with compression {CODECS[code]} needs imagecodecs; "
         "install imagecodecs, or save it uncompressed"
-    ) in found.stderr
+    ) in error
 
 
 def test_a_compression_that_nobody_reads_is_named(tmp_path):

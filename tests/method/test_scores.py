@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from unittest.mock import patch
 
 import h5py
 import mrcfile
@@ -48,9 +49,16 @@ def segmentations(volume, backend, scores=True, seed=0, slab=None):
         return {(r.mode.mode, r.method): r for r in results}
 
 
-@cache
 def on_cpu(scores=True, seed=0):
-    return segmentations(piece(), select_backend("cpu"), scores, seed)
+    return counted_on_cpu(scores, seed)[0]
+
+
+@cache
+def counted_on_cpu(scores, seed):
+    """The segmentations, and how often clusters were exchanged."""
+    real = labels_module._exchange
+    with patch.object(labels_module, "_exchange", side_effect=real) as exchange:
+        return segmentations(piece(), select_backend("cpu"), scores, seed), exchange.call_count
 
 
 @cache
@@ -79,17 +87,8 @@ def test_a_label_is_1_where_the_score_is_above_one_half(seed, workflow):
     assert np.abs(result.scores - first).max() < 0.05
 
 
-def test_the_seeds_tried_exchange_clusters_and_do_not(monkeypatch):
-    exchanged = []
-    real = labels_module._exchange
-    monkeypatch.setattr(
-        labels_module, "_exchange", lambda volume, side: (exchanged.append(1), real(volume, side))
-    )
-    counts = []
-    for seed in range(6):
-        exchanged.clear()
-        segmentations(piece(), select_backend("cpu"), seed=seed)
-        counts.append(len(exchanged))
+def test_the_seeds_tried_exchange_clusters_and_do_not():
+    counts = [counted_on_cpu(True, seed)[1] for seed in range(6)]
     assert max(counts) > 0
     assert min(counts) < 6
 

@@ -3,9 +3,8 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mrcfile
@@ -24,10 +23,11 @@ from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.particles.threshold import otsu
+from picket_gpu.pick import main
 from picket_gpu.report.picked import describe_picked
 from picket_gpu.run.dataset import update_lists
 from picket_gpu.run.repick import with_choices
-from tests.support.command_line import ENVIRONMENT, snapshot, the_error
+from tests.support.command_line import called, snapshot, the_error
 from tests.support.data import DATA
 
 MODEL = DATA / "choices_model.json"
@@ -485,14 +485,7 @@ def answered(place: Path, ranks: dict[int, bool], added: tuple = (), index: int 
 RANKS = {0: True, 1: True, 2: False, 3: True, 20: False, 40: False, 45: False}
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "picket_gpu.pick", *map(str, arguments)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+command = partial(called, main)
 
 
 def expected(place: Path, file: Path, index: int) -> np.ndarray:

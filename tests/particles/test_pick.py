@@ -31,15 +31,22 @@ def spheres(shape, centres, radius, voxel_size=(1, 1, 1), heights=None):
     """Scores of spheres whose edge voxels have their share of the sphere, by 5^3 points each."""
     scores = np.zeros(shape, dtype=np.float32)
     for number, centre in enumerate(centres):
-        share = np.zeros(shape)
+        reach = [radius / size + 1 for size in voxel_size]
+        box = tuple(
+            slice(max(0, int(c - r)), max(0, int(c + r) + 2))
+            for c, r in zip(centre, reach, strict=True)
+        )
+        share = np.zeros(scores[box].shape)
         for offset in np.ndindex(5, 5, 5):
             axes = [
-                (np.arange(n) + (o - 2) / 5 - c) * size
-                for n, o, c, size in zip(shape, offset, centre, voxel_size, strict=True)
+                (np.arange(n)[within] + (o - 2) / 5 - c) * size
+                for n, within, o, c, size in zip(
+                    shape, box, offset, centre, voxel_size, strict=True
+                )
             ]
-            z, y, x = np.meshgrid(*axes, indexing="ij")
+            z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
             share += (z**2 + y**2 + x**2 < radius**2) / 125
-        scores += np.float32(1 if heights is None else heights[number]) * share
+        scores[box] += np.float32(1 if heights is None else heights[number]) * share
     return scores
 
 

@@ -19,7 +19,7 @@ from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.picking import pick, pick_by_both
 from picket_gpu.particles.settings import ParticleSettings
 from picket_gpu.pick import main, pick_files
-from tests.support.command_line import ENVIRONMENT, names, snapshot, the_error
+from tests.support.command_line import ENVIRONMENT, called, names, snapshot, the_error
 from tests.support.data import DATA
 from tests.support.golden_s2 import golden
 
@@ -39,10 +39,9 @@ def config(directory: Path, **changes) -> dict:
     }
 
 
-def command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "picket_gpu.pick", *map(str, arguments)],
-        cwd=cwd,
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
@@ -95,7 +94,7 @@ def test_it_picks_what_the_run_picks(finished, bare):
 
 
 def test_a_run_that_follows_keeps_it_if_its_settings_are_the_same(bare):
-    command(bare, "--diameter", 140)
+    assert called(main, bare, "--diameter", 140).returncode == 0
     before = snapshot(bare)
     for diameter, kept in ((140, True), (130, False)):
         settings = config(bare.parent, particles={"diameter": diameter})
@@ -203,8 +202,8 @@ def test_zarr_gives_the_same(finished, tmp_path):
 
 def test_further_formats_are_options(run):
     before = snapshot(run)
-    process = command(run, "--diameter", 140, "--formats", "warp", "imod", "dynamo", "relion4",
-                      "--binning", 4)  # fmt: skip
+    formats = ("warp", "imod", "dynamo", "relion4")
+    process = called(main, run, "--diameter", 140, "--formats", *formats, "--binning", 4)
     assert (process.returncode, process.stderr) == (0, "")
     endings = ".star, .cmm, .yaml, .warp.star, .imod.txt, .tbl, .doc, .relion4.star, .npz"
     assert f"{STEM}.csv ({endings}): " in process.stdout
@@ -498,7 +497,7 @@ def test_step_2_picks_what_picket_picks(tmp_path, labels):
     pytest.importorskip("skimage")
     segmentation = str(picket_file(tmp_path / NAME, labels))
     entry = {"segmentation": segmentation, "particle_cluster_id": 1}
-    process = command(s2_file(tmp_path, [entry], [COMPONENTS, WATERSHED]))
+    process = called(main, s2_file(tmp_path, [entry], [COMPONENTS, WATERSHED]))
     assert (process.returncode, process.stderr) == (0, "")
     assert len(process.stdout.splitlines()) == 2
     out = tmp_path / "out/set/predicted_particles"

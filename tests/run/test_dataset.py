@@ -96,10 +96,30 @@ def segmented(tmp_path_factory):
     return first.rename(directory / "kept")
 
 
+@pytest.fixture(scope="module")
+def once_picked(segmented, tmp_path_factory):
+    """All that, and particles by ``PICK``."""
+    directory = tmp_path_factory.mktemp("picked") / "kept"
+    shutil.copytree(segmented, directory)
+    with chdir(directory):
+        run(PICK)
+    return directory
+
+
 @pytest.fixture
 def place(segmented, tmp_path, monkeypatch):
-    """A copy of all that, as working directory."""
-    shutil.copytree(segmented, tmp_path / "work")
+    """A copy of what is segmented, as working directory."""
+    return work_on(segmented, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def place_with_picks(once_picked, tmp_path, monkeypatch):
+    """The same with particles by ``PICK``."""
+    return work_on(once_picked, tmp_path, monkeypatch)
+
+
+def work_on(kept, tmp_path, monkeypatch):
+    shutil.copytree(kept, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
 
@@ -310,8 +330,7 @@ def test_pick_makes_the_lists_of_a_run(place, segmented):
     assert stamps() == before
 
 
-def test_a_list_without_rows_has_no_star(place):
-    run(PICK)
+def test_a_list_without_rows_has_no_star(place_with_picks):
     run(PICK | {"threshold": 100}, overwrite=True)
     check()
     assert set(lists()) == {f"particles_{KEY}.csv", f"particles_{KEY}.yaml"}
@@ -345,8 +364,7 @@ def test_a_list_that_was_changed_by_hand_is_put_aside(place, capsys):
     assert aside.read_bytes() == edited
 
 
-def test_a_lost_list_is_written_again(place):
-    run(PICK)
+def test_a_lost_list_is_written_again(place_with_picks):
     expected = lists()
     for name in expected:
         (OUT / name).unlink()
@@ -458,8 +476,7 @@ def test_a_list_for_relion_4_needs_the_binning_of_all(place):
     np.testing.assert_allclose(first, edited[:, 6:3:-1] * 2, atol=1e-6)
 
 
-def test_formats_have_lists_too(place):
-    run(PICK)
+def test_formats_have_lists_too(place_with_picks):
     results = run(PICK | {"formats": ["warp", "dynamo", "imod"]})
     assert all(one.reused for one in results.particles)
     further = {f"particles_{KEY}{ending}" for ending in (".warp.star", ".tbl", ".doc")}
@@ -679,15 +696,14 @@ def write_exclusions() -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_another_choice_reads_no_tomogram(place, segmented, choice):
+def test_another_choice_reads_no_tomogram(place, once_picked, choice):
     write_exclusions()
     told = PICK | CHOICES[choice]
     run(told)
     expected = contents()
     for by_run in (True, False):
         shutil.rmtree("out")
-        shutil.copytree(segmented / "out", "out")
-        run(PICK)
+        shutil.copytree(once_picked / "out", "out")
         assert contents() != expected
         if by_run:
             spoil()
@@ -703,11 +719,10 @@ def test_another_choice_reads_no_tomogram(place, segmented, choice):
         for number in range(3):
             if Path(f"gone{number}.mrc").exists():
                 Path(f"gone{number}.mrc").rename(f"b{number}.mrc")
-            shutil.copy2(segmented / f"b{number}.mrc", f"b{number}.mrc")
+            shutil.copy2(once_picked / f"b{number}.mrc", f"b{number}.mrc")
 
 
-def test_another_diameter_reads_the_tomogram(place, capsys):
-    run(PICK)
+def test_another_diameter_reads_the_tomogram(place_with_picks, capsys):
     before = contents()
     for number in range(3):
         Path(f"b{number}.mrc").unlink()
@@ -882,8 +897,7 @@ def test_nothing_of_other_settings_is_replaced_unasked(place, capsys, named):
     assert set(thresholds(f"{KEY}_shells" if named else KEY)) == {0.5}
 
 
-def test_another_name_replaces_nothing(place):
-    run(PICK)
+def test_another_name_replaces_nothing(place_with_picks):
     before = stamps()
     assert pick("--diameter", 40, "--name", "rods") == 0
     run(SHELLS)
@@ -926,9 +940,8 @@ def test_nothing_is_picked_near_points_that_are_excluded(place):
     assert found[0] == found[1] == found[2] != found[3] == found[4] == found[5]
 
 
-def test_a_list_of_relion_excludes(place):
+def test_a_list_of_relion_excludes(place_with_picks):
     """What the first pick wrote as STAR for all tomograms."""
-    run(PICK)
     shutil.copy(OUT / f"particles_{KEY}.star", "mine.star")
     told = run(PICK | {"name": "others", "exclude": "mine.star"})
     check()
@@ -948,9 +961,8 @@ def test_a_changed_list_is_read_again(place):
     assert (near(second.particles[0].coordinates, np.array([[z, y, x]])) > 0.79 * DIAMETER).all()
 
 
-def test_nothing_is_picked_in_a_mask_that_excludes(place):
+def test_nothing_is_picked_in_a_mask_that_excludes(place_with_picks):
     write_exclusions()
-    run(PICK)
     assert (np.concatenate(coordinates(KEY))[:, 2] > 24).any()
     told = PICK | {"exclude_mask": {"file": "mask.mrc", "labels": [2]}}
     run(told, overwrite=True)
@@ -988,9 +1000,8 @@ def test_what_excludes_must_be_there(place, told, says):
 
 
 @pytest.fixture
-def older(place):
+def older(place_with_picks):
     """Particles of a version that kept no candidates and wrote no lists."""
-    run(PICK)
     for path in [*OUT.glob("particles_*.npz"), *map(OUT.joinpath, lists())]:
         path.unlink()
 

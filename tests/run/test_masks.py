@@ -1,8 +1,6 @@
 """Parts of a tomogram to fit on and to label: masks and z-slices."""
 
 import json
-import subprocess
-import sys
 from itertools import product
 
 import h5py
@@ -12,12 +10,14 @@ import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from picket_gpu import run_s1
+from picket_gpu.__main__ import main
 from picket_gpu.files.masks import Mask
 from picket_gpu.files.segmentation import read_labels
 from picket_gpu.method.labels import core
 from picket_gpu.method.windows import fit_windows, masked_windows
+from picket_gpu.report.__main__ import main as rebuild
 from picket_gpu.run.existing import Directory
-from tests.support.command_line import ONE, picket, write_config
+from tests.support.command_line import ONE, called, write_config
 from tests.support.data import DATA
 from tests.support.pages import data_of
 
@@ -336,7 +336,7 @@ def labelled(path):
 def test_each_of_a_pattern_has_its_own_mask(tmp_path):
     inside = [write_pair(tmp_path, number) for number in (1, 2)]
     inputs_of(tmp_path, {"tomogram": "data/*.mrc", "mask": "masks/{name}.mrc"})
-    process = picket(tmp_path, "params.yaml")
+    process = called(main, "params.yaml", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     assert "warning" not in process.stdout
     files = [tmp_path / f"out/set/segmentation_{number}_intensities_kmeans.h5" for number in (0, 1)]
@@ -346,14 +346,14 @@ def test_each_of_a_pattern_has_its_own_mask(tmp_path):
     found = Directory(tmp_path / "out/set").read(files[1])
     assert found.mask_for_output.file == tmp_path / "masks/TS_02.mrc"
     inputs_of(tmp_path, {"tomogram": "data/*.mrc", "mask": "masks/TS_01.mrc"})
-    shared = picket(tmp_path, "params.yaml", "--dry-run").stdout
+    shared = called(main, "params.yaml", "--dry-run", cwd=tmp_path).stdout
     told = "2 tomograms (0-1): masks/TS_01.mrc: is the mask of 2 tomograms; if each has its own"
     assert shared.count(told) == 1
     inputs_of(
         tmp_path,
         *({"tomogram": "data/TS_01.mrc", "mask": "masks/TS_01.mrc", "name": n} for n in "ab"),
     )
-    assert "is the mask of" not in picket(tmp_path, "params.yaml", "--dry-run").stdout
+    assert "is the mask of" not in called(main, "params.yaml", "--dry-run", cwd=tmp_path).stdout
 
 
 def test_labels_of_a_mask_are_chosen_told_and_kept(tmp_path):
@@ -362,13 +362,13 @@ def test_labels_of_a_mask_are_chosen_told_and_kept(tmp_path):
         file["lamella"], file["other"] = np.where(inside, 3, 1).astype("u1"), inside
     entry = {"tomogram": "data/TS_01.mrc"}
     inputs_of(tmp_path, entry | {"mask": {"file": "seg.h5", "dataset": "lamella"}})
-    process = picket(tmp_path, "params.yaml", "--dry-run")
+    process = called(main, "params.yaml", "--dry-run", cwd=tmp_path)
     assert "warning: seg.h5, lamella: the mask covers the whole volume (values 1 to 3)" in (
         process.stdout
     )
     mask = {"file": "seg.h5", "dataset": "lamella", "labels": [3, 4]}
     inputs_of(tmp_path, entry | {"mask": mask}, report=True)
-    process = picket(tmp_path, "params.yaml")
+    process = called(main, "params.yaml", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     warning = "seg.h5, lamella: the mask has no voxel of 4 (values 1 to 3)"
     assert f"warning: {warning}" in process.stdout
@@ -379,11 +379,10 @@ def test_labels_of_a_mask_are_chosen_told_and_kept(tmp_path):
         assert json.loads(file["segmentations"].attrs["mask_for_output"]) == mask
     assert warning in (tmp_path / "out/set/report.html").read_text()
     assert warning in (tmp_path / "out/set/run.json").read_text()
-    assert "done earlier" in picket(tmp_path, "params.yaml").stdout
+    assert "done earlier" in called(main, "params.yaml", cwd=tmp_path).stdout
     # Its page is made again with that mask.
     (tmp_path / "out/set/report.html").unlink()
-    command = [sys.executable, "-m", "picket_gpu.report", "out/set"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert called(rebuild, "out/set", cwd=tmp_path).returncode == 0
     (tmp_path / "out/set/run.json").unlink()
     assert Directory(path.parent).read(path).mask_for_output == Mask(**mask)
 
@@ -393,7 +392,7 @@ def test_masks_are_refused_before_the_first_tomogram_is_computed(tmp_path):
         write_pair(tmp_path, number)
     mask_file(tmp_path / "masks/TS_02.mrc", np.zeros(SHAPE))
     inputs_of(tmp_path, {"tomogram": "data/*.mrc", "mask": "masks/{name}.mrc"})
-    process = picket(tmp_path, "params.yaml", "--dry-run")
+    process = called(main, "params.yaml", "--dry-run", cwd=tmp_path)
     assert process.returncode == 1
     (line,) = process.stderr.splitlines()
     assert line.startswith("error: data/TS_02.mrc: masks/TS_02.mrc: the mask is empty (value 0,")

@@ -10,6 +10,7 @@ import operator
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, ClassVar
 
 import cupy
@@ -136,20 +137,24 @@ def _wrap(value: Any) -> Any:
     return DeviceArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
 
 
+@cache
+def _takes(twin: Any, keyword: str) -> bool:
+    try:
+        known = inspect.signature(twin).parameters
+    except (TypeError, ValueError):  # ufuncs and methods without a signature
+        return True
+    return keyword in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
+
+
 def _guarded(function: Any, twin: Any, from_host: bool = False) -> Any:
     """``function`` on device arrays, with the keywords of its CuPy ``twin`` only."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if twin in (cupy.flatnonzero, cupy.nonzero):  # the size of the result is asked for
             DeviceArray.waits += 1
-        try:
-            known = inspect.signature(twin).parameters
-        except (TypeError, ValueError):  # ufuncs and methods without a signature
-            known = None
-        if known is not None and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            for name in kwargs:
-                if name not in known:
-                    raise TypeError(f"cupy's {function.__name__} has no argument {name!r}")
+        for name in kwargs:
+            if not _takes(twin, name):
+                raise TypeError(f"cupy's {function.__name__} has no argument {name!r}")
         if not from_host:
             args, kwargs = _unwrap(args), {name: _unwrap(v) for name, v in kwargs.items()}
         else:

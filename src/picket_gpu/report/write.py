@@ -91,7 +91,7 @@ def _write_both(
     page: Path, data: dict[str, Any], picked: Sequence[Particles], row: dict[str, Any]
 ) -> None:
     with atomic_file(page.with_name(preview_name(row["index"]))) as temporary:
-        preview(data, picked).save(temporary, "PNG")
+        preview(data, picked).save(temporary, "PNG", compress_level=3)
     _write(page, tomogram_page(data, row))
 
 

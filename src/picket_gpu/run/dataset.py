@@ -46,9 +46,8 @@ from picket_gpu.particles.pool import Pool
 from picket_gpu.particles.settings import of_picks
 from picket_gpu.particles.threshold import otsu
 from picket_gpu.report.write import page_shows, renew_page
-from picket_gpu.run.existing import Directory
 from picket_gpu.run.picking import claimed_by
-from picket_gpu.run.record import ListRecord
+from picket_gpu.run.record import ListRecord, Records
 
 MOST_ROUNDS = 20  # while other jobs write to the directory
 NAMED = 5  # tomograms in a warning
@@ -143,7 +142,7 @@ def update_lists(
             Particles of others, which a user has taken out since, are in no list.
     """
     if inputs is None:
-        inputs = {index: name for index, (name, _) in Directory(directory).inputs.items()}
+        inputs = {index: name for index, (name, _) in Records(directory).inputs.items()}
     changed: dict[tuple[int, Key], Particles] = {}
     written: _State = {}
     aside: list[str] = []
