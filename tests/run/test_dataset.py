@@ -99,11 +99,11 @@ def segmented(tmp_path_factory):
 @pytest.fixture(scope="module")
 def once_picked(segmented, tmp_path_factory):
     """All that, and particles by ``PICK``."""
-    directory = tmp_path_factory.mktemp("picked") / "kept"
-    shutil.copytree(segmented, directory)
-    with chdir(directory):
+    first = tmp_path_factory.mktemp("picked") / "first"
+    shutil.copytree(segmented, first)
+    with chdir(first):
         run(PICK)
-    return directory
+    return first.rename(first.with_name("kept"))
 
 
 @pytest.fixture
