@@ -113,10 +113,13 @@ def read_with_candidates(path: Path) -> Particles:
     """
     found = read_candidates(path)
     table = path.with_suffix(PARTICLES["csv"])
-    if not table.exists() or agrees(found, table):
-        return found
     known = {name: getattr(found, name) for name in (*KEPT, "label", "contrast")}
-    edited = read_particles(table, found, **known, edited=found.pool)
+    try:
+        if agrees(found, table):
+            return found
+        edited = read_particles(table, found, **known, edited=found.pool)
+    except FileNotFoundError:  # another job may write it again
+        return found
     names = [
         os.path.relpath(one, found.directory)
         for one in filled(files_of(found), edited.count).values()
@@ -333,7 +336,7 @@ def put_aside(files: Mapping[str, Path]) -> str | None:
     table, candidates = files["csv"], files["candidates"]
     if not (table.exists() and candidates.exists()):
         return None
-    with suppress(PicketError):
+    with suppress(PicketError, FileNotFoundError):  # another job may write them again
         found = read_candidates(candidates)
         with suppress(PicketError):
             if agrees(found, table):

@@ -6,6 +6,7 @@ same time. `update_lists` then makes what depends on all of them from what there
 
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -404,9 +405,10 @@ def _list(
             _remove(directory, stem, aside)
             for kind in wanted:
                 FORMATS[kind].write(files[kind], particles)
-            table = sha256(files["csv"].read_bytes()).hexdigest()
+            table = _digest_of(files["csv"])
+            last = "" if table is None else f"{_TABLE}{table}\n"
             with atomic_file(files[ABOUT]) as temporary:
-                temporary.write_text(f"{about}{_TABLE}{table}\n", encoding="utf-8")
+                temporary.write_text(about + last, encoding="utf-8")
     return ParticleList(key, particles, files, warnings)
 
 
@@ -414,13 +416,14 @@ def _remove(directory: Path, stem: str, aside: list[str]) -> None:
     """Remove the files of a list, the one by which it is known last; a table that a person has
     changed gets another name."""
     files = particle_files(directory / stem, FURTHER)
-    if _is_edited(files["csv"], files[ABOUT]):
-        kept = name_aside(files["csv"])
-        files["csv"].rename(kept)
-        aside.append(
-            f"{files['csv'].name}: was changed by hand, and is written again; the changed list is "
-            f"kept as {kept.name}: change the tables of its tomograms in its place"
-        )
+    with suppress(FileNotFoundError):  # another job has just removed it
+        if _is_edited(files["csv"], files[ABOUT]):
+            kept = name_aside(files["csv"])
+            files["csv"].rename(kept)
+            aside.append(
+                f"{files['csv'].name}: was changed by hand, and is written again; the changed list "
+                f"is kept as {kept.name}: change the tables of its tomograms in its place"
+            )
     for kind in sorted(files, key=lambda kind: kind == ABOUT):
         files[kind].unlink(missing_ok=True)
 
@@ -431,7 +434,15 @@ def _is_edited(table: Path, about: Path) -> bool:
     stamps = stamp_of(table), stamp_of(about)
     if not mark or stamps[0] is None or stamps[1] is None or stamps[0][0] <= stamps[1][0]:
         return False
-    return sha256(table.read_bytes()).hexdigest() != digest.strip()
+    return _digest_of(table) not in (None, digest.strip())
+
+
+def _digest_of(table: Path) -> str | None:
+    """Digest of a file; None where another job has just removed it."""
+    try:
+        return sha256(table.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _remove_others(directory: Path, lists: Sequence[ParticleList], aside: list[str]) -> None:
