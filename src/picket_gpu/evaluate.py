@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picket_gpu.command import exit_code, parser_for
+from picket_gpu.command import continue_in_utf8, exit_code, parser_for
 from picket_gpu.errors import PicketError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     from picket_gpu.files.location import location_argument, path_argument
 
+    if arguments is None:
+        continue_in_utf8()
     parser = parser_for(
         "python -m picket_gpu.evaluate",
         "Compare picks with annotations: precision, recall, F1, and the best threshold.",
