@@ -107,6 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.run.evaluation import evaluate
 
+    if options.output is not None and _is_input(options.output, options):
+        raise PicketError(f"--output: {options.output} is of the picks or the truth; name another")
     if options.output is not None and options.output.exists() and not options.overwrite:
         raise PicketError(f"{options.output}: already exists; pass --overwrite to replace it")
     if options.output is not None and not options.output.parent.is_dir():
@@ -132,6 +134,16 @@ def _run(options: argparse.Namespace) -> int:
     for number, one in enumerate(evaluations):
         print("\n" * (number > 0) + "\n".join(_lines(one, options)))
     return 0
+
+
+def _is_input(output: Path, options: argparse.Namespace) -> bool:
+    """Whether a file is the picks or the truth, or lies beside picks under the name of such."""
+    from picket_gpu.files.filenames import is_beside_segmentations
+
+    inputs = [path.resolve() for path in (options.picks, options.truth)]
+    where = output.resolve()
+    beside = where.parent in inputs and is_beside_segmentations(where)
+    return where in inputs or beside
 
 
 def _lines(one: "Evaluation", options: argparse.Namespace) -> Iterator[str]:
