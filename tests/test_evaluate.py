@@ -339,6 +339,16 @@ def test_points_are_written_with_what_they_are(results, capsys):
     assert main(["set", "truth.csv", "--output", "points.csv", "--overwrite"]) == 0
 
 
+@pytest.mark.parametrize("output", ["truth.csv", "set/particles_0_gabor_gmm.csv", "set/run.json"])
+def test_picks_and_truth_are_never_replaced(results, capsys, output):
+    truth_of(TS_01=GRID, TS_02=GRID[:10])
+    Path(output).touch()
+    before = Path(output).read_bytes()
+    told = error(capsys, "set", "truth.csv", "--output", output, "--overwrite")
+    assert told == f"--output: {output} is of the picks or the truth; name another"
+    assert Path(output).read_bytes() == before
+
+
 def in_a_directory_of_its_own(path):
     """A file of particles without what a run writes beside it."""
     Path("alone").mkdir(exist_ok=True)

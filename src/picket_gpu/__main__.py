@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from picket_gpu import __version__
-from picket_gpu.command import exit_code, parser_for, report_failures
+from picket_gpu.command import continue_in_utf8, exit_code, parser_for, report_failures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,6 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code, see `exit_code`.
     """
+    if arguments is None:
+        continue_in_utf8()
     parser = parser_for(
         "picket-gpu",
         "Segment cryo-electron tomograms and pick particles without labels or templates: step 1\n"

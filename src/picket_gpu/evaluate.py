@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picket_gpu.command import exit_code, parser_for
+from picket_gpu.command import continue_in_utf8, exit_code, parser_for
 from picket_gpu.errors import PicketError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     from picket_gpu.files.location import location_argument, path_argument
 
+    if arguments is None:
+        continue_in_utf8()
     parser = parser_for(
         "python -m picket_gpu.evaluate",
         "Compare picks with annotations: precision, recall, F1, and the best threshold.",
@@ -105,6 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from picket_gpu.run.evaluation import evaluate
 
+    if options.output is not None and _is_input(options.output, options):
+        raise PicketError(f"--output: {options.output} is of the picks or the truth; name another")
     if options.output is not None and options.output.exists() and not options.overwrite:
         raise PicketError(f"{options.output}: already exists; pass --overwrite to replace it")
     if options.output is not None and not options.output.parent.is_dir():
@@ -130,6 +134,16 @@ def _run(options: argparse.Namespace) -> int:
     for number, one in enumerate(evaluations):
         print("\n" * (number > 0) + "\n".join(_lines(one, options)))
     return 0
+
+
+def _is_input(output: Path, options: argparse.Namespace) -> bool:
+    """Whether a file is the picks or the truth, or lies beside picks under the name of such."""
+    from picket_gpu.files.filenames import is_beside_segmentations
+
+    inputs = [path.resolve() for path in (options.picks, options.truth)]
+    where = output.resolve()
+    beside = where.parent in inputs and is_beside_segmentations(where)
+    return where in inputs or beside
 
 
 def _lines(one: "Evaluation", options: argparse.Namespace) -> Iterator[str]:

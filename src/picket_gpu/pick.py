@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picket_gpu.command import exit_code, parser_for, report_failures
+from picket_gpu.command import continue_in_utf8, exit_code, parser_for, report_failures
 from picket_gpu.errors import Failure, NothingDoneError, PicketError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     from picket_gpu.files.location import path_argument
     from picket_gpu.particles.settings import ParticleSettings
 
+    if arguments is None:
+        continue_in_utf8()
     parser = parser_for(
         "python -m picket_gpu.pick",
         "Pick particles from existing segmentations. With the parameter file of step 2 (S2) of\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from picket_gpu.command import exit_code, parser_for
+from picket_gpu.command import continue_in_utf8, exit_code, parser_for
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import (
     is_particles,
@@ -50,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
+    if arguments is None:
+        continue_in_utf8()
     parser = parser_for(
         "python -m picket_gpu.view",
         "Show a segmentation and its particles over the tomogram in napari.",

@@ -208,6 +208,42 @@ def test_slices_are_a_volume_in_the_order_of_their_numbers(tmp_path, name):
     assert not run_s1(config, quiet=True)[0].reused
 
 
+def lettered(name, numbers):
+    return [name.format(number, 99 - number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (lettered("s_{:03d}.tif", range(2, 26, 2)), None),  # every other
+        (lettered("s_{}_z{}.tif", range(12)), None),  # one up, one down
+        (lettered("20240115_{:02d}_10{:03d}7.tif", range(12)), None),  # with a time
+        ([f"s{letter}.tif" for letter in "abcdefghijkl"], None),
+        (
+            lettered("s_{}.tif", [*range(7), *range(8, 13)]),
+            "not numbered evenly, s_6.tif is followed by s_8.tif; z counts on from one to the next",
+        ),
+        (
+            lettered("a1_{}.tif", range(6)) + lettered("a2_{}.tif", range(6)),
+            "not numbered evenly, a1_5.tif is followed by a2_0.tif; z counts on",
+        ),
+        (
+            [*lettered("s_{}.tif", range(11)), "s_3.tiff"],
+            "the same number, s_3.tif and s_3.tiff; check that all are of one volume",
+        ),
+        (
+            lettered("a_{}.tif", range(6)) + lettered("b_{}.tif", range(6)),
+            "named in several ways, a_0.tif and b_0.tif; check that all are of one volume",
+        ),
+    ],
+)
+def test_slices_that_may_be_missing_or_of_another_volume_are_told(tmp_path, names, says):
+    path = slices(tmp_path / "some", names, DATA[:12])
+    told = [line for line in read_header(path).warnings if "TIFF slices" in line]
+    assert len(told) == (says is not None)
+    assert says is None or says in told[0]
+
+
 @pytest.mark.parametrize(
     ("planes", "says"),
     [
@@ -229,6 +265,10 @@ def test_tiff_files_that_are_no_slices_of_a_volume_are_named(tmp_path, planes, s
         (["notes.txt"], "directory is not a Zarr; tomogram must be the path of a volume"),
         (["copick.json"], "directory is not a Zarr but a copick project; name a tomogram in it"),
         (["ExperimentRuns"], "directory is not a Zarr but a copick project; name a tomogram"),
+        (
+            ["0.png", "1.png"],
+            "directory is not a Zarr but has pictures; save them as TIFF slices, or as one",
+        ),
         (["attributes.json"], "directory is not a Zarr but N5, which is not read; convert it to"),
         (["a.mrc", "b.mrc", "c.h5"], "directory is not a Zarr; to use all tomograms in it, write"),
     ],

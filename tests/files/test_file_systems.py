@@ -3,8 +3,6 @@
 import errno
 import os
 import re
-import threading
-import time
 
 import mrcfile
 import numpy as np
@@ -118,27 +116,26 @@ def test_other_errors_are_those_that_they_were(tmp_path):
         assert told.value is error
 
 
-def test_a_directory_that_a_library_still_writes_to_is_removed(tmp_path):
+def test_a_directory_that_a_library_still_writes_to_is_removed(tmp_path, monkeypatch):
     """As Zarr's threads do for a moment after a chunk could not be written."""
+    late = [1, 2, 3]
 
-    def write_on(directory):
-        for number in range(20):
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / str(number)).touch()
-            time.sleep(0.005)
+    def write_on(_):
+        if late:
+            directories[0].mkdir(exist_ok=True)
+            (directories[0] / str(late.pop())).touch()
 
     def write():
         with atomic_directory(tmp_path / "a") as temporary:
-            thread = threading.Thread(target=write_on, args=(temporary,))
-            threads.append(thread)
-            thread.start()
-            time.sleep(0.01)
+            directories.append(temporary)
+            temporary.mkdir()
             raise ValueError("stop")
 
-    threads = []
+    directories = []
+    monkeypatch.setattr("picket_gpu.files.atomic.time.sleep", write_on)
     with pytest.raises(ValueError, match="stop"):
         write()
-    threads[0].join()
+    assert late == []
     assert [*tmp_path.iterdir()] == []
 
 

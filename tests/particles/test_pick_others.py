@@ -237,3 +237,16 @@ def test_a_page_needs_more_than_a_mask(place, capsys):
         the_error(capsys.readouterr().err)
     )
     shutil.rmtree("o")
+
+
+@pytest.mark.parametrize("name", ["TS#1.mrc", "5'UTR.mrc", "a  b.mrc"])
+def test_a_name_that_star_files_cannot_hold_is_refused_before_anything_is_written(
+    place, capsys, name
+):
+    for one in ("ok.mrc", name):
+        mrc(one, INSIDE.astype("i1"))
+    assert main(["ok.mrc", name, "--diameter", str(DIAMETER)]) == 2
+    error = the_error(capsys.readouterr().err)
+    assert error.startswith(f"{name}: the name ")
+    assert error.endswith("which STAR files cannot hold; rename the file")
+    assert names(place) == {"ok.mrc", name}

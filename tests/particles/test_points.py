@@ -339,3 +339,13 @@ def test_binary_files_are_refused(tmp_path):
         path.write_bytes(bytes(range(256)) * 3)
         with pytest.raises(PicketError, match=r"a\.\w+: "):
             read_points(path)
+
+
+@pytest.mark.parametrize("name", ["nan", "NA", "1e5"])
+def test_a_tomogram_whose_name_reads_as_a_number_in_a_star_file(tmp_path, name):
+    columns = "\n".join(f"_rlnCoordinate{axis}" for axis in "XYZ")
+    path = tmp_path / "a.star"
+    path.write_text(f"data_\nloop_\n_rlnTomoName\n{columns}\n{name} 1 2 3\n{name} 4 5 6\n")
+    (one,) = read_points(path)
+    assert one.name == name
+    assert one.names == {name}

@@ -980,6 +980,30 @@ def test_nothing_is_picked_in_a_mask_that_excludes(place_with_picks):
     assert (np.concatenate(coordinates(KEY))[:, 2] > 23).all()
 
 
+def test_a_mask_of_zeros_excludes_nothing(place):
+    first = run(PICK)
+    mrcfile.write("mask.mrc", np.zeros(SHAPE, np.int8))
+    second = run(PICK | {"exclude_mask": "mask.mrc"}, overwrite=True)
+    for one, other in zip(first.particles, second.particles, strict=True):
+        assert (one.coordinates == other.coordinates).all()
+
+
+@pytest.mark.parametrize(("values", "says"), [((1, 2), "choose labels"), ((1, 1), "right file")])
+def test_a_mask_that_excludes_everything_is_refused(place, capsys, values, says):
+    mask = np.full(SHAPE, values[0], np.int8)
+    mask[:5] = values[1]
+    mrcfile.write("mask.mrc", mask)
+    run(PICK)
+    capsys.readouterr()
+    options = ["--diameter", str(DIAMETER), "--exclude-mask", "mask.mrc", "--overwrite"]
+    before = snapshot(OUT)
+    assert pick_main([str(OUT), *options]) == 2
+    (line, *_) = capsys.readouterr().err.splitlines()
+    assert "exclude_mask: nothing is left to pick; mask.mrc: the mask covers" in line
+    assert says in line
+    assert snapshot(OUT) == before
+
+
 @pytest.mark.parametrize(
     ("told", "says"),
     [

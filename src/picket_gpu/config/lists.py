@@ -12,9 +12,9 @@ from picket_gpu.config.faults import first_fault
 from picket_gpu.config.inputs import PATTERN, Listed, TomogramInput
 from picket_gpu.config.names import filled, is_template, matched
 from picket_gpu.config.star import read_tomograms
-from picket_gpu.errors import PicketError
+from picket_gpu.errors import PicketError, printable
 from picket_gpu.files.filenames import is_beside_segmentations
-from picket_gpu.files.location import absolute
+from picket_gpu.files.location import absolute, check_name
 from picket_gpu.files.segmentation import read_own_attributes
 
 OURS, MASKS = "that picket_gpu wrote", "named as masks"  # what a pattern leaves out
@@ -118,8 +118,18 @@ def _of_pattern(number: int, pattern: Path) -> tuple[list[_Found], list[Path]]:
     written = {*ours}
     inside = {path for path in paths if path.suffix == ".zarr"}  # of which files are no volumes
     others = [path for path in paths if path not in written and inside.isdisjoint(path.parents)]
-    found = [_Found({"tomogram": path}, matched(inner, path.relative_to(root))) for path in others]
-    return found, ours
+    return [_matching(path, matched(inner, path.relative_to(root))) for path in others], ours
+
+
+def _matching(path: Path, fields: Mapping[str, str]) -> _Found:
+    """A tomogram that a pattern matches; one whose name records cannot hold fails alone."""
+    try:
+        check_name(str(path))
+    except ValueError:
+        shown = printable(str(path))
+        fault = f"{shown}: its name is not text in UTF-8; rename the file"
+        return _Found({"tomogram": Path(shown)}, fields, Listed(fault=fault))
+    return _Found({"tomogram": path}, fields)
 
 
 def _is_ours(path: Path) -> bool:

@@ -163,7 +163,7 @@ def check_name(text: str) -> None:
     if not text:
         raise ValueError("must not be empty")
     if re.search("[\0\ud800-\udfff]", text):
-        raise ValueError("must be text in UTF-8, without null characters")
+        raise ValueError("must be text in UTF-8, without null characters; rename it")
 
 
 def stem_of(where: Location) -> str:

@@ -219,7 +219,10 @@ def read_mask(
 
 
 def examine_mask(
-    where: Mask | Location, shape: Shape, storage_options: Mapping[str, Any] | None = None
+    where: Mask | Location,
+    shape: Shape,
+    storage_options: Mapping[str, Any] | None = None,
+    may_be_empty: bool = False,
 ) -> MaskContent:
     """Read a mask, true where the volume has the chosen values, else where it is above 0.
 
@@ -229,6 +232,7 @@ def examine_mask(
         where: the mask, or path or URL of one.
         shape: required shape.
         storage_options: options for the protocol of a URL.
+        may_be_empty: whether 0 everywhere is no error.
 
     Raises:
         PicketError: the mask cannot be read, has another shape, or is empty.
@@ -239,6 +243,8 @@ def examine_mask(
     inside = np.empty(shape, dtype=bool)
     for place, block in planes_in(mask.file, volume):
         values.add(block, zero, inside[place])
+    if may_be_empty and values.are_zero:
+        return MaskContent(inside, ())
     return MaskContent(inside, (*_named(mask, volume.warnings), *values.checked(volume, inside)))
 
 
@@ -275,6 +281,11 @@ class _Values:
             whole = block == np.rint(block)
             self._is_whole = self._is_whole and bool(whole.all())
             self._between += int(np.count_nonzero(np.isfinite(block) & ~whole))
+
+    @property
+    def are_zero(self) -> bool:
+        """Whether there is no other value than 0."""
+        return self._low == self._high == 0
 
     @property
     def _limited(self) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from picket_gpu.command import exit_code, parser_for
+from picket_gpu.command import continue_in_utf8, exit_code, parser_for
 from picket_gpu.files.location import path_argument
 
 
@@ -13,6 +13,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code, as `picket_gpu.__main__.main`.
     """
+    if arguments is None:
+        continue_in_utf8()
     parser = parser_for(
         "python -m picket_gpu.report",
         "Write report.html and the previews again, for all segmentations in a directory.\n"

@@ -18,7 +18,7 @@ from picket_gpu.device.backend import MIB, Backend
 from picket_gpu.errors import PicketError
 from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import absolute, expanded, file_signature, stem_of
-from picket_gpu.files.masks import Mask, open_mask, read_mask
+from picket_gpu.files.masks import MOST, Mask, examine_mask, open_mask
 from picket_gpu.files.segmentation import (
     Segmentation,
     Subject,
@@ -450,7 +450,11 @@ def _excluded(candidates: Candidates, settings: ParticleSettings, subject: Subje
     gone = np.zeros(len(candidates.points), dtype=bool)
     lists = exclusion_files(settings, subject)
     if (where := _mask_of(settings, subject)) is not None:
-        mask = read_mask(where, subject.shape)
+        content = examine_mask(where, subject.shape, may_be_empty=True)
+        mask = content.voxels
+        if mask.mean() > MOST:
+            why = content.warnings[0] if content.warnings else f"{where}: covers the volume"
+            raise PicketError(f"exclude_mask: nothing is left to pick; {why}")
         voxels = np.rint(candidates.points).astype(np.int64)
         gone |= mask[tuple(voxels.clip(0, np.array(subject.shape) - 1).T)]
     for path in lists:

@@ -24,6 +24,7 @@ from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.from_files import check_size
 from picket_gpu.particles.particles import Particles
 from picket_gpu.particles.settings import TOMOGRAM, ParticleSettings
+from picket_gpu.particles.star_table import name_fault
 from picket_gpu.run.existing import Directory
 from picket_gpu.run.outputs import check_directory
 from picket_gpu.run.picking import PickingPlan, Replace, pick, plan_workflow
@@ -186,6 +187,11 @@ def _plan_group(
             found = found.model_copy(update={"warnings": (*found.warnings, warning)})
         if settings.from_tomogram and found.tomogram == found.path:
             raise PicketError(f"{found.path}: records no tomogram; use --source score")
+        if (fault := name_fault(found.run_name)) is not None:
+            raise PicketError(
+                f"{found.path}: the name {found.run_name!r} has {fault}, which STAR files cannot "
+                f"hold; {'rename the file' if foreign else 'set another name and run again'}"
+            )
         check_size(str(found.path), settings, found.shape, found.voxel_size, "--diameter")
         files = _files(found, output_dir)
         subject = Subject(**found.fields | {"directory": files.directory})

@@ -34,6 +34,7 @@ _BY_ENDING: dict[str, Reader] = {
 # What readers of files by name cannot decompress.
 _COMPRESSED = tuple(ending + by for ending in _BY_ENDING for by in (".gz", ".bz2"))
 _METADATA = (".zarray", ".zattrs", ".zgroup", "zarr.json")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 MRC_ENDINGS = (".mrc", ".rec", ".map", ".st", ".ali", ".mrcs")
 
 
@@ -140,4 +141,6 @@ def _hint(path: Path, kind: str) -> str:
         if kind == "mask":
             return f"; to use a mask for each tomogram, write {path / '{name}'}{ending}"
         return f"; to use all tomograms in it, write {path / '*'}{ending}"
+    if any(one.suffix.lower() in PICTURES for one in path.iterdir()):
+        return " but has pictures; save them as TIFF slices, or as one volume"
     return f"; {kind} must be the path of a volume"

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -107,7 +108,42 @@ def open_tiff_slices(directory: Path, selector: VolumeSelector) -> LazyVolume:
         for one in slices:
             yield from one.blocks()
 
-    return LazyVolume((len(slices), *first.shape), first.dtype, blocks)
+    odd = _numbering(files)
+    return LazyVolume((len(slices), *first.shape), first.dtype, blocks, warnings=odd)
+
+
+def _numbering(files: list[Path]) -> tuple[str, ...]:
+    """A warning if numbers in the names of slices tell that one is missing, or of other volumes.
+
+    Nothing is odd where one of the numbers goes up in equal steps, whatever the others do.
+    """
+    parts = [re.split(r"(\d+)", path.stem) for path in files]
+    numbers = [tuple(int(part) for part in one[1::2]) for one in parts]
+    if len(files) < 3 or not all(numbers):
+        return ()
+    for one, path in zip(parts, files, strict=True):
+        if one[::2] != parts[0][::2]:
+            return (
+                f"TIFF slices are named in several ways, {files[0].name} and {path.name}; check "
+                "that all are of one volume",
+            )
+    columns = list(zip(*numbers, strict=True))
+    steps = [[after - before for before, after in pairwise(column)] for column in columns]
+    if any(len({*one}) == 1 and one[0] != 0 for one in steps):
+        return ()
+    for one in steps:
+        if 0 not in one:
+            gap = max(range(len(one)), key=lambda place: abs(one[place]))
+            return (
+                f"TIFF slices are not numbered evenly, {files[gap].name} is followed by "
+                f"{files[gap + 1].name}; z counts on from one to the next, check that none is "
+                "missing",
+            )
+    twice = steps[-1].index(0) if 0 in steps[-1] else 0
+    return (
+        f"TIFF slices have the same number, {files[twice].name} and {files[twice + 1].name}; check "
+        "that all are of one volume",
+    )
 
 
 def _library(path: Path) -> Any:
