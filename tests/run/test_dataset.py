@@ -601,6 +601,20 @@ def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
     assert run(POOLED | {"source": source}, overwrite=True).lists[0].warnings == []
 
 
+def test_pages_have_the_settings_of_a_pick_that_finds_the_same(place):
+    run(PICK)
+    before = contents()
+    assert pick("--diameter", DIAMETER, "--threshold", 0, "--overwrite") == 0
+    assert contents().keys() == before.keys()
+    assert [one for one in contents() if contents()[one] != before[one] and ".csv" in one] == []
+    told = PICK | {"threshold": 0}
+    for number in range(len(DEPTHS)):
+        (one,) = data_of((OUT / f"report_{number}.html").read_text())["picked"]
+        assert one["settings"] == told
+    index = data_of((OUT / "report.html").read_text())["tomograms"]
+    assert [row["picks"][0]["settings"] for row in index] == [told] * len(DEPTHS)
+
+
 def test_pages_say_where_a_number_would_count_other_heights(place):
     for source in SOURCES:
         for threshold, other in (("auto", False), ("dataset", source != "score")):
