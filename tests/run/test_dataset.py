@@ -1106,6 +1106,8 @@ def test_an_edited_table_that_is_replaced_is_put_aside(place, capsys, how):
         changes = {"renamed": {"inputs": names}, "segmented": {"seed": 1}}.get(how, {})
         warnings = run(other, overwrite=how == "run", **changes).warnings
         told = [line for line in warnings if "by hand" in line]
+        steps = [step for step in record()["units"] if step["index"] == 1]
+        assert [line for step in steps for line in step["warnings"] if "by hand" in line] == told
     assert told == [
         f"{path}: was changed by hand, and is picked again; the changed table is kept as "
         f"{aside.name}: to have it hold, copy it back in its place"
