@@ -22,7 +22,13 @@ from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.evaluate import main as evaluate_main
 from picket_gpu.files import atomic
-from picket_gpu.particles.files import read_candidates, read_metadata, read_with_candidates
+from picket_gpu.particles.files import (
+    files_of,
+    read_candidates,
+    read_metadata,
+    read_with_candidates,
+    write_particles,
+)
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.points import points_in, read_points
@@ -1246,6 +1252,29 @@ def test_damaged_candidates_are_told_and_found_again(place, particles):
     run(particles, [1])
     check()
     assert contents() == expected
+
+
+def test_files_of_two_jobs_at_a_time_belong_together(place, monkeypatch):
+    """One writes all when the other has written its candidates and is about to write its table:
+    that table is not taken for one that was changed by hand."""
+    run(PICK)
+    path = OUT / f"particles_1_{KEY}.npz"
+    ours = read_candidates(path)
+    theirs = ours.chosen_by(ours.pool, settings=ours.settings | {"threshold": 1.0})
+    theirs = theirs.chosen_by(theirs.pool)
+    assert 0 < theirs.count < ours.count
+
+    def write(table, lists, real=CSV.write, **options):
+        monkeypatch.setattr(CSV, "write", real)
+        write_particles(files_of(theirs), theirs)
+        real(table, lists, **options)
+
+    monkeypatch.setattr(CSV, "write", write)
+    write_particles(files_of(ours), ours)
+    found = read_with_candidates(path)
+    assert (found.edited, found.count) == (None, theirs.count)
+    assert len(star(path)) == theirs.count
+    check_one(path.with_suffix(".csv"))
 
 
 @contextmanager
