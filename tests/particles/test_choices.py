@@ -418,8 +418,8 @@ def test_a_candidate_counts_once_however_many_files_answer_it(finished):
 
 def test_answers_outside_the_tomogram_are_of_another(finished):
     particles = read_with_candidates(finished / "set" / f"{STEM.format(0)}.npz")
-    last = particles.shape[0] - 0.5
-    for z, is_inside in ((-0.5, True), (-0.6, False), (last, True), (last + 0.1, False)):
+    end = particles.shape[0] + 0.0
+    for z, is_inside in ((-1.0, True), (-1.1, False), (end, True), (end + 0.1, False)):
         files = [model(content(tomograms=[tomogram(GOOD | {"z": z}, name=particles.name)]))]
         if is_inside:
             assert answers_in(files, particles).points[0, 0] == z

@@ -243,7 +243,8 @@ def answers_in(files: Sequence[Choices], subject: Subject) -> Answers:
     own = [answers for path, answers in named.items() if path in meant] or list(named.values())
     places = {(one.z, one.y, one.x): one.good for answers in own for one in answers}
     for place in places:
-        if not all(-0.5 <= at <= n - 0.5 for at, n in zip(place, subject.shape, strict=True)):
+        # Tops of candidates at the faces may be a little outside.
+        if not all(-1 <= at <= n for at, n in zip(place, subject.shape, strict=True)):
             at = ", ".join(f"{axis} {voxel:.1f}" for axis, voxel in zip("zyx", place, strict=True))
             raise PicketError(
                 f"choices: an answer for {subject.name} is at {at}, outside it; the file is of "
