@@ -306,6 +306,16 @@ def test_picks_that_were_changed_by_hand_have_no_thresholds(results, capsys):
     )
 
 
+def test_a_table_that_was_sorted_otherwise_has_thresholds(results, capsys):
+    truth_of(TS_01=GRID)
+    path = results / "particles_1_gabor_gmm.csv"
+    before = evaluated(capsys, path, "truth.csv")
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([head, *reversed(rows)]))
+    assert evaluated(capsys, path, "truth.csv") == before
+    assert before[0]["total"]["best"] is not None
+
+
 def test_no_picks_and_no_truth(results, capsys):
     particles_in(tomogram(results, 1), threshold=2.0)
     truth_of(TS_01=GRID)

@@ -416,6 +416,18 @@ def test_a_candidate_counts_once_however_many_files_answer_it(finished):
     assert read(first, model(content(tomograms=[tomogram(GOOD, name="u.mrc")])))[0] == 2
 
 
+def test_answers_outside_the_tomogram_are_of_another(finished):
+    particles = read_with_candidates(finished / "set" / f"{STEM.format(0)}.npz")
+    end = particles.shape[0] + 0.0
+    for z, is_inside in ((-1.0, True), (-1.1, False), (end, True), (end + 0.1, False)):
+        files = [model(content(tomograms=[tomogram(GOOD | {"z": z}, name=particles.name)]))]
+        if is_inside:
+            assert answers_in(files, particles).points[0, 0] == z
+        else:
+            with pytest.raises(PicketError, match=f"for {particles.name} is at z {z:.1f}, "):
+                answers_in(files, particles)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(PicketError, match=r"none\.json: no such file of choices"):
         read_choices(tmp_path / "none.json")

@@ -22,7 +22,13 @@ from picket_gpu import PicketError, run_s1
 from picket_gpu.__main__ import main
 from picket_gpu.evaluate import main as evaluate_main
 from picket_gpu.files import atomic
-from picket_gpu.particles.files import read_candidates, read_metadata, read_with_candidates
+from picket_gpu.particles.files import (
+    files_of,
+    read_candidates,
+    read_metadata,
+    read_with_candidates,
+    write_particles,
+)
 from picket_gpu.particles.formats.csv import CSV
 from picket_gpu.particles.formats.npz import NPZ
 from picket_gpu.particles.points import points_in, read_points
@@ -618,6 +624,20 @@ def test_heights_of_one_hill_take_the_threshold_of_all(place, source):
     assert run(POOLED | {"source": source}, overwrite=True).lists[0].warnings == []
 
 
+def test_pages_have_the_settings_of_a_pick_that_finds_the_same(place):
+    run(PICK)
+    before = contents()
+    assert pick("--diameter", DIAMETER, "--threshold", 0, "--overwrite") == 0
+    assert contents().keys() == before.keys()
+    assert [one for one in contents() if contents()[one] != before[one] and ".csv" in one] == []
+    told = PICK | {"threshold": 0}
+    for number in range(len(DEPTHS)):
+        (one,) = data_of((OUT / f"report_{number}.html").read_text())["picked"]
+        assert one["settings"] == told
+    index = data_of((OUT / "report.html").read_text())["tomograms"]
+    assert [row["picks"][0]["settings"] for row in index] == [told] * len(DEPTHS)
+
+
 def test_pages_say_where_a_number_would_count_other_heights(place):
     for source in SOURCES:
         for threshold, other in (("auto", False), ("dataset", source != "score")):
@@ -1127,6 +1147,8 @@ def test_an_edited_table_that_is_replaced_is_put_aside(place, capsys, how):
         changes = {"renamed": {"inputs": names}, "segmented": {"seed": 1}}.get(how, {})
         warnings = run(other, overwrite=how == "run", **changes).warnings
         told = [line for line in warnings if "by hand" in line]
+        steps = [step for step in record()["units"] if step["index"] == 1]
+        assert [line for step in steps for line in step["warnings"] if "by hand" in line] == told
     assert told == [
         f"{path}: was changed by hand, and is picked again; the changed table is kept as "
         f"{aside.name}: to have it hold, copy it back in its place"
@@ -1265,6 +1287,29 @@ def test_damaged_candidates_are_told_and_found_again(place, particles):
     run(particles, [1])
     check()
     assert contents() == expected
+
+
+def test_files_of_two_jobs_at_a_time_belong_together(place, monkeypatch):
+    """One writes all when the other has written its candidates and is about to write its table:
+    that table is not taken for one that was changed by hand."""
+    run(PICK)
+    path = OUT / f"particles_1_{KEY}.npz"
+    ours = read_candidates(path)
+    theirs = ours.chosen_by(ours.pool, settings=ours.settings | {"threshold": 1.0})
+    theirs = theirs.chosen_by(theirs.pool)
+    assert 0 < theirs.count < ours.count
+
+    def write(table, lists, real=CSV.write, **options):
+        monkeypatch.setattr(CSV, "write", real)
+        write_particles(files_of(theirs), theirs)
+        real(table, lists, **options)
+
+    monkeypatch.setattr(CSV, "write", write)
+    write_particles(files_of(ours), ours)
+    found = read_with_candidates(path)
+    assert (found.edited, found.count) == (None, theirs.count)
+    assert len(star(path)) == theirs.count
+    check_one(path.with_suffix(".csv"))
 
 
 @contextmanager

@@ -222,6 +222,9 @@ def answers_in(files: Sequence[Choices], subject: Subject) -> Answers:
 
     A tomogram is known by its name. Where a file has several of that name, the one of its path is
     meant, if there is one. The last answer for a place holds, whichever file it is in.
+
+    Raises:
+        PicketError: a place is outside the tomogram.
     """
     known: dict[_Called, list[Answer]] = {}
     background: dict[_Called, list[Example]] = {}
@@ -246,6 +249,14 @@ def answers_in(files: Sequence[Choices], subject: Subject) -> Answers:
     meant = {None, str(subject.tomogram)}
     own = [answers for path, answers in named.items() if path in meant] or list(named.values())
     places = {(one.z, one.y, one.x): one.good for answers in own for one in answers}
+    for place in places:
+        # Tops of candidates at the faces may be a little outside.
+        if not all(-1 <= at <= n for at, n in zip(place, subject.shape, strict=True)):
+            at = ", ".join(f"{axis} {voxel:.1f}" for axis, voxel in zip("zyx", place, strict=True))
+            raise PicketError(
+                f"choices: an answer for {subject.name} is at {at}, outside it; the file is of "
+                "another tomogram of that name: leave it out, or set another name in inputs"
+            )
     text = json.dumps([one.model_dump(mode="json") for one in files])
     return Answers(
         np.array([each.descriptor for each, _ in learned], float).reshape(-1, COUNT),

@@ -62,7 +62,8 @@ def describe_picks(data: Mapping[str, Any], picked: Sequence[Particles]) -> list
 def digest_of(particles: Particles) -> str:
     """What a row knows particles by: another where anything that a page says of them is."""
     picks = particles.picks
-    hashed = sha256(repr((picks.threshold, picks.first, picks.count)).encode())
+    told = set_by_user(particles), particles.doubt, particles.is_on_another_scale
+    hashed = sha256(repr((picks.threshold, picks.first, picks.count, *told)).encode())
     hashed.update(" ".join(sorted(particles.files)).encode())
     for numbers in (picks.candidates, picks.candidate_heights, picks.candidate_diameters):
         if numbers is not None:

@@ -232,7 +232,10 @@ def _picked(table: Path, path: Path, voxel_size: float | None = None) -> _Picked
             return None
         subject = Directory(table.parent).read(segmentation)
         settings = (read_metadata(table.with_suffix(PARTICLES["yaml"])) or {}).get("settings", {})
-    points = points_in(path, subject, voxel_size)
+    if particles is not None and path == table:
+        points = particles.coordinates
+    else:
+        points = points_in(path, subject, voxel_size)
     if particles is not None and not _is_alike(particles.coordinates, points):
         particles = None  # points were changed by hand
     diameter = settings.get("diameter")

@@ -323,7 +323,8 @@ class Outcome:
                 fewer = one.without_candidates().model_copy(update={"reused": known.reused})
                 self._particles[one.index, one.key] = fewer
                 place, step = self._steps[one.index, one.key]
-                changes = {"particles": [fewer], "warnings": [fewer.doubt] if fewer.doubt else []}
+                told = [*step.aside, *([fewer.doubt] if fewer.doubt else [])]
+                changes = {"particles": [fewer], "warnings": told}
                 self._record.replace(place, _plain(step.model_copy(update=changes)))
         for (index, _), one in self._particles.items():
             if one.doubt and one.doubt not in self._warnings.setdefault(index, []):

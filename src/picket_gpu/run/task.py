@@ -276,7 +276,7 @@ class _Task:
             mode.mode,
             segmentations,
             "done",
-            self._warnings,
+            [*self._warnings, *aside],
             aside=aside,
             windows=tomogram.windows.count,
             beads=found_beads(plan.subject, tomogram),
@@ -316,7 +316,7 @@ class _Task:
             mode=PARTICLES,
             status="done earlier" if particles.reused else "done",
             peak_host_bytes=None if particles.reused else peak_host_bytes(),
-            warnings=[particles.doubt] if particles.doubt else [],
+            warnings=[text for text in (particles.aside, particles.doubt) if text],
             aside=[particles.aside] if particles.aside else [],
             particles=[particles.without_candidates()],
         )
