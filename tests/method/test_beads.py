@@ -241,8 +241,9 @@ WITHOUT = {
     ],
 )
 def test_nothing_is_found_where_nothing_is(kind, treated):
+    density = WITHOUT[kind]()
     for seed in (0, 1):
-        grey = image(WITHOUT[kind](), seed=seed)
+        grey = image(density, seed=seed)
         if treated in ("blurred", "16 levels"):
             grey = ndimage.gaussian_filter(grey, 2)
         if treated == "median":

@@ -1421,7 +1421,7 @@ def test_parts_at_the_same_time_make_what_a_whole_run_makes(place, segmented, pa
     Path("params.yaml").write_text(yaml.safe_dump(mapping(particles)))
     jobs = [
         subprocess.Popen(
-            [sys.executable, "-c", JOB, str(number), "10"],
+            [sys.executable, "-c", JOB, str(number), "4"],
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,10 +4,12 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +44,26 @@ from tests.support.three_tomograms import (
 )
 from tests.support.three_tomograms import place as place
 from tests.support.three_tomograms import undisturbed as undisturbed
+
+
+@pytest.fixture(scope="module")
+def complete_once(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("complete") / "first"
+    directory.mkdir()
+    with chdir(directory):
+        for number in range(3):
+            write_tomogram(directory / f"t{number}.mrc", 10 * number)
+        configure()
+        run_s1("params.yaml", quiet=True)
+    # So that the tomograms are not found where they were, but in the working directory.
+    return directory.rename(directory.with_name("kept"))
+
+
+@pytest.fixture
+def complete(complete_once, place):
+    """`place` after a run."""
+    return shutil.copytree(complete_once, place, dirs_exist_ok=True)
+
 
 # Isolation.
 
@@ -138,8 +160,7 @@ def test_a_tomogram_of_which_nothing_can_be_known_does_not_stop_the_rest(place, 
     assert {name.split("_")[1] for name in stamps()} == {"0"}
 
 
-def test_a_file_that_may_not_be_read_is_a_failure_of_its_tomogram(place, capsys, monkeypatch):
-    run_s1("params.yaml", quiet=True)
+def test_a_file_that_may_not_be_read_is_a_failure_of_its_tomogram(complete, capsys, monkeypatch):
     before, real = stamps(), segmentation.read_attributes
 
     def read_attributes(path):
@@ -316,10 +337,8 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("key", CHANGES)
-def test_other_settings_are_run_again_and_it_says_so(place, capsys, key):
-    configure(inputs=[{"tomogram": "t0.mrc"}])
-    run_s1("params.yaml", quiet=True)
-    before = stamps()
+def test_other_settings_are_run_again_and_it_says_so(complete, capsys, key):
+    before = {name: when for name, when in stamps().items() if "_0_" in name}
     configure(inputs=[{"tomogram": "t0.mrc"}], **{key: CHANGES[key]})
     run = run_s1("params.yaml")
     assert (
@@ -330,16 +349,14 @@ def test_other_settings_are_run_again_and_it_says_so(place, capsys, key):
     assert all(stamps()[name] != before[name] for name in before)
 
 
-def test_settings_that_change_no_label_run_nothing_again(place):
-    run_s1("params.yaml", quiet=True)
+def test_settings_that_change_no_label_run_nothing_again(complete):
     configure(memory_budget="300 MiB", device="auto", kmeans_engine="native")
     assert all(result.reused for result in run_s1("params.yaml", quiet=True))
 
 
-def test_only_what_changed_is_run_again(place):
-    run_s1("params.yaml", quiet=True)
+def test_only_what_changed_is_run_again(complete):
     before = stamps()
-    write_tomogram(place / "t1.mrc", 33)
+    write_tomogram(complete / "t1.mrc", 33)
     Path("out/set/segmentation_2_gabor_kmeans.mrc").unlink()
     modes = [{"mode": "gabor", "num_output_features": 40}, {"mode": "intensities"}]
     run = run_s1("params.yaml", quiet=True)
@@ -353,8 +370,7 @@ def test_only_what_changed_is_run_again(place):
     assert len([r for r in run if not r.reused]) == 6
 
 
-def test_the_report_after_a_rerun_is_whole(place):
-    run_s1("params.yaml", quiet=True)
+def test_the_report_after_a_rerun_is_whole(complete):
     pages = [Path(f"out/set/report_{number}.html") for number in range(3)]
     before = [data_of(page.read_text()) for page in pages]
     Path("out/set/segmentation_1_gabor_kmeans.h5").unlink()
@@ -406,9 +422,8 @@ def made(index: int) -> list[tuple]:
     return found
 
 
-def test_a_page_is_never_of_other_segmentations_than_the_files(place, monkeypatch):
+def test_a_page_is_never_of_other_segmentations_than_the_files(complete, monkeypatch):
     """As where a run is interrupted between the files of a tomogram and its page."""
-    run_s1("params.yaml", quiet=True)
     configure(blur_sigma=1.0)
 
     def interrupted(*_):
@@ -424,8 +439,7 @@ def test_a_page_is_never_of_other_segmentations_than_the_files(place, monkeypatc
         assert sorted(workflows(f"report_{index}.html")) == made(index)
 
 
-def test_a_page_has_the_workflows_of_the_configuration(place):
-    run_s1("params.yaml", quiet=True)
+def test_a_page_has_the_workflows_of_the_configuration(complete):
     configure(clustering_methods=["kmeans"])
     assert all(result.reused for result in run_s1("params.yaml", quiet=True))
     index = data_of(Path("out/set/report.html").read_text())
@@ -433,8 +447,7 @@ def test_a_page_has_the_workflows_of_the_configuration(place):
     assert {method for _, method, *_ in workflows("report_1.html")} == {"kmeans"}
 
 
-def test_without_a_report_no_old_one_stays_beside_new_files(place):
-    run_s1("params.yaml", quiet=True)
+def test_without_a_report_no_old_one_stays_beside_new_files(complete):
     configure(blur_sigma=1.0, report=False, inputs=[{"tomogram": "t0.mrc"}, {"tomogram": "t1.mrc"}])
     run_s1("params.yaml", quiet=True)
     assert {path.name for path in Path("out/set").glob("[pr]*.[hp]*")} == {
@@ -443,8 +456,7 @@ def test_without_a_report_no_old_one_stays_beside_new_files(place):
     }
 
 
-def test_an_index_and_a_preview_that_are_missing_come_back(place):
-    run_s1("params.yaml", quiet=True)
+def test_an_index_and_a_preview_that_are_missing_come_back(complete):
     for name in ("report.html", "preview_1.png"):
         Path(f"out/set/{name}").unlink()
     run_s1("params.yaml", quiet=True)
@@ -456,10 +468,9 @@ def test_an_index_and_a_preview_that_are_missing_come_back(place):
 
 
 @pytest.mark.filterwarnings("ignore:Data array contains NaN values:RuntimeWarning")
-def test_the_index_does_not_show_one_tomogram_for_another(place):
-    run_s1("params.yaml", quiet=True)
-    write_tomogram(place / "bad.mrc", 5)
-    break_nan(place / "bad.mrc")
+def test_the_index_does_not_show_one_tomogram_for_another(complete):
+    write_tomogram(complete / "bad.mrc", 5)
+    break_nan(complete / "bad.mrc")
     configure(inputs=[{"tomogram": name} for name in ("t0.mrc", "bad.mrc", "t2.mrc")])
     assert run_s1("params.yaml", quiet=True, overwrite=True).failures
     rows = data_of(Path("out/set/report.html").read_text())["tomograms"]
@@ -468,8 +479,7 @@ def test_the_index_does_not_show_one_tomogram_for_another(place):
     assert [len(row["failures"]) for row in rows] == [0, 1, 0]
 
 
-def test_a_file_that_was_cut_is_made_again(place):
-    run_s1("params.yaml", quiet=True)
+def test_a_file_that_was_cut_is_made_again(complete):
     path = Path("out/set/segmentation_2_gabor_gmm.mrc")
     whole = path.read_bytes()
     path.write_bytes(whole[:5000])
@@ -494,12 +504,11 @@ def test_a_file_without_a_byte_is_made_again(place, undisturbed, ending, scores)
         assert (volume == whole[name]).all()
 
 
-def test_a_rerun_keeps_the_record_of_how_it_was_made(place):
-    run_s1("params.yaml", quiet=True)
+def test_a_rerun_keeps_the_record_of_how_it_was_made(complete):
     before = record()["units"]
     run_s1("params.yaml", quiet=True)
     assert record()["units"] == [unit | {"status": "done earlier"} for unit in before]
-    (place / "out/set/run.json").unlink()
+    (complete / "out/set/run.json").unlink()
     run_s1("params.yaml", quiet=True)
     assert {unit["peak_host_bytes"] for unit in record()["units"]} == {None}
 
