@@ -316,13 +316,15 @@ def test_a_table_that_was_changed_by_hand_holds(own):
     assert found.count == own.count - 1
 
 
-def test_a_table_that_depends_on_others_is_chosen_again(tmp_path):
+def test_a_table_that_depends_on_others_holds_too(tmp_path):
     for settings in ({"threshold": "dataset"}, {"not_in": ["shells"]}):
         found = particles(pool_of(some(0, 2)), **settings)
         found = found.model_copy(update={"directory": tmp_path})
         write_particles(files_of(found), found)
         shorten(files_of(found)["csv"])
-        assert read_with_candidates(files_of(found)["candidates"]).count == found.count
+        edited = read_with_candidates(files_of(found)["candidates"])
+        assert edited.count == found.count - 1
+        assert not edited.is_chosen_anew
 
 
 def test_an_empty_table_by_hand_is_no_particles(own):

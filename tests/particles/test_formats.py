@@ -539,7 +539,7 @@ def test_what_is_interrupted_leaves_what_was_there(tmp_path, kind, before):
     if before is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(before)
-    with pytest.raises(OSError, match="File too large"), files_end_at(5):
+    with pytest.raises(OSError, match="larger than allowed"), files_end_at(5):
         FORMATS[kind].write(path, [FOUND])
     left = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert [file.read_text() for file in left] == ([] if before is None else [before])

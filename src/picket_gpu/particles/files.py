@@ -115,11 +115,13 @@ def read_with_candidates(path: Path) -> Particles:
     table = path.with_suffix(PARTICLES["csv"])
     known = {name: getattr(found, name) for name in (*KEPT, "label", "contrast")}
     try:
-        if agrees(found, table):
+        if not table.exists() or agrees(found, table):
             return found
         edited = read_particles(table, found, **known, edited=found.pool)
-    except FileNotFoundError:  # another job may write it again
-        return found
+    except PicketError:
+        if table.exists():
+            raise
+        return found  # another job has just removed it, and writes it again
     names = [
         os.path.relpath(one, found.directory)
         for one in filled(files_of(found), edited.count).values()
@@ -160,7 +162,7 @@ def _read_table(path: Path, subject: Subject) -> np.ndarray:
     size = np.array(subject.voxel_size if subject.is_scaled else (1.0, 1.0, 1.0))
     told = (angstrom - subject.origin)[:, ::-1] / size
     apart = np.abs(told - voxels).max(axis=1, initial=0)
-    if (wrong := np.flatnonzero(apart > APART)).size:
+    if subject.is_scaled and (wrong := np.flatnonzero(apart > APART)).size:
         row = ",".join(f"{number:.6g}" for number in table[wrong[0], :7])
         raise PicketError(
             f"{path}: x, y, z and x_angstrom, y_angstrom, z_angstrom are two places in the row "
