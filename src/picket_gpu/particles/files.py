@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count as numbers_from
@@ -32,6 +33,7 @@ from picket_gpu.particles.particles import COLUMNS, EDITED, METADATA, SOMETIMES,
 from picket_gpu.particles.picks import Picks
 
 ROUNDING = 1e-6  # of a table that nobody has changed, absolute and relative
+SETTLED = 0.3  # seconds after which a job has written all files that belong together
 APART = 0.1  # voxels between the two places of a row; people round angstrom
 
 
@@ -78,6 +80,13 @@ def renew_beside(files: Mapping[str, Path], particles: Particles) -> bool:
     for kind in sorted(wanted, key=lambda kind: kind == "yaml"):
         FORMATS[kind].write(wanted[kind], [particles])
     return True
+
+
+def are_settled(*paths: Path) -> bool:
+    """Whether no job is just writing files; waits for as long as they may not belong together."""
+    before = [stamp_of(path) for path in paths]
+    time.sleep(SETTLED)
+    return None not in before and before == [stamp_of(path) for path in paths]
 
 
 def stamp_of(path: Path) -> tuple[int, int] | None:
@@ -336,13 +345,16 @@ def put_aside(files: Mapping[str, Path]) -> str | None:
         What to tell of it; None where nobody has changed it.
     """
     table, candidates = files["csv"], files["candidates"]
-    if not (table.exists() and candidates.exists()):
-        return None
     with suppress(PicketError, FileNotFoundError):  # another job may write them again
-        found = read_candidates(candidates)
-        with suppress(PicketError):
-            if agrees(found, table):
-                return None
+        while table.exists() and candidates.exists():
+            found = read_candidates(candidates)
+            with suppress(PicketError):
+                if agrees(found, table):
+                    return None
+            if are_settled(table, candidates):
+                break
+        else:
+            return None
         kept = name_aside(table)
         table.rename(kept)
         return (

@@ -30,6 +30,7 @@ from picket_gpu.files.filenames import (
 )
 from picket_gpu.particles.candidates import Scale
 from picket_gpu.particles.files import (
+    are_settled,
     files_of,
     filled,
     has_files,
@@ -417,7 +418,7 @@ def _remove(directory: Path, stem: str, aside: list[str]) -> None:
     changed gets another name."""
     files = particle_files(directory / stem, FURTHER)
     with suppress(FileNotFoundError):  # another job has just removed it
-        if _is_edited(files["csv"], files[ABOUT]):
+        if _is_edited(files["csv"], files[ABOUT]) and are_settled(files["csv"], files[ABOUT]):
             kept = name_aside(files["csv"])
             files["csv"].rename(kept)
             aside.append(
