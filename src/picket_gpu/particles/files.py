@@ -57,6 +57,7 @@ def write_particles(files: Mapping[str, Path], particles: Particles) -> None:
                 FORMATS[kind].write(files[kind], [particles])
             if kind == "candidates" and written is None:
                 written = stamp_of(files[kind])
+                remove(files["csv"])  # of another job, which has written it meanwhile
         if "candidates" not in first or (now := stamp_of(files["candidates"])) in (written, None):
             return
         particles, written = read_candidates(files["candidates"]), now
