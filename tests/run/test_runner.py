@@ -25,7 +25,7 @@ from picket_gpu.errors import NothingDoneError
 from picket_gpu.files import segmentation
 from picket_gpu.files.atomic import remove_leftovers
 from picket_gpu.report.__main__ import main as report_main
-from picket_gpu.run.record import json_schema
+from picket_gpu.run.record import Records, json_schema
 from tests.support.command_line import ENVIRONMENT, the_error
 from tests.support.data import untraced
 from tests.support.pages import data_of
@@ -697,3 +697,14 @@ def test_the_schema_of_the_record_is_fresh_and_records_follow_it(place):
     checked(record())
     with pytest.raises(jsonschema.ValidationError):
         checked(record() | {"seed": "none"})
+
+
+def test_of_records_of_one_second_the_one_written_last_is_the_newest(place):
+    for number, name in enumerate(("run_0.json", "run.json", "run_1.json")):
+        config = {"inputs": [{"tomogram": f"{number}.mrc"}]}
+        text = json.dumps({"started": "2026-01-01T00:00:00Z", "config": config, "units": []})
+        (place / name).write_text(text)
+        os.utime(place / name, (number, number))
+    assert Records(place).inputs == {0: ("2.mrc", "2.mrc")}
+    os.utime(place / "run.json", (9, 9))
+    assert Records(place).inputs == {0: ("1.mrc", "1.mrc")}

@@ -249,7 +249,7 @@ class Records:
         self.inputs: dict[int, tuple[str, str]] = {}
         self.adopted: dict[str, str] = {}
         self._failed: dict[int, _Failed] = {}
-        for record in sorted(_records(directory), key=lambda record: str(record["started"])):
+        for record in _records(directory):
             failed: dict[int, _Failed] = {}
             with suppress(KeyError, TypeError, ValueError):
                 for unit in record["units"]:
@@ -282,12 +282,15 @@ class Records:
         return found
 
 
-def _records(directory: Path) -> Iterable[dict[str, Any]]:
+def _records(directory: Path) -> list[dict[str, Any]]:
+    """The oldest first; of two that started in one second, that which was written first."""
+    found = []
     for path in directory.glob("run*.json"):
         with suppress(OSError, ValueError):
             record = json.loads(path.read_bytes())
             if isinstance(record, dict) and "started" in record:
-                yield record
+                found.append((str(record["started"]), path.stat().st_mtime_ns, record))
+    return [record for *_, record in sorted(found, key=lambda one: one[:2])]
 
 
 def _beside(where: Location, record: Mapping[str, Any]) -> Location:
