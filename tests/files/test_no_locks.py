@@ -3,12 +3,14 @@
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 
 import h5py
 import numpy as np
 import pytest
 import yaml
 
+from picket_gpu import run_s1
 from tests.support.command_line import ENVIRONMENT, GOOD, ONE
 
 COMPILER = shutil.which("gcc") or shutil.which("cc")
@@ -76,11 +78,8 @@ def test_the_library_does_take_locks_away(place, python):
 def test_a_run_reads_and_writes(place, python, error):
     python(place, "-m", "picket_gpu", "params.yaml", error=error)
     without = labels(place)
-    subprocess.run(
-        [sys.executable, "-m", "picket_gpu", "params.yaml", "--overwrite", "-q"],
-        cwd=place,
-        check=True,
-    )
+    with chdir(place):
+        run_s1("params.yaml", overwrite=True, quiet=True)
     assert (labels(place) == without).all()
     assert "done earlier" in python(place, "-m", "picket_gpu", "params.yaml", error=error)
 
