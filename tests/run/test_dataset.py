@@ -1119,6 +1119,22 @@ def test_an_edited_table_holds(place, by_run, threshold):
     assert stamps() == settled
 
 
+@pytest.mark.parametrize("threshold", ["auto", "dataset"])
+def test_a_table_that_is_put_back_is_followed_too(place, threshold):
+    told = PICK | {"threshold": threshold}
+    run(told)
+    before = contents()
+    path = OUT / f"particles_1_{KEY}.csv"
+    whole = path.read_bytes()
+    cut_short(path)
+    run(told)
+    assert contents() != before
+    path.write_bytes(whole)
+    run(told)
+    check()
+    assert contents() == before
+
+
 def test_an_edited_table_without_rows_has_no_star(place):
     run(POOLED)
     table = OUT / f"particles_1_{KEY}.csv"

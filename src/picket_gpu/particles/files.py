@@ -77,10 +77,19 @@ def renew_beside(files: Mapping[str, Path], particles: Particles) -> bool:
     known = YAML.read_metadata(files["yaml"]).get(EDITED)
     if known == particles.metadata[EDITED] and all(path.exists() for path in wanted.values()):
         return False
+    if not are_settled(files["csv"], files["candidates"]):
+        return False
     remove_particles(files, ["csv", "candidates", "yaml"])
     for kind in sorted(wanted, key=lambda kind: kind == "yaml"):
         FORMATS[kind].write(wanted[kind], [particles])
     return True
+
+
+def follow_a_table(files: Mapping[str, Path]) -> bool:
+    """Whether the files beside a table were written by one that a person had changed."""
+    with suppress(OSError):
+        return EDITED in files["yaml"].read_text(encoding="utf-8", errors="replace")
+    return False
 
 
 def are_settled(*paths: Path) -> bool:

@@ -33,6 +33,7 @@ from picket_gpu.particles.files import (
     are_settled,
     files_of,
     filled,
+    follow_a_table,
     has_files,
     name_aside,
     picked_in,
@@ -163,7 +164,10 @@ def update_lists(
                 if renew_beside(files, now):
                     changed[now.index, now.key] = now
                 continue
-            as_it_is = now is before and files["candidates"] not in contested
+            # A person may have put the table back, or another job may have written it.
+            as_it_is = now is before and not (
+                files["candidates"] in contested or follow_a_table(files)
+            )
             if as_it_is and (not now.is_chosen_anew or has_files(now, files)):
                 continue
             names = [os.path.relpath(path, directory) for path in filled(files, now.count).values()]
