@@ -268,8 +268,9 @@ class TomogramInput(BaseModel):
 
     @property
     def own_masks(self) -> list[Mask]:
-        """All masks of this tomogram."""
-        return [mask for mask in (self.fitting_mask, self.output_mask) if mask is not None]
+        """All masks of this tomogram, each once."""
+        both = dict.fromkeys((self.fitting_mask, self.output_mask))
+        return [mask for mask in both if mask is not None]
 
     def _own(self, mask: Mask | None) -> Mask | None:
         """The mask of this tomogram, where its path is a template."""

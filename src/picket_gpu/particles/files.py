@@ -365,19 +365,22 @@ def put_aside(files: Mapping[str, Path]) -> str | None:
                 break
         else:
             return None
-        kept = name_aside(table)
-        table.rename(kept)
         return (
             f"{table}: was changed by hand, and is picked again; the changed table is kept as "
-            f"{kept.name}: to have it hold, copy it back in its place"
+            f"{rename_aside(table)}: to have it hold, copy it back in its place"
         )
     return None
 
 
-def name_aside(table: Path) -> Path:
-    """A name for a table that is put aside, which no other file has."""
+def rename_aside(table: Path) -> str:
+    """Give a table a name that no other file has, which is returned.
+
+    Raises:
+        FileNotFoundError: another job has just removed it.
+    """
     names = (f".edited{n if n > 1 else ''}{table.suffix}" for n in numbers_from(1))
-    return next(path for path in map(table.with_suffix, names) if not path.exists())
+    kept = next(path for path in map(table.with_suffix, names) if not path.exists())
+    return table.rename(kept).name
 
 
 def describe(

@@ -35,10 +35,10 @@ from picket_gpu.particles.files import (
     filled,
     follow_a_table,
     has_files,
-    name_aside,
     picked_in,
     read_candidates,
     read_with_candidates,
+    rename_aside,
     renew_beside,
     stamp_of,
     write_particles,
@@ -423,11 +423,10 @@ def _remove(directory: Path, stem: str, aside: list[str]) -> None:
     files = particle_files(directory / stem, FURTHER)
     with suppress(FileNotFoundError):  # another job has just removed it
         if _is_edited(files["csv"], files[ABOUT]) and are_settled(files["csv"], files[ABOUT]):
-            kept = name_aside(files["csv"])
-            files["csv"].rename(kept)
+            kept = rename_aside(files["csv"])
             aside.append(
                 f"{files['csv'].name}: was changed by hand, and is written again; the changed list "
-                f"is kept as {kept.name}: change the tables of its tomograms in its place"
+                f"is kept as {kept}: change the tables of its tomograms in its place"
             )
     for kind in sorted(files, key=lambda kind: kind == ABOUT):
         files[kind].unlink(missing_ok=True)

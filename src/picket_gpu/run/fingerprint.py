@@ -8,7 +8,9 @@ of the settings: where both are equal, the segmentation is kept under the finger
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -21,7 +23,7 @@ from picket_gpu.files.filenames import TomogramFiles
 from picket_gpu.files.location import file_signature
 from picket_gpu.files.masks import Mask
 from picket_gpu.files.segmentation import has_scores, read_own_attributes
-from picket_gpu.files.tomogram import TomogramHeader
+from picket_gpu.files.tomogram import TomogramHeader, has_digest
 from picket_gpu.particles.settings import Workflow
 
 Read: TypeAlias = Callable[[Path], dict[str, Any] | None]
@@ -113,6 +115,20 @@ class Identity:
             ):
                 fingerprints[workflow] = adopted[wanted] = other
         return replace(self, fingerprints=fingerprints, adopted=adopted)
+
+
+def comparison(entry: TomogramInput) -> Callable[[str], bool]:
+    """The function that compares a tomogram's voxels with a digest, once with each."""
+
+    @cache
+    def is_copy(digest: str) -> bool:
+        if not digest or not isinstance(entry.tomogram, Path):  # URLs are not fetched twice
+            return False
+        with suppress(PicketError, OSError):  # told when it is segmented
+            return has_digest(entry.tomogram, entry.selector, digest)
+        return False
+
+    return is_copy
 
 
 def state_of(entry: TomogramInput) -> dict[str, Any]:

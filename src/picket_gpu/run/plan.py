@@ -2,8 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from picket_gpu.files.filenames import INDEX, TomogramFiles, page_name
 from picket_gpu.files.location import Location
 from picket_gpu.files.masks import Mask, MaskContent, examine_mask, read_mask
 from picket_gpu.files.segmentation import Segmentation, Subject, read_own_attributes
-from picket_gpu.files.tomogram import TomogramHeader, has_digest, read_header
+from picket_gpu.files.tomogram import TomogramHeader, read_header
 from picket_gpu.method.feature_mode import FeatureMode
 from picket_gpu.method.recipe import Recipe
 from picket_gpu.method.windows import fit_windows
@@ -27,7 +26,7 @@ from picket_gpu.particles.settings import TOMOGRAM, Workflow
 from picket_gpu.report.collect import report_bytes
 from picket_gpu.report.write import page_is_of
 from picket_gpu.run.existing import Directory, subject_of
-from picket_gpu.run.fingerprint import Identity, Read, find_existing
+from picket_gpu.run.fingerprint import Identity, Read, comparison, find_existing
 from picket_gpu.run.outputs import check_outputs, files_of
 from picket_gpu.run.picking import PickingPlan, Replace, plan_picking
 from picket_gpu.run.record import Records
@@ -174,7 +173,8 @@ def plan_run(
         recipe = recipe_of(subject, config, entry.storage_options, backend)
         recipe.check_labelled_slices()
         try:
-            recipe.check_masks(*(_voxels(masks, mask) for mask in _used(entry)))
+            used = entry.fitting_mask, entry.output_mask
+            recipe.check_masks(*(_voxels(masks, mask) for mask in used))
             digests = {mask: content.digest for mask, content in masks.items()}
             del masks
         except PicketError as error:
@@ -210,10 +210,6 @@ def _centre_warnings(entry: TomogramInput, header: TomogramHeader) -> list[str]:
     ]
 
 
-def _used(entry: TomogramInput) -> tuple[Mask | None, Mask | None]:
-    return entry.fitting_mask, entry.output_mask
-
-
 def _masks(entry: TomogramInput, header: TomogramHeader) -> dict[Mask, MaskContent]:
     """The masks of a tomogram. All are read, so that a run does not start with one that it refuses.
 
@@ -221,9 +217,7 @@ def _masks(entry: TomogramInput, header: TomogramHeader) -> dict[Mask, MaskConte
         PicketError: one cannot be used.
     """
     return {
-        mask: examine_mask(mask, header.shape, entry.storage_options)
-        for mask in dict.fromkeys(_used(entry))
-        if mask is not None
+        mask: examine_mask(mask, header.shape, entry.storage_options) for mask in entry.own_masks
     }
 
 
@@ -235,9 +229,8 @@ def _uses_of_masks(config: S1Config) -> dict[Mask, set[Location]]:
     """The tomograms that each mask is for."""
     uses: dict[Mask, set[Location]] = {}
     for entry in config.inputs:
-        for mask in _used(entry):
-            if mask is not None:
-                uses.setdefault(mask, set()).add(entry.tomogram)
+        for mask in entry.own_masks:
+            uses.setdefault(mask, set()).add(entry.tomogram)
     return uses
 
 
@@ -246,8 +239,8 @@ def _shared_masks(entry: TomogramInput, uses: Mapping[Mask, set[Location]]) -> l
     return [
         f"{mask}: is the mask of {len(uses[mask])} tomograms; if each has its own, write {{name}} "
         "in the path, as in masks/{name}.mrc"
-        for mask in dict.fromkeys(_used(entry))
-        if mask is not None and len(uses[mask]) > 1
+        for mask in entry.own_masks
+        if len(uses[mask]) > 1
     ]
 
 
@@ -297,7 +290,7 @@ def _plan_tomogram(
         OSError: there is no permission to read one.
     """
     entry, files = config.inputs[subject.index], files_of(config, subject)
-    is_copy, read = _comparison(entry), cache(read_own_attributes)
+    is_copy, read = comparison(entry), cache(read_own_attributes)
     if replaced != "all":
         identity = identity.adopting(files, is_copy, directory.records.adopted, read)
         directory.check_replaceable(files, identity.fingerprints, subject, is_copy, read)
@@ -317,20 +310,6 @@ def _plan_tomogram(
         lacks_page=config.report,
     )
     return plan if replaced == "all" else without_done(config, plan, read)
-
-
-def _comparison(entry: TomogramInput) -> Callable[[str], bool]:
-    """The function that compares a tomogram's voxels with a digest, once with each."""
-
-    @cache
-    def is_copy(digest: str) -> bool:
-        if not digest or not isinstance(entry.tomogram, Path):  # URLs are not fetched twice
-            return False
-        with suppress(PicketError, OSError):  # told when it is segmented
-            return has_digest(entry.tomogram, entry.selector, digest)
-        return False
-
-    return is_copy
 
 
 def without_done(
